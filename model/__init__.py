@@ -1,0 +1,1 @@
+"""What Keras trains and exports: layers, models, the trainer."""

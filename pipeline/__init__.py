@@ -1,0 +1,1 @@
+"""The TFX pipeline: its components, its Beam jobs and its settings."""

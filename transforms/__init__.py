@@ -1,0 +1,1 @@
+"""What TensorFlow Transform runs, in training and in serving alike."""
