@@ -11,10 +11,12 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
+from pipeline.errors import InputError
+
 PREFIX = "IMN_"
 
 
-class SettingsError(ValueError):
+class SettingsError(InputError):
     """A setting that no run can start from: which one, the rule, what came."""
 
 
