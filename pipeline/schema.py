@@ -1,0 +1,87 @@
+"""The schema of the raw Examples: a template in the repository, filled in for a run.
+
+`python -m pipeline.schema` (`make schema`) proposes a new template from the
+statistics of the last run.
+"""
+
+import argparse
+import glob
+import os
+import pathlib
+import sys
+
+import tensorflow_data_validation as tfdv
+from google.protobuf import text_format
+from tensorflow_metadata.proto.v0 import schema_pb2
+from tfx import v1 as tfx
+from tfx.dsl.component.experimental.annotations import OutputArtifact, Parameter
+from tfx.dsl.io import fileio
+
+from transforms import features
+
+TEMPLATE = pathlib.Path(__file__).with_name("schema.pbtxt")
+_PADDED = (features.HISTORY_ITEM, features.HISTORY_TIME)
+
+
+def filled_schema(max_history_length: int) -> schema_pb2.Schema:
+    """The template's schema with L = `max_history_length` in every shape that depends on it."""
+    schema = text_format.Parse(TEMPLATE.read_text(encoding="utf-8"), schema_pb2.Schema())
+    for feature in schema.feature:
+        if feature.name in _PADDED:
+            feature.shape.dim[0].size = max_history_length
+        if feature.name == features.HISTORY_LENGTH:
+            feature.int_domain.max = max_history_length
+    return schema
+
+
+@tfx.dsl.components.component
+def HistorySchema(
+    schema: OutputArtifact[tfx.types.standard_artifacts.Schema],
+    max_history_length: Parameter[int],
+) -> None:
+    """Writes the filled-in schema as the run's Schema artifact."""
+    path = os.path.join(schema.uri, "schema.pbtxt")
+    with fileio.open(path, "w") as file:
+        file.write(text_format.MessageToString(filled_schema(max_history_length)))
+
+
+def proposed_schema(statistics_path: str) -> schema_pb2.Schema:
+    """The schema that TFDV infers from the training statistics of a run."""
+    statistics = tfdv.load_stats_binary(statistics_path)
+    return tfdv.infer_schema(statistics, infer_feature_shape=True)
+
+
+def main(argv: list[str]) -> int:
+    """Writes the proposal and says how it differs from the template.
+
+    Returns:
+      0, or 2 when there is no run to take statistics from.
+    """
+    parser = argparse.ArgumentParser(prog="python -m pipeline.schema", description=__doc__)
+    parser.add_argument("--output", default="runs", help="the output folder of the run")
+    output = parser.parse_args(argv).output
+    pattern = os.path.join(
+        output,
+        "pipeline",
+        "*",
+        "StatisticsGen",
+        "statistics",
+        "*",
+        "Split-train",
+        "FeatureStats.pb",
+    )
+    found = sorted(glob.glob(pattern), key=os.path.getmtime)
+    if not found:
+        sys.stderr.write(f"No statistics under {output}: `make run` writes them first.\n")
+        return 2
+    proposal = os.path.join(output, "report", "schema.pbtxt")
+    os.makedirs(os.path.dirname(proposal), exist_ok=True)
+    pathlib.Path(proposal).write_text(
+        text_format.MessageToString(proposed_schema(found[-1])), encoding="utf-8"
+    )
+    sys.stdout.write(f"Proposed from {found[-1]}:\n{proposal}\nCompare with {TEMPLATE}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

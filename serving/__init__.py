@@ -1,0 +1,1 @@
+"""What stands between a pushed model and a request."""

@@ -1,0 +1,93 @@
+"""From raw features to what a model reads: ids and buckets of elapsed time.
+
+TensorFlow Transform analyses the training split once and freezes the result
+into a graph; training reads what that graph wrote, serving runs the graph
+itself. Nothing here depends on the order or the size of a batch.
+"""
+
+from typing import Any
+
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from transforms import features
+
+# Beyond any clock, and far from what would overflow a difference of two.
+_LATEST = 1 << 40
+
+
+def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> dict[str, Any]:
+    """TFX Transform will call this function.
+
+    Args:
+      inputs: raw features by name, dense: `history_item` and `history_time`
+        `(B, L)`, the others `(B, 1)`.
+      custom_config: the settings `min_item_count`, `max_vocabulary_size`,
+        `oov_buckets` and `time_unit`.
+
+    Returns:
+      `history_item` and `history_elapsed` int64 `(B, L)`, 0 at padding;
+      `history_length`, `target_item` and `label` int64 `(B, 1)`.
+    """
+    history = inputs[features.HISTORY_ITEM]
+    target = inputs[features.TARGET_ITEM]
+    length = inputs[features.HISTORY_LENGTH]
+    vocabulary = tft.vocabulary(
+        tf.concat([history, target], axis=1),
+        top_k=custom_config["max_vocabulary_size"],
+        frequency_threshold=custom_config["min_item_count"],
+        vocab_filename=features.ITEM_VOCABULARY,
+    )
+    oov_buckets = custom_config["oov_buckets"]
+    filled = tf.sequence_mask(length[:, 0], tf.shape(history)[1])
+    elapsed = elapsed_buckets(
+        inputs[features.HISTORY_TIME], inputs[features.TARGET_TIME], custom_config["time_unit"]
+    )
+    return {
+        features.HISTORY_ITEM: item_ids(history, vocabulary, oov_buckets),
+        features.HISTORY_ELAPSED: tf.where(filled, elapsed, tf.zeros_like(elapsed)),
+        features.HISTORY_LENGTH: length,
+        features.TARGET_ITEM: item_ids(target, vocabulary, oov_buckets),
+        features.LABEL: inputs[features.LABEL],
+    }
+
+
+def item_ids(items: tf.Tensor, vocabulary: Any, oov_buckets: int) -> tf.Tensor:
+    """Ids of items: 0 for padding, 1 to `oov_buckets` for unknown ones, then the vocabulary's.
+
+    Args:
+      items: strings of any shape, `""` is padding.
+      vocabulary: what `tft.vocabulary` gave.
+      oov_buckets: how many ids items outside the vocabulary share, by hash.
+
+    Returns:
+      int64 ids in the shape of `items`.
+    """
+    known = tft.apply_vocabulary(items, vocabulary, default_value=-1)
+    unknown = 1 + tf.strings.to_hash_bucket_fast(items, oov_buckets)
+    ids = tf.where(known >= 0, known + 1 + oov_buckets, unknown)
+    return tf.where(tf.equal(items, ""), tf.zeros_like(ids), ids)
+
+
+def elapsed_buckets(event_time: tf.Tensor, request_time: tf.Tensor, unit: int) -> tf.Tensor:
+    """Exponential buckets of the time from an event to the request.
+
+    `[0, 1) -> 0`, `[1, 2) -> 1`, `[2, 4) -> 2`, ... `[2^k, 2^(k+1)) -> k + 1`,
+    in units of `unit` seconds (IMN paper, section on the encoder). An event
+    after the request counts as happening with it.
+
+    Args:
+      event_time: int64 seconds `(B, L)`.
+      request_time: int64 seconds `(B, 1)`.
+      unit: seconds in a unit.
+
+    Returns:
+      int64 `(B, L)` in `[0, NUM_TIME_BUCKETS)`.
+    """
+    event_time, request_time = (
+        tf.clip_by_value(tf.cast(time, tf.int64), 0, _LATEST) for time in (event_time, request_time)
+    )
+    units = tf.maximum(request_time - event_time, 0) // unit
+    bounds = tf.constant([1 << k for k in range(features.NUM_TIME_BUCKETS - 1)], tf.int64)
+    flat = tf.searchsorted(bounds, tf.reshape(units, [-1]), side="right", out_type=tf.int64)
+    return tf.reshape(flat, tf.shape(units))
