@@ -1,0 +1,42 @@
+# The commands of the project; each sets up .venv first where it must.
+SHELL := /bin/bash
+PYTHON := .venv/bin/python
+
+# make run RATINGS=FILE_OR_GLOB MODEL=imn_3p OUTPUT=runs: short forms of IMN_<FIELD>.
+ifdef RATINGS
+export IMN_RATINGS := $(RATINGS)
+endif
+ifdef MODEL
+export IMN_MODEL := $(MODEL)
+endif
+ifdef OUTPUT
+export IMN_OUTPUT := $(OUTPUT)
+endif
+export TF_USE_LEGACY_KERAS := 1
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+.PHONY: help setup run test bench schema
+
+help:
+	@echo 'make run [RATINGS=FILE_OR_GLOB] [MODEL=PRESET] [OUTPUT=FOLDER]   the whole pipeline'
+	@echo 'make test      lint, types, tests'
+	@echo 'make bench     the quick form of every benchmark'
+	@echo 'make schema    propose a schema from the last run'
+
+setup:
+	@requirements/setup.sh
+
+run: setup
+	@$(PYTHON) local_runner.py
+
+test: setup
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m mypy pipeline model transforms serving local_runner.py kubeflow_runner.py
+	$(PYTHON) -m pytest
+
+bench: setup
+	$(PYTHON) -m benchmarks.quick
+
+schema: setup
+	@$(PYTHON) -m pipeline.schema --output "$(or $(OUTPUT),runs)"

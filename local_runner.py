@@ -1,0 +1,67 @@
+"""Runs the pipeline on this machine: paths, and TFX's local runner.
+
+`make run`, `tfx run create --engine=local` and `python local_runner.py` are the
+same run. Settings come from the environment (pipeline/configs.py).
+"""
+
+import dataclasses
+import os
+import sys
+
+# Before TensorFlow is imported: TensorFlow Transform and TFRS need Keras 2.
+os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+_ROOT = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, _ROOT)
+
+from pipeline import console, sample_data  # noqa: E402
+from pipeline.configs import Settings, SettingsError  # noqa: E402
+
+
+def main() -> int:
+    """Runs the pipeline that the environment describes; gives the exit status."""
+    try:
+        settings = Settings.from_environment(os.environ)
+    except SettingsError as error:
+        console.say(f"Input: {error}")
+        return console.BAD_INPUT
+    output = os.path.abspath(settings.output)
+    ratings = settings.ratings or os.path.join(output, "data", "generated_ratings.csv")
+    if "://" not in ratings:
+        ratings = os.path.abspath(ratings)
+    generated = not settings.ratings
+    settings = dataclasses.replace(settings, ratings=ratings)
+
+    def start() -> None:
+        if generated:
+            console.say(f"Ratings: generated from a seed, not real ones ({ratings})")
+            sample_data.write_ratings(ratings)
+        else:
+            console.say(f"Ratings: {ratings}")
+        console.say(f"Model:   {settings.model}, output under {output}")
+
+        from tfx import v1 as tfx
+
+        from pipeline import pipeline, stores
+
+        tfx.orchestration.LocalDagRunner().run(
+            pipeline.create_pipeline(
+                settings,
+                pipeline_root=os.path.join(output, "pipeline", pipeline.pipeline_name(settings)),
+                serving_dir=os.path.join(output, "serving_model", pipeline.serving_name(settings)),
+                checkpoint_root=os.path.join(output, "checkpoints"),
+                beam_pipeline_args=stores.beam_args(settings, _ROOT),
+                metadata_connection_config=stores.metadata(settings, output),
+            )
+        )
+
+    def report() -> int:
+        from pipeline import report, stores
+
+        return report.tell(stores.metadata(settings, output), output)
+
+    return console.run(output, start, report)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

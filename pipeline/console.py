@@ -1,0 +1,142 @@
+"""What a person sees of a local run: a line a component, a reason where it ends early.
+
+TFX, Beam and TensorFlow log to stderr at length; that goes to a file under the
+output folder. The screen keeps Python's `sys.stdout`.
+"""
+
+import contextlib
+import datetime
+import logging
+import os
+import re
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from pipeline.errors import AnomalyError, InputError
+
+PUSHED, FAILED, BAD_INPUT, REFUSED, ANOMALIES = 0, 1, 2, 3, 4
+
+_EVENT = re.compile(r"Component (\S+) is (running|finished)\.")
+_CACHED = "A cached execution"
+
+
+def say(text: str = "") -> None:
+    """Writes a line to the person at the screen."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+class Progress(logging.Handler):
+    """Turns what TFX's local runner logs into one line a component, with its time."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self.seen = 0
+        self._component, self._start, self._cached = "", 0.0, False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Called by logging for every record; most are none of ours."""
+        message = record.getMessage()
+        if message.startswith(_CACHED):
+            self._cached = True
+        event = _EVENT.fullmatch(message)
+        if not event:
+            return
+        component, state = event.groups()
+        if state == "running":
+            self.seen += 1
+            self._component, self._start, self._cached = component, time.monotonic(), False
+            if sys.stdout.isatty():
+                sys.stdout.write(f"  … {component}\r")
+                sys.stdout.flush()
+        else:
+            self.end("reused" if self._cached else f"{time.monotonic() - self._start:.1f} s")
+
+    def end(self, outcome: str) -> None:
+        """Ends the line of the component that runs, if one does."""
+        if self._component:
+            say(f"  {self._component:<20} {outcome:>10}")
+        self._component = ""
+
+
+@contextlib.contextmanager
+def logs_to(folder: str) -> Iterator[str]:
+    """Sends both standard descriptors and `sys.stderr` to a new file; `sys.stdout` stays.
+
+    Yields:
+      the path of the log.
+    """
+    os.makedirs(folder, exist_ok=True)
+    name = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+    path = os.path.join(folder, f"{name}-{os.getpid()}.log")
+    sys.stdout.flush()
+    screen, errors = os.dup(1), os.dup(2)
+    stdout, stderr = sys.stdout, sys.stderr
+    with open(path, "w", buffering=1, encoding="utf-8") as log:
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+        sys.stdout = os.fdopen(os.dup(screen), "w", buffering=1, encoding="utf-8")
+        sys.stderr = log
+        try:
+            yield path
+        finally:
+            sys.stdout.close()
+            sys.stdout, sys.stderr = stdout, stderr
+            os.dup2(screen, 1)
+            os.dup2(errors, 2)
+            os.close(screen)
+            os.close(errors)
+
+
+def run(output: str, start: Callable[[], Any], report: Callable[[], int]) -> int:
+    """Runs a pipeline and tells how it went.
+
+    Args:
+      output: the folder of the run; logs go to `logs` in it.
+      start: builds the pipeline and runs it.
+      report: says what came of it and gives the exit status; not called when
+        nothing ran (the `tfx` command line only reads the pipeline then).
+
+    Returns:
+      the exit status: 0 pushed or served already, 2 bad input, 3 refused by the
+      gate, 4 anomalies in the data, 1 for anything else.
+    """
+    from absl import logging as absl_logging
+
+    with logs_to(os.path.join(output, "logs")) as log:
+        progress = Progress()
+        absl_logging.use_absl_handler()
+        absl_logging.set_verbosity(absl_logging.INFO)
+        absl_logging.set_stderrthreshold("info")
+        absl_logging.get_absl_logger().addHandler(progress)
+        try:
+            start()
+            return report() if progress.seen else PUSHED
+        except KeyboardInterrupt:
+            progress.end("stopped")
+            say("Stopped. What was done is kept: run the same command again to go on.")
+            return 130
+        except Exception as error:
+            progress.end("failed")
+            traceback.print_exc()
+            status, reason = explain(error)
+            say(reason if status != FAILED else f"{reason}\nThe log has the rest: {log}")
+            return status
+        finally:
+            absl_logging.get_absl_logger().removeHandler(progress)
+
+
+def explain(error: BaseException) -> tuple[int, str]:
+    """The exit status and the reason in words for what ended a run."""
+    link: BaseException | None = error
+    while link is not None:
+        if isinstance(link, InputError):
+            return BAD_INPUT, f"Input: {link}"
+        if isinstance(link, AnomalyError):
+            return ANOMALIES, f"Anomalies: {link}"
+        link = link.__cause__ or link.__context__
+    last = str(error).strip().splitlines() or [""]
+    return FAILED, f"Failed: {type(error).__name__}: {last[0]}"

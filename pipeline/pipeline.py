@@ -1,0 +1,223 @@
+"""The pipeline: which components there are, and what each is given.
+
+    RatingsExampleGen -> StatisticsGen -> ExampleValidator -> AnomalyStop
+        -> Transform -> Trainer -> Evaluator (gate) -> InfraCheck -> Pusher
+
+TFX answers a component from its cache when inputs and properties are those of
+an earlier run. It does not look at imported code, so every component here that
+runs code of ours carries a digest of the sources it depends on.
+"""
+
+import dataclasses
+import hashlib
+import json
+import pathlib
+from typing import Any
+
+from ml_metadata.proto import metadata_store_pb2
+from tfx import v1 as tfx
+from tfx.dsl.components.base import base_node, executor_spec
+
+from pipeline import pusher
+from pipeline.baseline import LastBlessed
+from pipeline.configs import Settings
+from pipeline.evaluator import GatedEvaluator
+from pipeline.infra_check import InfraCheck
+from pipeline.ingest.component import RatingsExampleGen
+from pipeline.schema import HistorySchema
+from pipeline.validation import AnomalyStop, SampledStatisticsGen
+
+_ROOT = pathlib.Path(__file__).resolve().parents[1]
+# What decides which samples a model is trained and judged on.
+SAMPLING = (
+    "layout",
+    "max_history_length",
+    "min_history_length",
+    "shift",
+    "max_windows_per_user",
+    "negatives",
+    "negatives_per_positive",
+    "split",
+    "eval_share",
+    "test_share",
+    "same_day",
+    "min_rating",
+    "sampling_seed",
+)
+_TRANSFORM = ("min_item_count", "max_vocabulary_size", "oov_buckets", "time_unit")
+_MODEL = (
+    "model",
+    "model_options",
+    "max_history_length",
+    "use_time",
+    "use_position",
+    "oov_buckets",
+    "distribute",
+    "training_seed",
+)
+_RECIPE = (
+    "epochs",
+    "batch_size",
+    "learning_rate",
+    "table_learning_rate",
+    "table_initial_scale",
+    "extra_candidates",
+    "evaluations_per_epoch",
+    "patience",
+)
+
+
+def pipeline_name(settings: Settings) -> str:
+    """`imn` for the default model, `imn-MODEL` for another."""
+    default = Settings.__dataclass_fields__["model"].default
+    return "imn" if settings.model == default else f"imn-{settings.model.replace('_', '-')}"
+
+
+def serving_name(settings: Settings) -> str:
+    """The name a server knows the model by: `imn` for every preset of it, else the model's own."""
+    is_imn = settings.model == "seed" or settings.model.startswith("imn_")
+    return "imn" if is_imn else settings.model
+
+
+def create_pipeline(
+    settings: Settings,
+    pipeline_root: str,
+    serving_dir: str,
+    checkpoint_root: str,
+    beam_pipeline_args: list[str],
+    metadata_connection_config: metadata_store_pb2.ConnectionConfig | None = None,
+) -> tfx.dsl.Pipeline:
+    """The pipeline for one set of settings; runners add only paths.
+
+    Args:
+      settings: what the run does. `settings.ratings` must name ratings.
+      pipeline_root: where the components write their artifacts.
+      serving_dir: what a server watches for version folders.
+      checkpoint_root: where trainings keep what they resume from.
+      beam_pipeline_args: options of every Beam job.
+      metadata_connection_config: the metadata store; a runner of Kubeflow has its own.
+    """
+    example_gen = RatingsExampleGen(settings)
+    schema = HistorySchema(max_history_length=settings.max_history_length)
+    statistics = SampledStatisticsGen(
+        examples=example_gen.outputs["examples"], rows=settings.statistics_rows
+    ).with_id("StatisticsGen")
+    validator = tfx.components.ExampleValidator(
+        statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"]
+    )
+    stop = AnomalyStop(anomalies=validator.outputs["anomalies"])
+
+    transform = tfx.components.Transform(
+        examples=example_gen.outputs["examples"],
+        schema=schema.outputs["schema"],
+        preprocessing_fn="transforms.preprocessing.preprocessing_fn",
+        splits_config=tfx.proto.SplitsConfig(analyze=["train"], transform=["train", "eval"]),
+        custom_config=_subset(settings, _TRANSFORM),
+        disable_statistics=True,
+    )
+    transform.add_upstream_node(stop)
+
+    recipe = {
+        name: value for name, value in _subset(settings, _RECIPE).items() if value is not None
+    }
+    trainer = tfx.components.Trainer(
+        run_fn="model.trainer.run_fn",
+        examples=transform.outputs["transformed_examples"],
+        transform_graph=transform.outputs["transform_graph"],
+        schema=schema.outputs["schema"],
+        train_args=tfx.proto.TrainArgs(splits=["train"]),
+        eval_args=tfx.proto.EvalArgs(splits=["eval"]),
+        custom_config=_subset(settings, _MODEL)
+        | {"recipe": recipe, "checkpoint_root": checkpoint_root, "code": digest("model")},
+    )
+
+    key = json.dumps(_subset(settings, ("model", "ratings", *SAMPLING)), sort_keys=True)
+    baseline = tfx.dsl.Resolver(
+        strategy_class=LastBlessed,
+        config={"key": key},
+        candidate=trainer.outputs["model"],
+        model=tfx.dsl.Channel(type=tfx.types.standard_artifacts.Model),
+        model_blessing=tfx.dsl.Channel(type=tfx.types.standard_artifacts.ModelBlessing),
+    ).with_id("Baseline")
+    evaluator = GatedEvaluator(
+        examples=example_gen.outputs["examples"],
+        model=trainer.outputs["model"],
+        baseline_model=baseline.outputs["model"],
+        settings=settings,
+        baseline_key=key,
+    ).with_id("Evaluator")
+    check = InfraCheck(
+        model=trainer.outputs["model"],
+        model_run=trainer.outputs["model_run"],
+        transform_graph=transform.outputs["transform_graph"],
+        examples=example_gen.outputs["examples"],
+    )
+    push = tfx.components.Pusher(
+        model=trainer.outputs["model"],
+        model_blessing=evaluator.outputs["blessing"],
+        infra_blessing=check.outputs["blessing"],
+        push_destination=tfx.proto.PushDestination(
+            filesystem=tfx.proto.PushDestination.Filesystem(base_directory=serving_dir)
+        ),
+        custom_executor_spec=executor_spec.ExecutorClassSpec(pusher.Executor),
+    )
+
+    _depends_on(example_gen, "pipeline/ingest", "transforms/features.py")
+    _depends_on(schema, "pipeline/schema.py", "pipeline/schema.pbtxt", "transforms/features.py")
+    _depends_on(statistics, "pipeline/validation.py")
+    _depends_on(stop, "pipeline/validation.py")
+    _depends_on(transform, "transforms")
+    _depends_on(trainer, "model", "transforms")
+    _depends_on(
+        evaluator,
+        "pipeline/evaluation.py",
+        "pipeline/evaluator.py",
+        "pipeline/gauc.py",
+        "pipeline/gate.py",
+        "pipeline/controls.py",
+    )
+    _depends_on(check, "pipeline/infra_check.py", "serving/c_api.py", "model", "transforms")
+    _depends_on(push, "pipeline/pusher.py")
+    # What is served may have been changed from outside: then the last push is no answer.
+    push.exec_properties["served"] = str(max(pusher.versions(serving_dir), default=0))
+
+    return tfx.dsl.Pipeline(
+        pipeline_name=pipeline_name(settings),
+        pipeline_root=pipeline_root,
+        components=[
+            example_gen,
+            schema,
+            statistics,
+            validator,
+            stop,
+            transform,
+            trainer,
+            baseline,
+            evaluator,
+            check,
+            push,
+        ],
+        enable_cache=True,
+        metadata_connection_config=metadata_connection_config,
+        beam_pipeline_args=beam_pipeline_args,
+    )
+
+
+def digest(*paths: str) -> str:
+    """SHA-256 of the sources under `paths`, files or folders relative to the project."""
+    sha = hashlib.sha256()
+    for path in paths:
+        root = _ROOT / path
+        files = [root] if root.is_file() else sorted(root.rglob("*.py"))
+        for file in files:
+            sha.update(file.relative_to(_ROOT).as_posix().encode() + b"\0" + file.read_bytes())
+    return sha.hexdigest()
+
+
+def _depends_on(component: base_node.BaseNode, *paths: str) -> None:
+    component.exec_properties["code"] = digest(*paths)
+
+
+def _subset(settings: Settings, names: tuple[str, ...]) -> dict[str, Any]:
+    values = dataclasses.asdict(settings)
+    return {name: values[name] for name in names}

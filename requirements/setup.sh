@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# Makes .venv from the lock, when it is missing or was made from another lock.
+# Usage: requirements/setup.sh [LOCK]     (default: requirements/reference.txt)
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+lock="${1:-requirements/reference.txt}"
+version="$(cat .python-version)"
+stamp=".venv/.lock"
+digest="$(cat "$lock" setup.py .python-version | sha256sum | cut -d' ' -f1)  $(pwd)"
+# The folder is part of the stamp: a virtual environment cannot be moved.
+[ -f "$stamp" ] && [ "$(cat "$stamp")" = "$digest" ] && exit 0
+
+is_wanted() {
+  command -v "$1" >/dev/null 2>&1 &&
+    [ "$("$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)" = "$version" ]
+}
+
+echo "Setting up .venv (Python $version, $lock): once, a minute or two."
+rm -rf .venv
+made=""
+for python in "python$version" python3 python; do
+  if is_wanted "$python" && "$python" -m venv .venv 2>/dev/null; then made=yes; break; fi
+  rm -rf .venv
+done
+if [ -z "$made" ]; then
+  # No Python of that version here that can make an environment: uv fetches one.
+  uv="$(command -v uv || true)"
+  if [ -z "$uv" ] && python3 -m venv .uv 2>/dev/null && .uv/bin/pip install --quiet uv; then
+    uv=".uv/bin/uv"
+  fi
+  if [ -z "$uv" ] || ! "$uv" venv --quiet --seed --python "$version" .venv; then
+    rm -rf .venv .uv
+    cat >&2 <<TEXT
+Python $version is needed, and could not be had: neither python$version nor python3 is one (with
+its venv module), and uv could not fetch one. Install either, for instance
+  apt-get install python$version python$version-venv     or     pyenv install $version
+  pip install uv                              (fetches Python where the network allows)
+and run the same command again.
+TEXT
+    exit 1
+  fi
+fi
+rm -rf .uv
+
+# uv resolves nothing here, it only fetches in parallel; pip does the same, slower.
+uv_pin="$(grep -E '^uv==' "$lock")"
+if .venv/bin/python -m pip install --quiet --disable-pip-version-check "$uv_pin"; then
+  install=(.venv/bin/uv pip install --quiet --python .venv/bin/python)
+else
+  install=(.venv/bin/python -m pip install --quiet --disable-pip-version-check)
+fi
+"${install[@]}" --no-deps -r "$lock"
+"${install[@]}" --no-deps --no-build-isolation -e .
+echo "$digest" > "$stamp"
