@@ -42,16 +42,18 @@ def main() -> int:
 
         from tfx import v1 as tfx
 
-        from pipeline import pipeline, stores
+        from pipeline import pipeline, pusher, stores
 
+        serving_dir = os.path.join(output, "serving_model", pipeline.serving_name(settings))
         tfx.orchestration.LocalDagRunner().run(
             pipeline.create_pipeline(
                 settings,
                 pipeline_root=os.path.join(output, "pipeline", pipeline.pipeline_name(settings)),
-                serving_dir=os.path.join(output, "serving_model", pipeline.serving_name(settings)),
+                serving_dir=serving_dir,
                 checkpoint_root=os.path.join(output, "checkpoints"),
                 beam_pipeline_args=stores.beam_args(settings, _ROOT),
                 metadata_connection_config=stores.metadata(settings, output),
+                served=str(max(pusher.versions(serving_dir), default=0)),
             )
         )
 

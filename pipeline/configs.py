@@ -87,9 +87,12 @@ class Settings:
 
     # --- Where it runs ---------------------------------------------------------
     beam_args: str = ""  # options for every Beam job, as on a command line
-    metadata: str = ""  # "" is SQLite; or mysql://user:password@host:port/database
+    metadata: str = (
+        ""  # "" is SQLite, or the cluster's own; or mysql://user:password@host:port/database
+    )
     image: str = "imn:latest"  # container of Kubeflow's steps
-    storage_root: str = "/mnt/imn"  # where Kubeflow's steps write: a volume or a bucket
+    storage_root: str = "/mnt/imn"  # where Kubeflow's steps write: a bucket or a folder
+    volume_claim: str = "imn"  # the claim of the volume mounted there, if it is a folder
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):

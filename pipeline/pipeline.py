@@ -86,6 +86,8 @@ def create_pipeline(
     checkpoint_root: str,
     beam_pipeline_args: list[str],
     metadata_connection_config: metadata_store_pb2.ConnectionConfig | None = None,
+    served: str = "",
+    only_stock_resolvers: bool = False,
 ) -> tfx.dsl.Pipeline:
     """The pipeline for one set of settings; runners add only paths.
 
@@ -96,6 +98,10 @@ def create_pipeline(
       checkpoint_root: where trainings keep what they resume from.
       beam_pipeline_args: options of every Beam job.
       metadata_connection_config: the metadata store; a runner of Kubeflow has its own.
+      served: the newest version under `serving_dir`, where the runner can see it:
+        what is served may be changed from outside, and the last push is then
+        no answer for this one.
+      only_stock_resolvers: for a runner that knows no resolver but TFX's own.
     """
     example_gen = RatingsExampleGen(settings)
     schema = HistorySchema(max_history_length=settings.max_history_length)
@@ -178,8 +184,7 @@ def create_pipeline(
     )
     _depends_on(check, "pipeline/infra_check.py", "serving/c_api.py", "model", "transforms")
     _depends_on(push, "pipeline/pusher.py")
-    # What is served may have been changed from outside: then the last push is no answer.
-    push.exec_properties["served"] = str(max(pusher.versions(serving_dir), default=0))
+    push.exec_properties["served"] = served
 
     return tfx.dsl.Pipeline(
         pipeline_name=pipeline_name(settings),

@@ -1,13 +1,19 @@
 """What a run is wired to: the metadata store and the runner of its Beam jobs."""
 
+from __future__ import annotations
+
 import os
 import shlex
+import typing
 import urllib.parse
 
 from ml_metadata.proto import metadata_store_pb2
 from tfx.orchestration import metadata as tfx_metadata
 
 from pipeline.configs import Settings, SettingsError
+
+if typing.TYPE_CHECKING:
+    from tfx.orchestration.kubeflow.proto import kubeflow_pb2
 
 _MYSQL_PORT = 3306
 
@@ -21,20 +27,45 @@ def metadata(settings: Settings, output: str) -> metadata_store_pb2.ConnectionCo
     if not settings.metadata:
         os.makedirs(output, exist_ok=True)
         return tfx_metadata.sqlite_metadata_connection_config(os.path.join(output, "metadata.db"))
-    url = urllib.parse.urlsplit(settings.metadata)
-    if url.scheme != "mysql" or not (url.hostname and url.username and url.path.strip("/")):
-        shown = settings.metadata.replace(f":{url.password}@", ":***@")
-        raise SettingsError(
-            "`metadata` must read mysql://user:password@host:port/database, or be empty for "
-            f"SQLite. Received: {shown!r}."
-        )
+    url = _mysql(settings.metadata)
     return tfx_metadata.mysql_metadata_connection_config(
         host=url.hostname,
         port=url.port or _MYSQL_PORT,
         database=url.path.strip("/"),
-        username=urllib.parse.unquote(url.username),
+        username=urllib.parse.unquote(url.username or ""),
         password=urllib.parse.unquote(url.password or ""),
     )
+
+
+def kubeflow_metadata(settings: Settings) -> kubeflow_pb2.KubeflowMetadataConfig | None:
+    """The MySQL that the setting names, for Kubeflow's steps; None is the cluster's own store.
+
+    Raises:
+      SettingsError: as `metadata` does.
+    """
+    if not settings.metadata:
+        return None
+    from tfx.orchestration.kubeflow.proto import kubeflow_pb2
+
+    url = _mysql(settings.metadata)
+    config = kubeflow_pb2.KubeflowMetadataConfig()
+    config.mysql_db_service_host.value = url.hostname or ""
+    config.mysql_db_service_port.value = str(url.port or _MYSQL_PORT)
+    config.mysql_db_name.value = url.path.strip("/")
+    config.mysql_db_user.value = urllib.parse.unquote(url.username or "")
+    config.mysql_db_password.value = urllib.parse.unquote(url.password or "")
+    return config
+
+
+def _mysql(address: str) -> urllib.parse.SplitResult:
+    url = urllib.parse.urlsplit(address)
+    if url.scheme != "mysql" or not (url.hostname and url.username and url.path.strip("/")):
+        shown = address.replace(f":{url.password}@", ":***@")
+        raise SettingsError(
+            "`metadata` must read mysql://user:password@host:port/database, or be empty. "
+            f"Received: {shown!r}."
+        )
+    return url
 
 
 def beam_args(settings: Settings, root: str) -> list[str]:

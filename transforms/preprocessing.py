@@ -13,7 +13,7 @@ import tensorflow_transform as tft
 from transforms import features
 
 # Beyond any clock, and far from what would overflow a difference of two.
-_LATEST = 1 << 40
+_LATEST = 1 << 50
 
 
 def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> dict[str, Any]:
@@ -32,10 +32,12 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
     history = inputs[features.HISTORY_ITEM]
     target = inputs[features.TARGET_ITEM]
     length = inputs[features.HISTORY_LENGTH]
+    least = custom_config["min_item_count"]
     vocabulary = tft.vocabulary(
         tf.concat([history, target], axis=1),
         top_k=custom_config["max_vocabulary_size"],
-        frequency_threshold=custom_config["min_item_count"],
+        # TensorFlow Transform wants None, not 1, where every item is kept.
+        frequency_threshold=least if least > 1 else None,
         vocab_filename=features.ITEM_VOCABULARY,
     )
     oov_buckets = custom_config["oov_buckets"]

@@ -1,0 +1,16 @@
+# The image that Kubeflow's steps run: the reference environment and this code.
+#   docker build -t imn:latest .
+# then push it where the cluster finds it, and name it with IMN_IMAGE.
+FROM python:3.10-slim
+
+WORKDIR /imn
+COPY requirements/reference.txt requirements/
+RUN pip install --no-cache-dir uv \
+    && uv pip install --system --no-cache --no-deps -r requirements/reference.txt
+COPY setup.py pyproject.toml ./
+COPY pipeline pipeline
+COPY model model
+COPY transforms transforms
+COPY serving serving
+RUN uv pip install --system --no-cache --no-deps --no-build-isolation .
+ENV TF_USE_LEGACY_KERAS=1

@@ -1,0 +1,90 @@
+"""Compiles the pipeline for Kubeflow: paths on the cluster, and the runner this TFX has.
+
+    tfx pipeline compile --engine=kubeflow --pipeline_path=kubeflow_runner.py
+
+writes `imn.tar.gz` with TFX 1.15 (Kubeflow Pipelines 1, Argo). TFX 1.16 and
+later have no Kubeflow engine on their command line; there
+
+    python kubeflow_runner.py
+
+writes `imn.yaml` (Kubeflow Pipelines 2), which the kfp client submits. Image,
+storage root, volume claim and metadata store are settings (pipeline/configs.py);
+no path of this machine is in the package.
+"""
+
+import dataclasses
+import os
+import posixpath
+import sys
+
+os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+from pipeline.configs import Settings, SettingsError
+
+# Where the image holds the project (Dockerfile).
+_CODE = "/imn"
+
+
+def _pipeline(settings: Settings, kubeflow_2: bool):
+    from pipeline import pipeline, stores
+
+    root = settings.storage_root.rstrip("/")
+    ratings = settings.ratings or posixpath.join(root, "ratings", "*")
+    return pipeline.create_pipeline(
+        dataclasses.replace(settings, ratings=ratings),
+        pipeline_root=posixpath.join(root, "pipeline", pipeline.pipeline_name(settings)),
+        serving_dir=posixpath.join(root, "serving_model", pipeline.serving_name(settings)),
+        checkpoint_root=posixpath.join(root, "checkpoints"),
+        beam_pipeline_args=stores.beam_args(settings, _CODE),
+        only_stock_resolvers=kubeflow_2,
+    )
+
+
+def _kubeflow_1(settings: Settings) -> None:
+    from kfp import onprem
+    from tfx.orchestration.kubeflow import kubeflow_dag_runner
+
+    from pipeline import stores
+
+    steps = kubeflow_dag_runner.get_default_pipeline_operator_funcs()
+    if "://" not in settings.storage_root:
+        steps.append(onprem.mount_pvc(settings.volume_claim, "imn-storage", settings.storage_root))
+    config = kubeflow_dag_runner.KubeflowDagRunnerConfig(
+        pipeline_operator_funcs=steps,
+        tfx_image=settings.image,
+        kubeflow_metadata_config=stores.kubeflow_metadata(settings),
+    )
+    kubeflow_dag_runner.KubeflowDagRunner(config=config).run(_pipeline(settings, kubeflow_2=False))
+
+
+def _kubeflow_2(settings: Settings) -> None:
+    from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner
+
+    from pipeline import pipeline
+
+    config = kubeflow_v2_dag_runner.KubeflowV2DagRunnerConfig(default_image=settings.image)
+    file = f"{pipeline.pipeline_name(settings)}.yaml"
+    kubeflow_v2_dag_runner.KubeflowV2DagRunner(config=config, output_filename=file).run(
+        _pipeline(settings, kubeflow_2=True)
+    )
+
+
+def main() -> int:
+    """Writes the package into the working directory; gives the exit status."""
+    try:
+        settings = Settings.from_environment(os.environ)
+        try:
+            import tfx.orchestration.kubeflow.kubeflow_dag_runner  # noqa: F401
+        except ImportError:
+            _kubeflow_2(settings)
+        else:
+            _kubeflow_1(settings)
+    except SettingsError as error:
+        sys.stderr.write(f"Input: {error}\n")
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

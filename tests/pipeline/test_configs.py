@@ -1,0 +1,49 @@
+import dataclasses
+
+import pytest
+
+from pipeline.configs import Settings, SettingsError
+
+
+def test_the_environment_overrides_defaults_by_type():
+    settings = Settings.from_environment(
+        {
+            "IMN_RATINGS": "a.csv",
+            "IMN_MAX_HISTORY_LENGTH": "7",
+            "IMN_USE_TIME": "off",
+            "IMN_EPOCHS": "3",
+            "IMN_TOLERANCE": "0.01",
+            "HOME": "/elsewhere",
+        }
+    )
+    assert settings == dataclasses.replace(
+        Settings(), ratings="a.csv", max_history_length=7, use_time=False, epochs=3, tolerance=0.01
+    )
+
+
+def test_an_empty_value_of_an_optional_setting_leaves_it_to_the_preset():
+    assert Settings.from_environment({"IMN_EPOCHS": ""}).epochs is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("IMN_EPOCH", "3", "Did you mean IMN_EPOCHS?"),
+        ("IMN_MAX_HISTORY_LENGTH", "0", "`max_history_length` must be between 1 and"),
+        ("IMN_MAX_HISTORY_LENGTH", "ten", "`max_history_length` must be a whole number"),
+        ("IMN_SPLIT", "random", "one of temporal, leave_last, user. Received: 'random'"),
+        ("IMN_USE_TIME", "maybe", "`use_time` must be true or false. Received: 'maybe'"),
+        ("IMN_EVAL_SHARE", "nan", "`eval_share`"),
+        ("IMN_TEST_SHARE", "0", "above 0"),
+        ("IMN_MIN_AUC", "1.5", "`min_auc` must be between 0.0 and 1.0. Received: 1.5"),
+    ],
+)
+def test_a_bad_setting_is_named_with_what_is_allowed(name, value, says):
+    with pytest.raises(SettingsError) as error:
+        Settings.from_environment({name: value})
+    assert says in str(error.value)
+
+
+def test_shares_leave_something_to_train_on():
+    with pytest.raises(SettingsError, match="must stay below 1"):
+        Settings(eval_share=0.5, test_share=0.5)
