@@ -58,7 +58,7 @@ class Settings:
     sampling_seed: int = _number(0, 0)  # ties, user splits, negatives
 
     # --- Validation and Transform ------------------------------------------
-    statistics_rows: int = _number(200_000, 1)  # rows a split; more are sampled
+    statistics_rows: int = _number(100_000, 1)  # rows a split; more are sampled
     min_item_count: int = _number(1, 1)  # occurrences in training samples
     max_vocabulary_size: int = _number(5_000_000, 1)
     oov_buckets: int = _number(8, 1)  # ids shared by items outside the vocabulary

@@ -1,0 +1,51 @@
+"""What the metadata store knows of the last run: a state and artifacts for each component."""
+
+import dataclasses
+
+import ml_metadata as mlmd
+from ml_metadata.proto import metadata_store_pb2
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """One component's execution: whether it was reused, and its output artifacts by key."""
+
+    reused: bool
+    outputs: dict[str, list[metadata_store_pb2.Artifact]]
+
+    def uri(self, key: str) -> str:
+        """Where the only artifact under an output key lies."""
+        return self.outputs[key][0].uri
+
+    def number(self, key: str, name: str) -> int:
+        """An int custom property of the only artifact under an output key; 0 where unset."""
+        return self.outputs[key][0].custom_properties[name].int_value
+
+    def text(self, key: str, name: str) -> str:
+        """A string custom property of the only artifact under an output key; "" where unset."""
+        return self.outputs[key][0].custom_properties[name].string_value
+
+
+def last_run(connection: metadata_store_pb2.ConnectionConfig) -> dict[str, Step]:
+    """The steps of the newest run in a metadata store, by component id."""
+    store = mlmd.MetadataStore(connection)
+    run = max(store.get_contexts_by_type("pipeline_run"), key=lambda context: context.id)
+    steps = {}
+    for execution in store.get_executions_by_context(run.id):
+        (node,) = (
+            context.name.split(".", 1)[1]
+            for context in store.get_contexts_by_execution(execution.id)
+            if context.type == "node"
+        )
+        outputs: dict[str, list[metadata_store_pb2.Artifact]] = {}
+        events = [
+            event
+            for event in store.get_events_by_execution_ids([execution.id])
+            if event.type == metadata_store_pb2.Event.OUTPUT
+        ]
+        by_id = {a.id: a for a in store.get_artifacts_by_id([e.artifact_id for e in events])}
+        for event in events:
+            outputs.setdefault(event.path.steps[0].key, []).append(by_id[event.artifact_id])
+        reused = execution.last_known_state == metadata_store_pb2.Execution.CACHED
+        steps[node] = Step(reused, outputs)
+    return steps

@@ -1,0 +1,175 @@
+"""The real commands, on a copy of the project and a small generated file of ratings.
+
+One story in the order of the tests: each starts from what the one before left.
+"""
+
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tarfile
+
+import pytest
+
+from pipeline import sample_data
+
+PROJECT = pathlib.Path(__file__).resolve().parents[2]
+TFX = pathlib.Path(sys.executable).with_name("tfx")
+PACKAGES = ("pipeline", "model", "transforms", "serving")
+# Enough to learn something in seconds; what is judged here is the machinery.
+SETTINGS = {
+    "IMN_OUTPUT": "out",
+    "IMN_RATINGS": "ratings.csv",
+    "IMN_MAX_HISTORY_LENGTH": "20",
+    "IMN_MODEL_OPTIONS": "embedding_dim=8",
+    "IMN_EPOCHS": "1",
+    "IMN_MIN_AUC": "0.3",
+    "IMN_MIN_GAUC": "0.3",
+    "IMN_TOLERANCE": "0.5",
+}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("project")
+    for package in PACKAGES:
+        shutil.copytree(
+            PROJECT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__")
+        )
+    for file in ("local_runner.py", "kubeflow_runner.py", "setup.py"):
+        shutil.copy(PROJECT / file, folder)
+    sample_data.write_ratings(str(folder / "ratings.csv"), users=250, items=600)
+    return folder
+
+
+def call(project, command, **settings):
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("IMN_")}
+    environment |= SETTINGS | settings
+    environment |= {"LOCAL_HOME": str(project / "out" / "tfx"), "KUBEFLOW_HOME": str(project / "k")}
+    return subprocess.run(
+        [str(part) for part in command],
+        cwd=project,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def run(project, **settings):
+    return call(project, [sys.executable, "local_runner.py"], **settings)
+
+
+def outcomes(done):
+    """What each component's line of a run ends with: `reused`, a time, `failed`."""
+    lines = [line.split() for line in done.stdout.splitlines() if line.startswith("  ")]
+    return {line[0]: " ".join(line[1:]) for line in lines if len(line) in (2, 3)}
+
+
+def versions(project):
+    folder = project / "out" / "serving_model" / "imn"
+    return sorted(os.listdir(folder)) if folder.exists() else []
+
+
+def test_the_tfx_command_line_runs_the_pipeline_to_a_pushed_model(project):
+    created = call(
+        project,
+        [TFX, "pipeline", "create", "--engine=local", "--pipeline_path=local_runner.py"],
+    )
+    assert created.returncode == 0, created.stderr[-3000:]
+    assert versions(project) == []  # creating a pipeline runs nothing
+    done = call(project, [TFX, "run", "create", "--engine=local", "--pipeline_name=imn"])
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    (version,) = versions(project)
+    assert (project / "out" / "serving_model" / "imn" / version / "saved_model.pb").exists()
+    assert version in done.stdout
+    report = json.loads((project / "out" / "report" / "report.json").read_text())
+    assert report["verdict"]["blessed"]
+    assert 0.0 < report["metrics"]["overall"]["auc"] < 1.0
+
+
+def test_the_same_run_again_reuses_everything_and_leaves_one_version(project):
+    before = versions(project)
+    done = run(project)
+    assert done.returncode == 0, done.stdout + done.stderr
+    ran = {name for name, outcome in outcomes(done).items() if outcome != "reused"}
+    # The version that is served was new to the first run's Pusher; nothing is copied again.
+    assert ran <= {"Pusher", "Baseline"}
+    assert versions(project) == before
+
+
+def test_an_edited_layer_trains_again_and_nothing_before_it(project):
+    layer = project / "model" / "layers" / "encoder.py"
+    layer.write_text(layer.read_text() + "\n# edited\n")
+    done = run(project)
+    assert done.returncode == 0, done.stdout + done.stderr
+    got = outcomes(done)
+    assert {name for name, outcome in got.items() if outcome == "reused"} == {
+        "RatingsExampleGen",
+        "HistorySchema",
+        "StatisticsGen",
+        "ExampleValidator",
+        "AnomalyStop",
+        "Transform",
+    }
+    assert "Trainer" in got
+
+
+def test_the_gate_refuses_with_status_3_and_pushes_nothing(project):
+    before = versions(project)
+    done = run(project, IMN_MIN_AUC="0.9999")
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert "0.9999" in done.stdout
+    assert outcomes(done)["Trainer"] == "reused"
+    assert versions(project) == before
+
+
+def test_changed_ratings_are_never_answered_from_the_cache(project):
+    ratings = project / "ratings.csv"
+    stat, text = ratings.stat(), ratings.read_text()
+    # As many bytes, and the same time of change: only the content tells.
+    ratings.write_text(text.replace(",5.0,", ",4.0,", 1))
+    os.utime(ratings, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    done = run(project)
+    changed = outcomes(done)["RatingsExampleGen"]
+    ratings.write_text(text)
+    os.utime(ratings, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert changed != "reused"
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"IMN_RATINGS": "missing.csv"}, "missing.csv"),
+        ({"IMN_MODEL": "transformer"}, "transformer"),
+        ({"IMN_MODEL_OPTIONS": "passes=eleven"}, "passes"),
+        ({"IMN_MAX_HISTORY": "3"}, "IMN_MAX_HISTORY_LENGTH"),
+    ],
+)
+def test_a_mistake_ends_with_status_2_and_a_line(project, settings, says):
+    before = versions(project)
+    done = run(project, **settings)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert says in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+    assert versions(project) == before
+
+
+def test_the_kubeflow_package_names_the_image_and_no_local_path(project):
+    done = call(
+        project,
+        [TFX, "pipeline", "compile", "--engine=kubeflow", "--pipeline_path=kubeflow_runner.py"],
+        IMN_IMAGE="registry.example/imn:7",
+        IMN_RATINGS="/mnt/imn/ratings/*.csv",
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    with tarfile.open(project / "imn.tar.gz") as package:
+        (member,) = package.getnames()
+        text = package.extractfile(member).read().decode()
+    assert "image: registry.example/imn:7" in text
+    assert str(project) not in text
+    assert str(PROJECT) not in text
+    assert os.path.expanduser("~") + "/" not in text
+    assert "claimName: imn" in text
