@@ -1,0 +1,69 @@
+"""The Iterative Memory Network (ICLR 2022 submission Ih7LAeOYIb0; SAM, arXiv 2208.04022)."""
+
+import dataclasses
+from typing import Any
+
+import tensorflow as tf
+
+from model.configs import ModelConfig, choice, number
+from model.layers.enhancement import MemoryEnhancement
+from model.layers.memory import MemoryUpdate
+
+
+@dataclasses.dataclass(frozen=True)
+class IMNConfig(ModelConfig):
+    """The options of IMN. Defaults are 3P+, the paper's best row.
+
+    Raises:
+      ValueError: at construction, also if `num_heads` does not divide `embedding_dim`.
+    """
+
+    passes: int = number(3, 0, 10)  # N, reads of the whole history
+    enhancement: bool = True  # the "+"
+    enhancement_steps: int = number(3, 1, 10)
+    num_heads: int = number(1, 1)  # of the attention; divides embedding_dim
+    attention_units: int = number(8, 1)  # hidden width of the attention
+    normalization: str = choice("sigmoid", "softmax", "length")  # of the attention weights
+    share_attention: bool = False  # one attention for all passes
+    feedback: bool = True  # False: every pass attends with the candidate as memory
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.embedding_dim % self.num_heads:
+            raise ValueError(
+                f"`num_heads` must divide `embedding_dim`, {self.embedding_dim}. "
+                f"Received: {self.num_heads}."
+            )
+
+    def block(self) -> "IMN":
+        """The layer that these options describe."""
+        return IMN(self)
+
+
+class IMN(tf.keras.layers.Layer):
+    """Iterative memory update, then memory enhancement.
+
+    Args:
+      config: the options.
+    """
+
+    def __init__(self, config: IMNConfig, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.update = MemoryUpdate(
+            config.passes,
+            config.share_attention,
+            config.feedback,
+            {
+                "units": config.attention_units,
+                "num_heads": config.num_heads,
+                "normalization": config.normalization,
+            },
+        )
+        self.enhance = MemoryEnhancement(config.enhancement_steps) if config.enhancement else None
+
+    def call(
+        self, history: tf.Tensor, mask: tf.Tensor, targets: tf.Tensor, training: bool = False
+    ) -> tf.Tensor:
+        """The user as seen by each candidate, `(B, K, D)`; see `ModelConfig.block`."""
+        memory = self.update(history, mask, targets)
+        return self.enhance(memory, targets) if self.enhance else memory

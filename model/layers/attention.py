@@ -1,0 +1,124 @@
+"""Multi-way attention: how much each behaviour matters to memory and candidate."""
+
+from typing import Any
+
+import tensorflow as tf
+
+NORMALIZATIONS = ("sigmoid", "softmax", "length")
+
+
+class MultiwayAttention(tf.keras.layers.Layer):
+    """Attention on differences and products (IMN paper, eq. 2-3), by exact algebra.
+
+    The paper's `α_j = [e_j − m, e_j − v, e_j ∘ m, e_j ∘ v]` and
+    `w_j = σ(W2 σ(W1 α_j + b1) + b2)`; the result is `Σ_j w_j e_j`. With
+    `W1 = [Wa|Wb|Wc|Wd]`,
+
+        `W1 α_j = (Wa + Wb + Wc diag(m) + Wd diag(v)) e_j − Wa m − Wb v`,
+
+    one product of the history with a `(D, units)` matrix of its own for every
+    candidate: nothing of shape `(B, L, 4D)` is ever built.
+
+    With several heads each has its own slice of D and its own W1, W2.
+
+    Args:
+      units: hidden width (the paper's 8).
+      num_heads: heads; must divide D.
+      normalization: `sigmoid` leaves the sum over L as it is (the paper),
+        `length` divides it by the history's length, `softmax` replaces the outer
+        sigmoid by a softmax over the history.
+
+    Raises:
+      ValueError: when built, if `num_heads` does not divide D.
+    """
+
+    def __init__(
+        self, units: int = 8, num_heads: int = 1, normalization: str = "sigmoid", **kwargs: Any
+    ):
+        super().__init__(**kwargs)
+        if normalization not in NORMALIZATIONS:
+            raise ValueError(
+                f"`normalization` must be one of {', '.join(NORMALIZATIONS)}. "
+                f"Received: {normalization!r}."
+            )
+        self.units = units
+        self.num_heads = num_heads
+        self.normalization = normalization
+
+    def build(self, input_shape: Any) -> None:
+        """Makes W1 as `(4, heads, D / heads, units)`, in the order of α, and the rest."""
+        dim, heads, units = input_shape[-1], self.num_heads, self.units
+        if dim % heads:
+            raise ValueError(
+                f"`num_heads` must divide the embedding's width {dim}. Received: {heads}."
+            )
+        # Glorot's range of the plain form, a (4 D / heads, units) matrix.
+        limit = (6.0 / (4 * dim // heads + units)) ** 0.5
+        self.w1 = self.add_weight(
+            name="w1",
+            shape=(4, heads, dim // heads, units),
+            initializer=tf.keras.initializers.RandomUniform(-limit, limit),
+        )
+        self.b1 = self.add_weight(name="b1", shape=(heads, units), initializer="zeros")
+        limit = (6.0 / (units + 1)) ** 0.5
+        self.w2 = self.add_weight(
+            name="w2",
+            shape=(heads, units),
+            initializer=tf.keras.initializers.RandomUniform(-limit, limit),
+        )
+        self.b2 = self.add_weight(name="b2", shape=(heads,), initializer="zeros")
+        super().build(input_shape)
+
+    def call(
+        self, history: tf.Tensor, mask: tf.Tensor, memory: tf.Tensor, targets: tf.Tensor
+    ) -> tf.Tensor:
+        """Weighted sums of the history.
+
+        Args:
+          history: e `(B, L, D)`.
+          mask: `(B, L)`, True where filled.
+          memory: m `(B, K, D)`, one a candidate.
+          targets: v `(B, K, D)`.
+
+        Returns:
+          `Σ_j w_j e_j` `(B, K, D)`; zeros for an empty history.
+        """
+        weights = self.weights_of(history, mask, memory, targets)
+        heads, width = self.num_heads, history.shape[-1] // self.num_heads
+        sums = tf.matmul(weights, history, transpose_a=True)
+        if heads == 1:
+            return sums
+        # Each head keeps its own slice of D.
+        sums = tf.reshape(sums, [-1, tf.shape(memory)[1], heads, heads, width])
+        sums = tf.linalg.diag_part(tf.transpose(sums, [0, 1, 4, 2, 3]))
+        return tf.reshape(tf.transpose(sums, [0, 1, 3, 2]), tf.shape(memory))
+
+    def weights_of(
+        self, history: tf.Tensor, mask: tf.Tensor, memory: tf.Tensor, targets: tf.Tensor
+    ) -> tf.Tensor:
+        """The weights w `(B, L, K * heads)`, heads fastest; 0 where padded."""
+        dim = history.shape[-1]
+        heads, units = self.num_heads, self.units
+        count = tf.shape(memory)[1]
+        sliced = [-1, count, heads, dim // heads, 1]
+        m, v = tf.reshape(memory, sliced), tf.reshape(targets, sliced)
+        wa, wb, wc, wd = tf.unstack(self.w1)
+        kernel = (wa + wb) + m * wc + v * wd  # (B, K, heads, D / heads, units)
+        bias = self.b1 - tf.reduce_sum(m * wa + v * wb, axis=3)  # (B, K, heads, units)
+        # Block-diagonal over heads, so that the history is multiplied once, as it lies.
+        own = tf.eye(heads, dtype=history.dtype)[:, None, :, None]
+        kernel = tf.transpose(kernel, [0, 2, 3, 1, 4])[:, :, :, :, None, :]
+        kernel = tf.reshape(kernel * own[:, :, None], [-1, dim, count * heads * units])
+        hidden = tf.matmul(history, kernel) + tf.reshape(bias, [-1, 1, count * heads * units])
+        w2 = tf.reshape(self.w2[:, :, None] * own[..., 0], [heads * units, heads])
+        logits = tf.matmul(tf.reshape(tf.sigmoid(hidden), [-1, heads * units]), w2) + self.b2
+        places = tf.shape(history)[1]
+        logits = tf.reshape(logits, [-1, places, count * heads])
+        filled = tf.cast(mask, history.dtype)[:, :, None]
+        if self.normalization == "softmax":
+            # A history without events has no largest logit: the mask takes its weights away.
+            return tf.nn.softmax(logits + (filled - 1) * 1e9, axis=1) * filled
+        weights = tf.sigmoid(logits) * filled
+        if self.normalization == "length":
+            weights /= tf.maximum(tf.reduce_sum(filled, axis=1, keepdims=True), 1)
+        return weights

@@ -1,0 +1,89 @@
+"""From ids to embeddings: the history that every model reads, and its candidates."""
+
+from typing import Any
+
+import tensorflow as tf
+
+from transforms import features
+
+
+class HistoryEncoder(tf.keras.layers.Layer):
+    """Sum of item, elapsed-time and position embeddings (IMN paper, eq. 1).
+
+    `e_j = item(j) + time(j) + position(j)`; a candidate is `item(v)` alone, from
+    the same table. Position counts back from the request: the newest event is 0.
+    Events beyond `max_positions` share the last position, so any L can be read.
+
+    Args:
+      num_items: rows of the item table: padding, out-of-vocabulary ids, items.
+      dim: D.
+      max_positions: rows of the position table; 0 leaves positions out.
+      use_time: whether elapsed time is read.
+      initial_scale: standard deviation of the tables' first values.
+    """
+
+    def __init__(
+        self,
+        num_items: int,
+        dim: int,
+        max_positions: int = 0,
+        use_time: bool = True,
+        initial_scale: float = 0.01,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self.num_items = num_items
+        self.dim = dim
+        self.max_positions = max_positions
+        self.use_time = use_time
+        self.initial_scale = initial_scale
+
+    def build(self, input_shape: Any) -> None:
+        """Makes the tables."""
+        rows = {"item": self.num_items}
+        if self.use_time:
+            rows["time"] = features.NUM_TIME_BUCKETS
+        if self.max_positions:
+            rows["position"] = self.max_positions
+        self.tables = {
+            name: self.add_weight(
+                name=f"{name}_table",
+                shape=(count, self.dim),
+                initializer=tf.keras.initializers.RandomNormal(stddev=self.initial_scale),
+            )
+            for name, count in rows.items()
+        }
+        super().build(input_shape)
+
+    def call(
+        self, items: tf.Tensor, length: tf.Tensor, elapsed: tf.Tensor | None = None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Encodes histories.
+
+        Args:
+          items: int64 ids `(B, L)`, oldest first, padded on the right.
+          length: how many of the L are filled, `(B,)` or `(B, 1)`. It alone says
+            what is padding: ids in padded places are never looked up.
+          elapsed: int64 buckets `(B, L)`; read with `use_time` only.
+
+        Returns:
+          `e` `(B, L, D)`, zero where padded, and the mask `(B, L)`. An empty
+          history gives zeros and a mask without a True.
+        """
+        count = tf.shape(items, out_type=tf.int64)[1]
+        length = tf.clip_by_value(tf.reshape(tf.cast(length, tf.int64), [-1]), 0, count)
+        mask = tf.sequence_mask(length, count)
+        encoded = self._rows("item", items, mask)
+        if self.use_time:
+            encoded += self._rows("time", elapsed, mask)
+        if self.max_positions:
+            back = length[:, None] - 1 - tf.range(count)[None, :]
+            encoded += self._rows("position", tf.minimum(back, self.max_positions - 1), mask)
+        return encoded * tf.cast(mask, encoded.dtype)[:, :, None], mask
+
+    def candidates(self, items: tf.Tensor) -> tf.Tensor:
+        """Embeddings `(B, K, D)` of candidate ids `(B, K)`; call the layer first."""
+        return tf.gather(self.tables["item"], items)
+
+    def _rows(self, table: str, ids: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+        return tf.gather(self.tables[table], tf.where(mask, ids, tf.zeros_like(ids)))

@@ -1,0 +1,93 @@
+"""The table of models: a name, the config it stands for, and its recipe.
+
+A new model is one file, with a subclass of `ModelConfig` and its layer, and one
+line here. Importing this table imports no TensorFlow; resolving a row does.
+"""
+
+import dataclasses
+import difflib
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+from model.configs import ModelConfig, Recipe, parse_options
+
+
+@dataclasses.dataclass(frozen=True)
+class Preset:
+    """One row: where the config class is, and what differs from its defaults."""
+
+    config: str  # module:class
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    recipe: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def config_class(self) -> type[ModelConfig]:
+        """The class that `config` names; imports its module."""
+        module, _, name = self.config.partition(":")
+        return getattr(importlib.import_module(module), name)
+
+
+_IMN = "model.imn:IMNConfig"
+_SEED_OPTIONS = {
+    "embedding_dim": 10,
+    "head_product": False,
+    "batch_norm": True,
+    "dropout": 0.2,
+    "l2": 1e-6,
+}
+# One rate for all, Keras' own scale of first values, no extra candidates.
+_SEED_RECIPE = {
+    "learning_rate": 1e-5,
+    "table_learning_rate": 1e-5,
+    "table_initial_scale": 0.03,
+    "extra_candidates": 0,
+}
+
+PRESETS = {
+    "imn_2p": Preset(_IMN, {"passes": 2, "enhancement": False}),
+    "imn_3p": Preset(_IMN, {"passes": 3, "enhancement": False}),
+    "imn_3p_plus": Preset(_IMN, {"passes": 3, "enhancement": True}),
+    "seed": Preset(_IMN, {"passes": 3, "enhancement": True} | _SEED_OPTIONS, _SEED_RECIPE),
+}
+
+
+def preset(model: str) -> Preset:
+    """The row of a model.
+
+    Raises:
+      ValueError: for a name that is not in the table.
+    """
+    if model not in PRESETS:
+        near = difflib.get_close_matches(model, PRESETS, n=1)
+        hint = f" Did you mean `{near[0]}`?" if near else ""
+        raise ValueError(f"`model` must be one of {', '.join(PRESETS)}. Received: {model!r}.{hint}")
+    return PRESETS[model]
+
+
+def resolve(
+    model: str, model_options: str = "", recipe: Mapping[str, Any] | None = None
+) -> tuple[ModelConfig, Recipe]:
+    """The config and the recipe that a user's settings stand for.
+
+    Args:
+      model: a name of the table.
+      model_options: fields of the model's config, as in `"passes=5,num_heads=2"`.
+      recipe: fields of `Recipe` that the user set.
+
+    Raises:
+      ValueError: naming the model, option or recipe field that is not allowed.
+    """
+    row = preset(model)
+    config_class = row.config_class()
+    try:
+        given = parse_options(config_class, model_options)
+        config = config_class(**{**row.options, **given})
+    except ValueError as error:
+        raise ValueError(f"`model_options` of {model}: {error}") from None
+    known = [field.name for field in dataclasses.fields(Recipe)]
+    unknown = sorted(set(recipe or {}) - set(known))
+    if unknown:
+        raise ValueError(
+            f"The recipe has no `{unknown[0]}`. Known: {', '.join(known)}. Received: {recipe!r}."
+        )
+    return config, Recipe(**{**row.recipe, **(recipe or {})})

@@ -1,0 +1,138 @@
+"""What a pushed model answers: raw features in, probabilities out.
+
+Both signatures hold the Transform graph, so that a client recomputes nothing,
+and only operations of core TensorFlow, so that any server loads them.
+"""
+
+from typing import Any
+
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from model.ranker import Ranker
+from transforms import features
+
+CANDIDATES = "candidates"
+REQUEST_TIME = "request_time"
+_NEEDED = (
+    features.HISTORY_ITEM,
+    features.HISTORY_TIME,
+    features.HISTORY_LENGTH,
+    features.TARGET_ITEM,
+    features.TARGET_TIME,
+)
+
+
+class Server:
+    """A ranker with the Transform graph in front of it.
+
+    Args:
+      ranker: the trained model.
+      transform: what TensorFlow Transform left.
+    """
+
+    def __init__(self, ranker: Ranker, transform: tft.TFTransformOutput):
+        self.ranker = ranker
+        self.transform = transform.transform_features_layer()
+        spec = transform.raw_feature_spec()
+        self._spec = {name: spec[name] for name in _NEEDED}
+        self._length = spec[features.HISTORY_ITEM].shape[0]
+
+    def save(self, folder: str) -> None:
+        """Writes a SavedModel with the signatures `serving_default` and `rank`."""
+        string, integer = tf.string, tf.int64
+        signatures = {
+            "serving_default": tf.function(self.score_examples, autograph=False),
+            "rank": tf.function(self.rank, autograph=False),
+        }
+        inputs = {
+            "serving_default": [tf.TensorSpec([None], string, name="examples")],
+            "rank": [
+                tf.TensorSpec([None, None], string, name=features.HISTORY_ITEM),
+                tf.TensorSpec([None, None], integer, name=features.HISTORY_TIME),
+                tf.TensorSpec([None], integer, name=features.HISTORY_LENGTH),
+                tf.TensorSpec([None], integer, name=REQUEST_TIME),
+                tf.TensorSpec([None, None], string, name=CANDIDATES),
+            ],
+        }
+        # What the signatures read must hang on what is saved. Of the ranker that is
+        # its variables alone: Keras would add a training graph of every layer.
+        module = tf.Module()
+        module.transform, module.weights = self.transform, self.ranker.variables
+        concrete = {
+            name: function.get_concrete_function(*inputs[name])
+            for name, function in signatures.items()
+        }
+        tf.saved_model.save(module, folder, signatures=concrete)
+
+    def score_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Probabilities `score` `(B,)` of serialized raw tf.Examples `(B,)`, labels unread."""
+        raw = tf.io.parse_example(examples, self._spec)
+        logits = self.ranker(self.transform(raw), training=False)
+        return {"score": tf.sigmoid(tf.reshape(logits, [-1]))}
+
+    def rank(
+        self,
+        history_item: tf.Tensor,
+        history_time: tf.Tensor,
+        history_length: tf.Tensor,
+        request_time: tf.Tensor,
+        candidates: tf.Tensor,
+    ) -> dict[str, tf.Tensor]:
+        """Probabilities of K candidates for each user; a history is encoded once.
+
+        Args:
+          history_item: ids `(B, H)`, oldest first, any H; what lies beyond
+            `history_length` is not read.
+          history_time: seconds `(B, H)`.
+          history_length: how many of the H are filled, `(B,)`. The newest L of
+            them are used, L being the length the model was trained with.
+          request_time: seconds `(B,)`.
+          candidates: ids `(B, K)`.
+
+        Returns:
+          `scores` `(B, K)`.
+        """
+        length = tf.clip_by_value(history_length, 0, tf.shape(history_item, tf.int64)[1])
+        kept = tf.minimum(length, self._length)
+        raw = {
+            features.HISTORY_ITEM: _newest(history_item, length, self._length, ""),
+            features.HISTORY_TIME: _newest(history_time, length, self._length, 0),
+            features.HISTORY_LENGTH: kept[:, None],
+            features.TARGET_ITEM: tf.fill([tf.size(length), 1], ""),
+            features.TARGET_TIME: request_time[:, None],
+        }
+        encoded = self.ranker.encode(self.transform(raw))
+        logits = self.ranker.score(encoded, self._ids(candidates), training=False)
+        return {"scores": tf.sigmoid(logits)}
+
+    def _ids(self, items: tf.Tensor) -> tf.Tensor:
+        """Ids of any items `(B, K)`, looked up L at a time as if they were histories.
+
+        The Transform graph takes whole samples; one sample for every candidate
+        would look up L items of padding for each.
+        """
+        flat = tf.reshape(items, [-1])
+        rows = -(-tf.size(flat) // self._length)
+        flat = tf.pad(flat, [[0, rows * self._length - tf.size(flat)]], constant_values="")
+        samples = tf.reshape(flat, [rows, self._length])
+        raw = {
+            features.HISTORY_ITEM: samples,
+            features.HISTORY_TIME: tf.zeros_like(samples, tf.int64),
+            features.HISTORY_LENGTH: tf.fill([rows, 1], tf.constant(self._length, tf.int64)),
+            features.TARGET_ITEM: tf.fill([rows, 1], ""),
+            features.TARGET_TIME: tf.zeros([rows, 1], tf.int64),
+        }
+        ids = tf.reshape(self.transform(raw)[features.HISTORY_ITEM], [-1])
+        return tf.reshape(ids[: tf.size(items)], tf.shape(items))
+
+
+def _newest(values: tf.Tensor, length: tf.Tensor, count: int, padding: Any) -> tf.Tensor:
+    """The newest `count` of the first `length` values of each row, padded on the right."""
+    # One more column, so that there is something to gather from an empty one.
+    values = tf.pad(values, [[0, 0], [0, 1]], constant_values=padding)
+    places = tf.maximum(length - count, 0)[:, None] + tf.range(tf.constant(count, tf.int64))
+    filled = places < length[:, None]
+    last = tf.shape(values, tf.int64)[1] - 1
+    found = tf.gather(values, tf.where(filled, places, last), batch_dims=1)
+    return tf.where(filled, found, tf.constant(padding, values.dtype))
