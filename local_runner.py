@@ -58,9 +58,11 @@ def main() -> int:
         )
 
     def report() -> int:
-        from pipeline import report, stores
+        from pipeline import pipeline, report, stores
 
-        return report.tell(stores.metadata(settings, output), output)
+        return report.tell(
+            stores.metadata(settings, output), output, pipeline.serving_name(settings)
+        )
 
     return console.run(output, start, report)
 

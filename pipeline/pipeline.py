@@ -18,9 +18,10 @@ from ml_metadata.proto import metadata_store_pb2
 from tfx import v1 as tfx
 from tfx.dsl.components.base import base_node, executor_spec
 
+from model import presets
 from pipeline import pusher
 from pipeline.baseline import LastBlessed
-from pipeline.configs import Settings
+from pipeline.configs import Settings, SettingsError
 from pipeline.evaluator import GatedEvaluator
 from pipeline.infra_check import InfraCheck
 from pipeline.ingest.component import RatingsExampleGen
@@ -102,7 +103,17 @@ def create_pipeline(
         what is served may be changed from outside, and the last push is then
         no answer for this one.
       only_stock_resolvers: for a runner that knows no resolver but TFX's own.
+
+    Raises:
+      SettingsError: for a model or an option that there is not.
     """
+    chosen = _subset(settings, _RECIPE)
+    recipe = {name: value for name, value in chosen.items() if value is not None}
+    try:  # before anything runs, rather than when the Trainer starts
+        presets.resolve(settings.model, settings.model_options, recipe)
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
+
     example_gen = RatingsExampleGen(settings)
     schema = HistorySchema(max_history_length=settings.max_history_length)
     statistics = SampledStatisticsGen(
@@ -178,6 +189,7 @@ def create_pipeline(
         evaluator,
         "pipeline/evaluation.py",
         "pipeline/evaluator.py",
+        "pipeline/auc.py",
         "pipeline/gauc.py",
         "pipeline/gate.py",
         "pipeline/controls.py",

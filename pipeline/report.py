@@ -1,0 +1,93 @@
+"""What a run ends with: metrics beside controls, the verdict, where the model is, what to do next."""
+
+import json
+import os
+from typing import Any
+
+from ml_metadata.proto import metadata_store_pb2
+from tfx.dsl.io import fileio
+
+from pipeline import console, runs
+from pipeline.controls import table
+
+_SHOWN = ("auc", "gauc", "log_loss", "calibration", "rows", "users")
+
+
+def tell(connection: metadata_store_pb2.ConnectionConfig, output: str, name: str) -> int:
+    """Prints and writes the report of the last run under `output/report`.
+
+    Args:
+      connection: the metadata store.
+      output: the run's output folder.
+      name: what a server calls the model.
+
+    Returns:
+      the exit status: 0 pushed or served already, 3 refused.
+    """
+    steps = runs.last_run(connection)
+    evaluation = steps["Evaluator"].uri("evaluation")
+    report: dict[str, Any] = {
+        part: _read(os.path.join(evaluation, f"{part}.json"))
+        for part in ("metrics", "controls", "verdict")
+    }
+    report["infra_check"] = _read(os.path.join(steps["InfraCheck"].uri("blessing"), "verdict.json"))
+    report["ingestion"] = _read(
+        os.path.join(steps["RatingsExampleGen"].uri("examples"), "report.json")
+    )
+    pushed = steps["Pusher"]
+    where = pushed.text("pushed_model", "pushed_destination")
+    report["pushed"] = where if pushed.number("pushed_model", "pushed") else None
+    logs = os.path.join(steps["Trainer"].uri("model_run"), "logs")
+
+    lines = _lines(report)
+    if report["pushed"]:
+        lines += ["", f"Pushed:  {where}", "", "Next:", *_next(name, os.path.dirname(where), logs)]
+    folder = os.path.join(output, "report")
+    fileio.makedirs(folder)
+    for file, text in (
+        ("report.json", json.dumps(report, indent=1)),
+        ("report.txt", "\n".join(lines)),
+    ):
+        with fileio.open(os.path.join(folder, file), "w") as out:
+            out.write(text + "\n")
+    console.say()
+    for line in lines:
+        console.say(line)
+    return console.PUSHED if report["pushed"] else console.REFUSED
+
+
+def _read(path: str) -> Any:
+    with fileio.open(path, "r") as file:
+        return json.load(file)
+
+
+def _lines(report: dict[str, Any]) -> list[str]:
+    lines = [f"{'Test split':<28}" + "".join(f"{name:>12}" for name in _SHOWN)]
+    for slice_name, values in report["metrics"].items():
+        lines.append(
+            f"  {slice_name:<26}" + "".join(f"{_number(values.get(name)):>12}" for name in _SHOWN)
+        )
+    lines += ["", *table(report["controls"]).splitlines(), ""]
+    lines.append(f"Gate:    {report['verdict']['reason']}")
+    check = report["infra_check"]
+    if check["blessed"]:
+        lines.append("Check:   the export loads in a fresh process and answers as trained.")
+    else:
+        lines.append(f"Check:   refused, {check['reason']}.")
+    if not report["pushed"]:
+        lines.append("Nothing was pushed; what was served before still is.")
+    return lines
+
+
+def _number(value: Any) -> str:
+    if isinstance(value, int):
+        return f"{value:,}"
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _next(name: str, served: str, logs: str) -> list[str]:
+    return [
+        f"  .venv/bin/tensorboard --logdir {logs}",
+        f"  docker run -p 8501:8501 -v {served}:/models/{name} -e MODEL_NAME={name} "
+        "tensorflow/serving",
+    ]
