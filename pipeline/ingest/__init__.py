@@ -1,0 +1,1 @@
+"""From files of ratings to splits of tf.Examples: one Beam job of Arrow blocks."""

@@ -1,0 +1,126 @@
+"""RatingsExampleGen: the ingestion job as a component of TFX."""
+
+import dataclasses
+import os
+from typing import Any
+
+from tfx import types
+from tfx import v1 as tfx
+from tfx.components.example_gen import component, driver, utils
+from tfx.components.util import examples_utils
+from tfx.dsl.components.base import base_beam_executor, executor_spec
+from tfx.types import artifact_utils, standard_component_specs
+from tfx.utils import proto_utils
+
+from pipeline.configs import Settings
+from pipeline.ingest import files
+from pipeline.ingest.job import ingest
+from transforms import features
+
+# The settings that change what is written, and so the key of TFX's cache.
+SETTINGS = (
+    "layout",
+    "max_history_length",
+    "min_history_length",
+    "shift",
+    "max_windows_per_user",
+    "negatives",
+    "negatives_per_positive",
+    "split",
+    "eval_share",
+    "test_share",
+    "same_day",
+    "min_rating",
+    "max_bad_share",
+    "sampling_seed",
+)
+
+
+class Driver(driver.FileBasedDriver):
+    """Fingerprints the content of the ratings, so that TFX's cache goes by nothing else."""
+
+    def resolve_exec_properties(
+        self, exec_properties: dict[str, Any], pipeline_info: Any, component_info: Any
+    ) -> dict[str, Any]:
+        """TFX calls this before it looks into its cache.
+
+        Raises:
+          InputError: if there are no ratings.
+        """
+        del pipeline_info, component_info
+        paths = files.list_files(_ratings(exec_properties))
+        return exec_properties | {
+            utils.SPAN_PROPERTY_NAME: 0,
+            utils.VERSION_PROPERTY_NAME: None,
+            utils.FINGERPRINT_PROPERTY_NAME: files.digest(paths),
+        }
+
+
+class Executor(base_beam_executor.BaseBeamExecutor):
+    """Runs the job and marks its output."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """TFX calls this.
+
+        Raises:
+          InputError: as `ingest` does.
+        """
+        self._log_startup(input_dict, output_dict, exec_properties)
+        artifact = artifact_utils.get_single_instance(
+            output_dict[standard_component_specs.EXAMPLES_KEY]
+        )
+        values = {name: exec_properties[name] for name in SETTINGS}
+        settings = Settings(ratings=_ratings(exec_properties), **values)
+        report = ingest(settings, artifact.uri, self._make_beam_pipeline())
+        artifact.split_names = artifact_utils.encode_split_names(list(features.SPLITS))
+        examples_utils.set_payload_format(
+            artifact, exec_properties[standard_component_specs.OUTPUT_DATA_FORMAT_KEY]
+        )
+        examples_utils.set_file_format(artifact, "tfrecords_gzip")
+        for name in features.SPLITS:
+            artifact.set_int_custom_property(f"rows_{name}", report["splits"][name]["samples"])
+
+
+class RatingsExampleGen(component.FileBasedExampleGen):
+    """Ratings in, examples of histories and targets out.
+
+    Its `examples` have the splits train, eval and test, the raw features of
+    `transforms.features`, and the custom properties `rows_train`, `rows_eval`
+    and `rows_test`.
+
+    Args:
+      settings: of the run; `ratings` is a file or a glob.
+    """
+
+    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(Executor)
+    DRIVER_CLASS = Driver
+
+    def __init__(self, settings: Settings) -> None:
+        folder, pattern = os.path.split(settings.ratings)
+        split = tfx.proto.SplitConfig.Split
+        super().__init__(
+            input_base=folder or ".",
+            input_config=tfx.proto.Input(
+                splits=[tfx.proto.Input.Split(name="ratings", pattern=pattern)]
+            ),
+            # TFX wants shares; the job splits by time or user and ignores them.
+            output_config=tfx.proto.Output(
+                split_config=tfx.proto.SplitConfig(
+                    splits=[split(name=name, hash_buckets=1) for name in features.SPLITS]
+                )
+            ),
+        )
+        values = dataclasses.asdict(settings)
+        self.exec_properties.update({name: values[name] for name in SETTINGS})
+
+
+def _ratings(exec_properties: dict[str, Any]) -> str:
+    config = tfx.proto.Input()
+    proto_utils.json_to_proto(exec_properties[standard_component_specs.INPUT_CONFIG_KEY], config)
+    folder = exec_properties[standard_component_specs.INPUT_BASE_KEY]
+    return os.path.join(folder, config.splits[0].pattern)
