@@ -88,12 +88,12 @@ def user_weights(users: np.ndarray, replicate: int) -> np.ndarray:
     A function of the user's hash and the replicate's number alone, so that two
     models' replicates draw the same users: their difference is a paired bootstrap.
     """
-    salt = _mix(np.array([replicate + 1], dtype=np.uint64))
-    return np.searchsorted(_POISSON, _mix(users ^ salt), side="right").astype(np.float64)
+    salt = mix(np.array([replicate + 1], dtype=np.uint64))
+    return np.searchsorted(_POISSON, mix(users ^ salt), side="right").astype(np.float64)
 
 
-def _mix(x: np.ndarray) -> np.ndarray:
-    """The finaliser of splitmix64 (Steele et al., 2014): a hash of 64 bits."""
+def mix(x: np.ndarray) -> np.ndarray:
+    """A hash of uint64 values, any shape: the finaliser of splitmix64 (Steele et al., 2014)."""
     x = x + np.uint64(0x9E3779B97F4A7C15)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
