@@ -25,7 +25,7 @@ from tfx.dsl.io import fileio
 
 from pipeline.configs import Settings
 from pipeline.errors import InputError
-from pipeline.ingest import files, hashing, histories, negatives
+from pipeline.ingest import files, hashing, histories, negatives, shards, stages
 from pipeline.ingest.stages import Job, Tally
 from transforms import features
 
@@ -90,12 +90,13 @@ def ingest(
 def _build(pipeline: beam.Pipeline, job: Job, ranges: list[files.Range]) -> None:
     settings = job.settings
 
-    def each_bucket(stage: str, plan: Any) -> beam.PCollection:
+    def each_bucket(stage: Callable, plan: Any) -> beam.PCollection:
+        # References of its own: Beam's local runner cannot order stages that share them.
         return (
             pipeline
-            | f"Buckets to {stage}" >> beam.Create(range(job.buckets))
-            | f"Spread buckets to {stage}" >> beam.Reshuffle()
-            | stage >> beam.ParDo(_Stage(job, stage), plan)
+            | f"Buckets to {stage.__name__}" >> beam.Create(range(job.buckets))
+            | f"Spread buckets to {stage.__name__}" >> beam.Reshuffle()
+            | stage.__name__ >> beam.ParDo(_Stage(stage, job), plan)
         )
 
     def total(counts: beam.PCollection, decide: Callable, *before: Any) -> Any:
@@ -109,14 +110,14 @@ def _build(pipeline: beam.Pipeline, job: Job, ranges: list[files.Range]) -> None
         pipeline
         | "Ranges" >> beam.Create(ranges)
         | "Spread ranges" >> beam.Reshuffle()
-        | "partition" >> beam.ParDo(_Stage(job, "partition"))
+        | "partition" >> beam.ParDo(_Stage(stages.partition, job))
     )
     lines = total(parsed, check_lines)
-    edges = total(each_bucket("sort", lines), place_edges, lines)
-    targets = total(each_bucket("count", edges), check_splits, edges)
-    pooled = (each_bucket("count_items", targets), each_bucket("pool", targets))
+    edges = total(each_bucket(stages.sort, lines), place_edges, lines)
+    targets = total(each_bucket(stages.count, edges), check_splits, edges)
+    pooled = (each_bucket(stages.count_items, targets), each_bucket(stages.pool, targets))
     pools = total(pooled | beam.Flatten(), close_pools, targets)
-    written = each_bucket("write", pools)
+    written = each_bucket(shards.write, pools)
     _ = (
         written
         | "Sum" >> beam.CombineGlobally(add_up)
@@ -127,8 +128,8 @@ def _build(pipeline: beam.Pipeline, job: Job, ranges: list[files.Range]) -> None
 class _Stage(beam.DoFn):
     """Runs one stage on one range or bucket; nothing, once the job is refused."""
 
-    def __init__(self, job: Job, name: str) -> None:
-        self._job, self._name = job, name
+    def __init__(self, stage: Callable, job: Job) -> None:
+        self._stage, self._job = stage, job
 
     def process(self, element: Any, plan: Tally | None = None) -> Iterable[Tally]:
         """Called by Beam for every reference."""
@@ -136,9 +137,9 @@ class _Stage(beam.DoFn):
             return
         start = time.time()
         arguments = () if plan is None else (plan,)
-        tally = getattr(self._job, self._name)(element, *arguments)
+        tally = self._stage(self._job, element, *arguments)
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        tally["stages"] = [(self._name, start, time.time(), memory)]
+        tally["stages"] = [(self._stage.__name__, start, time.time(), memory)]
         yield tally
 
 
@@ -268,10 +269,10 @@ def _report(
     job: Job, paths: list[str], ranges: list[files.Range], result: Tally, seconds: float
 ) -> Tally:
     settings = job.settings
-    stages: dict[str, list[float]] = {}
+    spans: dict[str, tuple[float, float]] = {}
     for name, start, end, _ in result["stages"]:
-        first, last = stages.get(name, (start, end))
-        stages[name] = [min(first, start), max(last, end)]
+        first, last = spans.get(name, (start, end))
+        spans[name] = (min(first, start), max(last, end))
     layouts = {part.path: part.layout for part in ranges}
     temporal = settings.split == "temporal"
     return {
@@ -308,7 +309,7 @@ def _report(
         "buckets": job.buckets,
         "seconds": {
             "all": round(seconds, 2),
-            **{name: round(last - first, 2) for name, (first, last) in stages.items()},
+            **{name: round(last - first, 2) for name, (first, last) in spans.items()},
         },
         "peak_memory_of_a_worker_mb": max(memory for *_, memory in result["stages"]) // 1024,
     }

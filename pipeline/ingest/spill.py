@@ -18,12 +18,12 @@ from apache_beam.io.filesystems import FileSystems
 _PLAIN = CompressionTypes.UNCOMPRESSED
 
 
-def write(path: str, batches: Sequence[pa.RecordBatch]) -> None:
-    """Writes record batches of one schema to an IPC file at `path`."""
+def write(path: str, schema: pa.Schema, batches: Sequence[pa.RecordBatch]) -> None:
+    """Writes record batches, if there are any, to an IPC file at `path`."""
     temporary = f"{path}.{uuid.uuid4().hex}"
     with (
         FileSystems.create(temporary, compression_type=_PLAIN) as file,
-        pa.ipc.new_file(file, batches[0].schema) as writer,
+        pa.ipc.new_file(file, schema) as writer,
     ):
         for batch in batches:
             writer.write_batch(batch)
@@ -44,10 +44,9 @@ def write_partitions(path: str, batch: pa.RecordBatch, part: np.ndarray, parts: 
     # Arrow 10 has no `RecordBatch.take`.
     columns = [column.take(pa.array(order)) for column in batch.columns]
     ordered = pa.RecordBatch.from_arrays(columns, schema=batch.schema)
-    begins = ends - np.bincount(part, minlength=parts)
-    write(
-        path, [ordered.slice(b, e - b) for b, e in zip(begins.tolist(), ends.tolist(), strict=True)]
-    )
+    begins = [0, *ends[:-1].tolist()]
+    slices = [ordered.slice(b, e - b) for b, e in zip(begins, ends.tolist(), strict=True)]
+    write(path, batch.schema, slices)
 
 
 def read(path: str) -> pa.Table:

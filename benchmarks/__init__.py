@@ -1,0 +1,1 @@
+"""One file a question; each writes JSON, Markdown and a picture."""

@@ -1,0 +1,132 @@
+"""The last stage: windows, negatives and examples of a bucket, written as its shards."""
+
+import functools
+import os
+import uuid
+
+import numpy as np
+import pyarrow as pa
+import tensorflow as tf
+from tfx.dsl.io import fileio
+
+from pipeline.ingest import examples, hashing, histories, negatives, spill
+from pipeline.ingest.stages import Job, Tally
+from transforms import features
+
+_SAMPLE = 5  # keeps the keys of samples apart from other hashes
+# Level 1 is faster than no compression here: neighbouring windows repeat each other.
+_GZIP = tf.io.TFRecordOptions(compression_type="GZIP", compression_level=1)
+
+
+def write(job: Job, bucket: int, plan: Tally) -> Tally:
+    """Cuts a bucket's windows, draws their negatives and writes its shard of each split."""
+    events, _, targets = job.targets(bucket, plan)
+    row = targets.row
+    pools = _pools(job, tuple(plan["groups"]), plan["pooled_items"])
+    item_hash = hashing.hash_strings(events.items)
+    drawn, widened = _draw(
+        job, events, targets, item_hash, pools, job.groups(events, targets, plan)
+    )
+    served = (drawn >= 0).all(axis=0)
+
+    length = histories.last_lengths(events, targets)
+    history_bucket = np.searchsorted(np.array(plan["length_bounds"]), length, side="right")
+    # Items of targets and of negatives, once each, with what follows the history.
+    own, own_at = np.unique(events.item[row], return_inverse=True)
+    positive = _endings(job, events.items.take(pa.array(own)), item_hash[own], 1)
+    other, other_at = np.unique(drawn[:, served], return_inverse=True)
+    negative = _endings(job, pools.items.take(pa.array(other)), pools.hashes[other], 0)
+    others_at = np.zeros(drawn.shape, np.int64)
+    others_at[:, served] = other_at.reshape(len(drawn), -1)
+
+    encoder = examples.Encoder(
+        events.users.to_pylist(),
+        events.items.take(pa.array(events.item)),
+        events.time,
+        job.settings.max_history_length,
+    )
+    tally: Tally = {"widened": widened, "without_negative": int((~served).sum())}
+    for number, name in enumerate(features.SPLITS):
+        chosen = np.flatnonzero((targets.split == number) & served)
+        user = events.user[row[chosen]]
+        tally[name] = {
+            "positives": len(chosen),
+            "samples": len(chosen) * (1 + len(drawn)),
+            "users": len(np.unique(user)),
+        }
+        if not len(chosen):
+            continue
+        encoded = encoder.histories(
+            user, targets.begin[chosen], targets.end[chosen], row[chosen], history_bucket[chosen]
+        )
+        temporary = job.path("shard", uuid.uuid4().hex)
+        with tf.io.TFRecordWriter(temporary, _GZIP) as writer:
+            for history, at, *others in zip(
+                encoded, own_at[chosen].tolist(), *others_at[:, chosen].tolist(), strict=True
+            ):
+                writer.write(examples.example(history, positive[at]))
+                for other_target in others:
+                    writer.write(examples.example(history, negative[other_target]))
+        shard = f"data_tfrecord-{bucket:05}-of-{job.buckets:05}.gz"
+        fileio.rename(temporary, os.path.join(job.output, f"Split-{name}", shard), overwrite=True)
+    return tally
+
+
+def _draw(
+    job: Job,
+    events: histories.Events,
+    targets: histories.Targets,
+    item_hash: np.ndarray,
+    pools: negatives.Pools,
+    group: np.ndarray,
+) -> tuple[np.ndarray, int]:
+    """Row in the pools of each negative, (negatives, T), and how many left their block."""
+    settings = job.settings
+    user_hash = hashing.hash_strings(events.users)
+    record = np.sort(hashing.mix(user_hash[events.user], item_hash[events.item]))
+    user, item = user_hash[events.user[targets.row]], item_hash[events.item[targets.row]]
+    time = events.time[targets.row]
+    drawn = np.empty((settings.negatives_per_positive, len(user)), np.int64)
+    widened = 0
+    for k in range(len(drawn)):
+        key = hashing.mix(settings.sampling_seed, _SAMPLE, user, item, time, k)
+        drawn[k], beyond = negatives.draw(pools, group, key, user, record)
+        widened += beyond
+    return drawn, widened
+
+
+def _endings(job: Job, ids: pa.Array, hashes: np.ndarray, label: int) -> list[bytes]:
+    """What a sample has beside its history, for each target item."""
+    count = np.zeros(len(hashes), np.int64)
+    part = hashing.ranges(hashes, job.buckets)
+    for number in np.unique(part).tolist():
+        table = spill.read(job.path("counted", number))
+        known = table["hash"].to_numpy()
+        asked = np.flatnonzero(part == number)
+        found = asked[negatives.contains(known, hashes[asked])]
+        count[found] = table["count"].to_numpy()[np.searchsorted(known, hashes[found])]
+    bucket = np.searchsorted(features.TARGET_BUCKET_BOUNDS, count, side="right") - 1
+    return examples.targets(ids.to_pylist(), bucket.tolist(), label)
+
+
+@functools.lru_cache(maxsize=1)
+def _pools(job: Job, groups: tuple[int, ...], items: int) -> negatives.Pools:
+    """The pools, read once a process."""
+    numbers = range(job.buckets)
+    if job.settings.negatives != "uniform":
+        table = pa.concat_tables([spill.read(job.path("pool", number)) for number in numbers])
+        return negatives.build_pools(table, list(groups))
+    bound = hashing.threshold(negatives.POOL, items)
+    tables = []
+    for number in numbers:
+        table = spill.read(job.path("counted", number))
+        place = negatives.pool_places(job.settings.sampling_seed, table["hash"].to_numpy())
+        chosen = table.filter(pa.array(place <= bound))
+        columns = [
+            pa.array(np.zeros(len(chosen), np.int32)),
+            pa.array(place[place <= bound]),
+            chosen["hash"],
+            chosen["item"],
+        ]
+        tables.append(pa.table(columns, schema=negatives.POOL_SCHEMA))
+    return negatives.build_pools(pa.concat_tables(tables), list(groups))
