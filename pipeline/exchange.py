@@ -23,12 +23,14 @@ def histories(user: np.ndarray, time: np.ndarray, records: Sequence[bytes]) -> l
       records: serialized raw Examples, N of them.
 
     Returns:
-      N serialized Examples; those of a single user are as they came.
+      N serialized Examples; a user who is alone keeps the last history for all rows.
     """
+    if not len(user):
+        return []
     order = np.lexsort((time, user))
     last = order[np.flatnonzero(np.append(user[order][1:] != user[order][:-1], True))]
     users, place = np.unique(user, return_inverse=True)
-    donors = last[(place + 1) % max(len(users), 1)]
+    donors = last[(place + 1) % len(users)]
     parsed = {int(row): tf.train.Example.FromString(records[row]) for row in last}
     result = []
     for row, donor in enumerate(donors):

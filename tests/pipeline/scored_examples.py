@@ -6,16 +6,18 @@ from transforms import features
 
 L = 3
 SCALE = 1000.0
+OTHER_SCORE = "other_score"
 
 
 def example(user, label, score=0, other_score=0, **raw):
     """A serialized raw Example: thousandths of one model's score are `target_time`, of
-    another's `history_length`, unless named features say otherwise."""
+    another's `other_score`, unless named features say otherwise."""
     values = {
         features.USER_ID: user,
         features.HISTORY_ITEM: [b""] * L,
         features.HISTORY_TIME: [0] * L,
-        features.HISTORY_LENGTH: other_score,
+        features.HISTORY_LENGTH: 0,
+        OTHER_SCORE: other_score,
         features.TARGET_ITEM: b"item",
         features.TARGET_TIME: score,
         features.LABEL: label,

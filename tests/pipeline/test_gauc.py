@@ -156,7 +156,7 @@ def evaluate(folder, data, with_baseline):
         )
         for name, feature in [
             (evaluation.CANDIDATE, features.TARGET_TIME),
-            (evaluation.BASELINE, features.HISTORY_LENGTH),
+            (evaluation.BASELINE, scored_examples.OTHER_SCORE),
         ][: 1 + with_baseline]
     ]
     tfma.run_model_analysis(
