@@ -1,4 +1,4 @@
-"""What a run ends with: metrics beside controls, the verdict, where the model is, what to do next."""
+"""What a run ends with: metrics and controls, the verdict, where the model is, what is next."""
 
 import json
 import os
@@ -9,8 +9,15 @@ from tfx.dsl.io import fileio
 
 from pipeline import console, runs
 from pipeline.controls import table
+from pipeline.evaluation import OVERALL
+from transforms import features
 
 _SHOWN = ("auc", "gauc", "log_loss", "calibration", "rows", "users")
+_SLICES = (
+    OVERALL,
+    *(f"{features.HISTORY_BUCKET}={bucket}" for bucket in features.HISTORY_BUCKETS),
+    *(f"{features.TARGET_BUCKET}={bucket}" for bucket in features.TARGET_BUCKETS),
+)
 
 
 def tell(connection: metadata_store_pb2.ConnectionConfig, output: str, name: str) -> int:
@@ -63,12 +70,12 @@ def _read(path: str) -> Any:
 
 def _lines(report: dict[str, Any]) -> list[str]:
     lines = [f"{'Test split':<28}" + "".join(f"{name:>12}" for name in _SHOWN)]
-    for slice_name, values in report["metrics"].items():
-        lines.append(
-            f"  {slice_name:<26}" + "".join(f"{_number(values.get(name)):>12}" for name in _SHOWN)
-        )
+    for slice_name in _SLICES:
+        if values := report["metrics"].get(slice_name):
+            numbers = "".join(f"{_number(values.get(name)):>12}" for name in _SHOWN)
+            lines.append(f"  {slice_name:<26}{numbers}")
     lines += ["", *table(report["controls"]).splitlines(), ""]
-    lines.append(f"Gate:    {report['verdict']['reason']}")
+    lines.append(f"Gate:    {report['verdict']['reason'].replace('; ', f';{chr(10)}         ')}")
     check = report["infra_check"]
     if check["blessed"]:
         lines.append("Check:   the export loads in a fresh process and answers as trained.")

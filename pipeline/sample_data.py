@@ -18,14 +18,14 @@ import numpy as np
 SECONDS_A_DAY = 86_400
 _FIRST_DAY = 14_610  # 2010-01-01, in days since 1970
 _DAYS = 1_600
-_INTERESTS = 40
+_INTERESTS = 30
 _PHASE_EVENTS = 25  # mean length of a phase
 _RETURN_SHARE = 0.35  # of events that leave the phase for an older interest
 _STRAY_SHARE = 0.05  # of events that follow no interest of the user
 _CHARACTERS = np.array(list("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"))
 
 
-def write_ratings(path: str, users: int = 1_500, items: int = 5_000, seed: int = 0) -> None:
+def write_ratings(path: str, users: int = 1_500, items: int = 3_000, seed: int = 0) -> None:
     """Writes a file of generated ratings, unless it is there already.
 
     Args:
@@ -71,8 +71,9 @@ def _zipf(count: int) -> np.ndarray:
 def _days(rng: np.random.Generator, events: int) -> np.ndarray:
     """Days of a user's events, in order: bursts of a day or two, and long pauses."""
     first = rng.integers(0, _DAYS // 2)
-    passed = np.cumsum(rng.lognormal(0.3, 1.6, events))
-    return first + np.floor(passed * min(1.0, (_DAYS - first) / passed[-1])).astype(np.int64)
+    last = rng.integers((first + _DAYS) // 2, _DAYS)
+    passed = np.cumsum(rng.lognormal(0.0, 1.6, events))
+    return first + np.floor((last - first) * passed / passed[-1]).astype(np.int64)
 
 
 def _user_items(
