@@ -102,7 +102,8 @@ def create_pipeline(
       served: the newest version under `serving_dir`, where the runner can see it:
         what is served may be changed from outside, and the last push is then
         no answer for this one.
-      only_stock_resolvers: for a runner that knows no resolver but TFX's own.
+      only_stock_resolvers: for a runner that knows no resolver but TFX's own; the
+        baseline is then the pipeline's last blessed model, whatever its ratings.
 
     Raises:
       SettingsError: for a model or an option that there is not.
@@ -149,13 +150,16 @@ def create_pipeline(
     )
 
     key = json.dumps(_subset(settings, ("model", "ratings", *SAMPLING)), sort_keys=True)
-    baseline = tfx.dsl.Resolver(
-        strategy_class=LastBlessed,
-        config={"key": key},
-        candidate=trainer.outputs["model"],
-        model=tfx.dsl.Channel(type=tfx.types.standard_artifacts.Model),
-        model_blessing=tfx.dsl.Channel(type=tfx.types.standard_artifacts.ModelBlessing),
-    ).with_id("Baseline")
+    blessed = {
+        "model": tfx.dsl.Channel(type=tfx.types.standard_artifacts.Model),
+        "model_blessing": tfx.dsl.Channel(type=tfx.types.standard_artifacts.ModelBlessing),
+    }
+    if only_stock_resolvers:
+        strategy, arguments = tfx.dsl.experimental.LatestBlessedModelStrategy, {}
+    else:
+        strategy, arguments = LastBlessed, {"config": {"key": key}}
+        blessed["candidate"] = trainer.outputs["model"]
+    baseline = tfx.dsl.Resolver(strategy_class=strategy, **arguments, **blessed).with_id("Baseline")
     evaluator = GatedEvaluator(
         examples=example_gen.outputs["examples"],
         model=trainer.outputs["model"],

@@ -31,7 +31,7 @@ def write_ratings(path: str, users: int = 1_500, items: int = 3_000, seed: int =
     Args:
       path: where to, in the layout of Amazon's 2014 files:
         `user,item,rating,timestamp`, no header.
-      users: how many users; they have 5 to 600 events each, about 40 on average.
+      users: how many users; they have 3 to about 300 events each, 26 on average.
       items: how many items there are to choose from.
       seed: the same seed writes the same bytes.
     """
@@ -93,7 +93,7 @@ def _user_items(
             interest = int(rng.choice(interests))
         else:
             interest = int(interests[phase])
-        place = min(np.searchsorted(fame[interest], rng.random()), len(fame[interest]) - 1)
+        place = min(int(np.searchsorted(fame[interest], rng.random())), len(fame[interest]) - 1)
         chosen.setdefault(int(members[interest][place]))
     return np.fromiter(chosen, np.int64)
 

@@ -1,0 +1,78 @@
+import dataclasses
+
+import pytest
+
+from pipeline import pipeline
+from pipeline.configs import Settings, SettingsError
+
+
+def create(**settings):
+    return pipeline.create_pipeline(
+        dataclasses.replace(Settings(ratings="/data/ratings.csv"), **settings),
+        pipeline_root="/root",
+        serving_dir="/served",
+        checkpoint_root="/checkpoints",
+        beam_pipeline_args=[],
+    )
+
+
+@pytest.mark.parametrize(
+    ("model", "name", "served"),
+    [
+        ("imn_3p_plus", "imn", "imn"),
+        ("imn_2p", "imn-imn-2p", "imn"),
+        ("seed", "imn-seed", "imn"),
+        ("din", "imn-din", "din"),
+    ],
+)
+def test_names_follow_the_model(model, name, served):
+    settings = Settings(model=model)
+    assert pipeline.pipeline_name(settings) == name
+    assert pipeline.serving_name(settings) == served
+
+
+def test_nothing_learns_before_the_stop_on_anomalies():
+    components = {component.id: component for component in create().components}
+    stop = components["AnomalyStop"]
+    assert stop in components["Transform"].upstream_nodes
+    order = list(components)
+    assert order.index("AnomalyStop") < order.index("Transform") < order.index("Trainer")
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"model": "transformer"}, "imn_3p_plus"),
+        ({"model_options": "passes=eleven"}, "passes"),
+        ({"model_options": "wings=2"}, "wings"),
+    ],
+)
+def test_a_model_that_there_is_not_is_refused_before_anything_runs(settings, says):
+    with pytest.raises(SettingsError, match=says):
+        create(**settings)
+
+
+def test_settings_reach_only_what_they_change():
+    def changed(**settings):
+        before = {c.id: c.exec_properties for c in create().components}
+        after = {c.id: c.exec_properties for c in create(**settings).components}
+        return {name for name in before if before[name] != after[name]}
+
+    assert changed(epochs=3) == {"Trainer"}
+    assert changed(min_auc=0.6) == {"Evaluator"}
+    assert changed(oov_buckets=9) == {"Transform", "Trainer"}
+    assert changed(sampling_seed=1) == {"RatingsExampleGen", "Baseline", "Evaluator"}
+    assert changed(statistics_rows=7) == {"StatisticsGen"}
+
+
+def test_a_digest_follows_the_content_of_the_sources(tmp_path, monkeypatch):
+    monkeypatch.setattr(pipeline, "_ROOT", tmp_path)
+    (tmp_path / "layers").mkdir()
+    (tmp_path / "layers" / "a.py").write_text("1")
+    first = pipeline.digest("layers")
+    assert pipeline.digest("layers") == first
+    (tmp_path / "layers" / "a.py").write_text("2")
+    assert pipeline.digest("layers") != first
+    (tmp_path / "layers" / "a.py").write_text("1")
+    (tmp_path / "layers" / "b.py").write_text("")
+    assert pipeline.digest("layers") != first
