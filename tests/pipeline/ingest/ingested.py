@@ -1,0 +1,145 @@
+"""What the tests of ingestion share: ratings from hypothesis, the job run, examples read back."""
+
+import collections
+import gzip
+import os
+import pathlib
+import struct
+import time
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import apache_beam as beam
+import tensorflow as tf
+from hypothesis import strategies as st
+
+from pipeline.configs import Settings
+from pipeline.errors import InputError
+from pipeline.ingest import files, job, shards, stages
+from transforms import features
+
+DAY = 86_400
+FIRST = 1_300_000_000 // DAY  # a day in 2011
+
+Rating = tuple[str, str, int]  # user, item, time
+
+
+class Sample(NamedTuple):
+    """An example as Python sees it, its padding gone."""
+
+    split: str
+    user: str
+    history: tuple[tuple[str, int], ...]
+    target: str
+    time: int
+    label: int
+    history_bucket: str
+    target_bucket: str
+
+
+@st.composite
+def ratings(draw: Any, users: int = 6, items: int = 40, days: int = 20) -> list[Rating]:
+    """Events of a few users; some share a day, some an item, some are there twice."""
+    events = draw(
+        st.lists(
+            st.tuples(
+                st.integers(0, users - 1),
+                st.integers(0, items - 1),
+                st.integers(0, days - 1),
+                st.sampled_from([0, 0, 0, 3600]),
+            ),
+            min_size=60,
+            max_size=120,
+        )
+    )
+    return [(f"U{u}", f"I{i}", (FIRST + d) * DAY + s) for u, i, d, s in events]
+
+
+def write_csv(path: pathlib.Path, events: list[Rating]) -> str:
+    """Writes the 2014 layout."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{user},{item},5.0,{at}\n" for user, item, at in events))
+    return str(path)
+
+
+def by_beam(settings: Settings, folder: pathlib.Path, *args: str, **sizes: int) -> dict:
+    """The job as it is run, in this process; its report."""
+    argv = ["--runner=DirectRunner", "--direct_running_mode=in_memory", *args]
+    return job.ingest(settings, str(folder), beam.Pipeline(argv=argv), **sizes)
+
+
+def by_stages(
+    settings: Settings, folder: pathlib.Path, range_bytes: int = 1 << 20, buckets: int = 1
+) -> dict:
+    """The stages of the job one after the other, without Beam's seconds; its plan."""
+    for name in ("spill", "bad_lines", *(f"Split-{split}" for split in features.SPLITS)):
+        os.makedirs(folder / name, exist_ok=True)
+    run = stages.Job(settings, str(folder / "spill"), str(folder), buckets, time.time())
+    ranges, _ = files.plan(files.list_files(settings.ratings), settings.layout, range_bytes)
+
+    def each(stage: Any, plan: dict) -> dict:
+        if plan["error"]:
+            raise InputError(plan["error"])
+        return job.add_up(stage(run, bucket, plan) for bucket in range(buckets))
+
+    lines = job.add_up([{"stages": []}, *(stages.partition(run, part) for part in ranges)])
+    plan = job.check_lines(settings, lines)
+    plan = job.place_edges(settings, each(stages.sort, plan), plan)
+    plan = job.check_splits(settings, each(stages.count, plan), plan)
+    pooled = job.add_up([each(stages.count_items, plan), each(stages.pool, plan)])
+    plan = job.close_pools(settings, pooled, plan)
+    return plan | each(shards.write, plan)
+
+
+def read(folder: pathlib.Path) -> list[Sample]:
+    """All examples, sorted."""
+    samples = []
+    for split in features.SPLITS:
+        for path in sorted((folder / f"Split-{split}").iterdir()):
+            for record in _records(path):
+                samples.append(_sample(split, tf.train.Example.FromString(record)))
+    return sorted(samples)
+
+
+def _records(path: pathlib.Path) -> Iterator[bytes]:
+    """By hand: TensorFlow's own reader takes longer to start than these files are long."""
+    data = gzip.decompress(path.read_bytes())
+    at = 0
+    while at < len(data):
+        (length,) = struct.unpack_from("<Q", data, at)
+        yield data[at + 12 : at + 12 + length]
+        at += length + 16
+
+
+def _sample(split: str, example: tf.train.Example) -> Sample:
+    def texts(name: str) -> list[str]:
+        return [v.decode() for v in example.features.feature[name].bytes_list.value]
+
+    def numbers(name: str) -> list[int]:
+        return list(example.features.feature[name].int64_list.value)
+
+    (length,) = numbers(features.HISTORY_LENGTH)
+    items, times = texts(features.HISTORY_ITEM), numbers(features.HISTORY_TIME)
+    assert len(items) == len(times)
+    assert all(items[:length])
+    assert all(times[:length])
+    assert not any(items[length:])
+    assert not any(times[length:])
+    return Sample(
+        split,
+        *texts(features.USER_ID),
+        tuple(zip(items[:length], times[:length], strict=True)),
+        *texts(features.TARGET_ITEM),
+        *numbers(features.TARGET_TIME),
+        *numbers(features.LABEL),
+        *texts(features.HISTORY_BUCKET),
+        *texts(features.TARGET_BUCKET),
+    )
+
+
+def by_user(events: list[Rating]) -> dict[str, set[tuple[str, int]]]:
+    """Items and times of each user, once each."""
+    record = collections.defaultdict(set)
+    for user, item, at in events:
+        record[user].add((item, at))
+    return record

@@ -1,0 +1,190 @@
+"""The five leak rules of a fair sample, on generated ratings."""
+
+import collections
+import gzip
+import pathlib
+import random
+import tempfile
+
+import ingested
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+from ingested import DAY
+
+from pipeline.configs import Settings
+from pipeline.errors import InputError
+
+sampling = st.fixed_dictionaries(
+    {
+        "max_history_length": st.integers(1, 6),
+        "min_history_length": st.integers(0, 2),
+        "shift": st.integers(1, 3),
+        "max_windows_per_user": st.integers(1, 6),
+        "negatives": st.sampled_from(["matched", "uniform", "popularity"]),
+        "negatives_per_positive": st.integers(1, 2),
+        "same_day": st.sampled_from(["include", "exclude"]),
+        "eval_share": st.just(0.2),
+        "test_share": st.just(0.2),
+        "sampling_seed": st.integers(0, 3),
+    }
+)
+any_split = st.sampled_from(["temporal", "leave_last", "user"])
+checked = settings(
+    max_examples=20,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
+
+
+def run(events: list, values: dict, buckets: int = 1) -> tuple[list[ingested.Sample], dict]:
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        path = ingested.write_csv(folder / "ratings.csv", events)
+        try:
+            plan = ingested.by_stages(
+                Settings(ratings=path, **values), folder / "out", 500, buckets
+            )
+        except InputError:  # an empty split
+            assume(False)
+        return ingested.read(folder / "out"), plan
+
+
+@checked
+@given(ingested.ratings(), sampling, any_split, st.integers(1, 3))
+def test_history_holds_only_what_came_before_the_target(events, values, split, buckets):
+    samples, _ = run(events, {**values, "split": split}, buckets)
+    record = ingested.by_user(events)
+    before = set()
+    for sample in samples:
+        assert len(sample.history) <= values["max_history_length"]
+        assert set(sample.history) <= record[sample.user]
+        times = [at for _, at in sample.history]
+        assert times == sorted(times)
+        if values["same_day"] == "exclude":
+            assert all(at // DAY < sample.time // DAY for at in times)
+        assert all(at <= sample.time for at in times)
+        if sample.label:
+            before |= {(sample.user, e, (sample.target, sample.time)) for e in sample.history}
+    # Within a day the order is a hash: whatever it is, no two events precede each other.
+    assert not any((user, later, sooner) in before for user, sooner, later in before)
+
+
+@checked
+@given(ingested.ratings(), sampling, st.integers(1, 3))
+def test_splits_by_time_do_not_overlap(events, values, buckets):
+    samples, _ = run(events, {**values, "split": "temporal"}, buckets)
+    days = {
+        split: [s.time // DAY for s in samples if s.split == split]
+        for split in ("train", "eval", "test")
+    }
+    ordered = sorted(at // DAY for _, _, at in set(events))
+    eval_begins, test_begins = (ordered[int(len(ordered) * share)] for share in (0.6, 0.8))
+    assert max(days["train"]) < eval_begins <= min(days["eval"])
+    assert max(days["eval"]) < test_begins <= min(days["test"])
+
+
+@checked
+@given(ingested.ratings(), sampling, st.integers(1, 3))
+def test_a_users_last_events_are_held_out(events, values, buckets):
+    samples, _ = run(events, {**values, "split": "leave_last"}, buckets)
+    positives = [s for s in samples if s.label]
+    assert len({(s.user, s.target, s.time) for s in positives}) == len(positives)
+    order = ("train", "eval", "test")
+    held = {(s.user, s.target, s.time): order.index(s.split) for s in positives}
+    for sample in positives:
+        for item, at in sample.history:
+            # An event of a later split is never in the history of an earlier one.
+            assert held.get((sample.user, item, at), 0) <= order.index(sample.split)
+    for user, record in ingested.by_user(events).items():
+        tested = [s for s in positives if s.user == user and s.split == "test"]
+        newest = sorted(at for _, at in record)[-max(1, int(len(record) * 0.2 + 0.5)) :]
+        assert all(s.time >= newest[0] for s in tested)
+        assert len(tested) <= len(newest)
+
+
+@checked
+@given(ingested.ratings(users=12), sampling, st.integers(1, 3))
+def test_no_user_is_in_two_splits(events, values, buckets):
+    samples, _ = run(events, {**values, "split": "user"}, buckets)
+    splits = collections.defaultdict(set)
+    for sample in samples:
+        splits[sample.user].add(sample.split)
+    assert all(len(of_user) == 1 for of_user in splits.values())
+
+
+@checked
+@given(ingested.ratings(), sampling, any_split, st.integers(1, 3))
+def test_negatives_are_strangers_and_positives_are_new(events, values, split, buckets):
+    samples, _ = run(events, {**values, "split": split}, buckets)
+    items = {user: {item for item, _ in of} for user, of in ingested.by_user(events).items()}
+    owners = collections.defaultdict(set)
+    for sample in samples:
+        if sample.label:
+            owners[sample.split, sample.target].add(sample.user)
+    groups = collections.defaultdict(list)
+    for sample in samples:
+        groups[sample.split, sample.user, sample.time, sample.history].append(sample)
+        if sample.label:
+            assert sample.target not in {item for item, _ in sample.history}
+            record = ingested.by_user(events)[sample.user]
+            assert sample.time == min(at for item, at in record if item == sample.target)
+        else:
+            assert sample.target not in items[sample.user]
+            if values["negatives"] == "matched":
+                assert owners[sample.split, sample.target] - {sample.user}
+    for group in groups.values():
+        labels = [sample.label for sample in group]
+        assert labels.count(0) == values["negatives_per_positive"] * labels.count(1)
+
+
+@checked
+@given(ingested.ratings(), sampling, any_split, st.integers(2, 5), st.randoms())
+def test_samples_do_not_depend_on_files_lines_or_buckets(events, values, split, buckets, chance):
+    values = {**values, "split": split}
+    samples, _ = run(events, values)
+    shuffled = events + chance.sample(events, 5)  # some lines twice
+    chance.shuffle(shuffled)
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        cut = chance.randrange(1, len(shuffled))
+        ingested.write_csv(folder / "in" / "a.csv", shuffled[:cut])
+        path = ingested.write_csv(folder / "in" / "b.csv", shuffled[cut:])
+        compressed = gzip.compress(pathlib.Path(path).read_bytes())
+        pathlib.Path(path).write_bytes(compressed)
+        for range_bytes in (100, 1 << 20):
+            out = folder / str(range_bytes)
+            given_ = Settings(ratings=str(folder / "in" / "*.csv"), **values)
+            ingested.by_stages(given_, out, range_bytes, buckets)
+            assert ingested.read(out) == samples
+
+
+@checked
+@given(ingested.ratings(), sampling, st.integers(1, 3))
+def test_counts_and_pools_come_from_training_alone(events, values, buckets):
+    samples, _ = run(events, {**values, "split": "temporal"}, buckets)
+    ordered = sorted(at // DAY for _, _, at in set(events))
+    boundary = ordered[int(len(ordered) * 0.6)]
+    trained = collections.Counter(item for _, item, at in set(events) if at // DAY < boundary)
+    lengths = {s.user: 0 for s in samples if s.split == "train"}
+    for sample in samples:
+        count = trained[sample.target]
+        expected = "0" if count == 0 else "1-4" if count < 5 else "5-19" if count < 20 else "20-99"
+        assert sample.target_bucket == expected
+        if values["negatives"] != "matched" and not sample.label:
+            assert count > 0
+    buckets_of = collections.defaultdict(set)
+    for sample in samples:
+        buckets_of[sample.split, sample.user].add(sample.history_bucket)
+    assert all(len(names) == 1 for names in buckets_of.values())
+    # By definition at most a tenth of the users of train are long, and at most half are short.
+    of_train = [next(iter(names)) for (s, _), names in buckets_of.items() if s == "train"]
+    assert of_train.count("long") * 10 <= len(lengths)
+    assert of_train.count("short") * 2 <= len(lengths)
+
+
+def test_seed_changes_the_draw():
+    chance = random.Random(0)
+    days = [(15_000 + chance.randrange(20)) * DAY for _ in range(200)]
+    events = [(f"U{chance.randrange(6)}", f"I{chance.randrange(60)}", day) for day in days]
+    first, second = (run(events, {"sampling_seed": seed})[0] for seed in (0, 1))
+    assert first != second
