@@ -8,7 +8,7 @@ range is refused at construction. A model adds its own fields in a subclass of
 import dataclasses
 import difflib
 import typing
-from typing import Any
+from typing import Any, ClassVar
 
 
 def number(default: Any, low: float, high: float = float("inf")) -> Any:
@@ -49,14 +49,20 @@ class ModelConfig(Checked):
     batch_norm: bool = False  # before each layer of the head
     l2: float = number(0.0, 0.0)  # on the head's kernels
 
+    # Rows of similar length are computed together, so that short histories do not
+    # pay for long ones. 1 for a block that needs the whole batch at once.
+    length_groups: ClassVar[int] = 4
+
     def block(self) -> Any:
         """The Keras layer between the encoder and the head.
 
         It is called as `block(history, mask, targets, training=...)` with
-        `history` `(B, L, D)`, zero where padded, `mask` `(B, L)` boolean and
-        `targets` `(B, K, D)`, and gives what it makes of the user for each
-        candidate, `(B, K, D')`; `(B, 1, D')` where candidates do not matter.
-        Losses of its own go through `add_loss`.
+        `history` `(B, L, D)`, oldest first and padded with zeros on the left,
+        `mask` `(B, L)`, True where filled, and `targets` `(B, K, D)`, and gives
+        what it makes of the user for each candidate, `(B, K, D')`; `(B, 1, D')`
+        where candidates do not matter. While training it is called on
+        `length_groups` parts of a batch, one after the other. Losses of its own go
+        through `add_loss`.
         """
         raise NotImplementedError
 

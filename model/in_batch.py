@@ -4,14 +4,14 @@ import tensorflow as tf
 
 
 def draw(
-    targets: tf.Tensor, history: tf.Tensor, mask: tf.Tensor, count: int, seed: tf.Tensor
+    targets: tf.Tensor, history: tf.Tensor, length: tf.Tensor, count: int, seed: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Draws candidates for every row from the targets of the other rows.
 
     Args:
       targets: int64 ids `(B,)`.
-      history: int64 ids `(B, L)`.
-      mask: `(B, L)`, True where filled.
+      history: int64 ids `(B, L)`, padded on the right.
+      length: how many of the L are filled, `(B,)`.
       count: E, candidates a row; they may repeat.
       seed: two integers; the same ones draw the same.
 
@@ -23,7 +23,8 @@ def draw(
     others = tf.maximum(rows - 1, 1)
     steps = tf.random.stateless_uniform([rows, count], seed, 0, others, tf.int32)
     drawn = tf.gather(targets, (tf.range(rows)[:, None] + 1 + steps) % rows)
-    seen = tf.where(mask, history, -tf.ones_like(history))
+    filled = tf.sequence_mask(length, tf.shape(history)[1])
+    seen = tf.where(filled, history, -tf.ones_like(history))
     known = tf.reduce_any(seen[:, :, None] == drawn[:, None, :], axis=1)
     return drawn, ~known & (drawn != targets[:, None])
 

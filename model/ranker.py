@@ -100,6 +100,39 @@ class Ranker(tfrs.Model):
         """The loss of a batch of transformed features with labels, a scalar."""
         return self.loss_and_logits(inputs, training)[0]
 
+    def score_by_length(
+        self,
+        inputs: dict[str, tf.Tensor],
+        candidates: tf.Tensor,
+        training: bool = False,
+        seed: tf.Tensor | None = None,
+    ) -> tf.Tensor:
+        """Logits `(B, K)` as `score(encode(inputs), candidates)` gives them, sooner.
+
+        The rows are sorted by length and the block computes them in groups, each
+        cut to its longest history: most of a batch is padding otherwise.
+        """
+        length = tf.reshape(inputs[features.HISTORY_LENGTH], [-1])
+        order = tf.argsort(length, stable=True)
+        targets = tf.gather(self.encoder.candidates(candidates), order)
+        histories = {
+            name: inputs[name]
+            for name in (features.HISTORY_ITEM, features.HISTORY_ELAPSED)
+            if name in inputs
+        }
+        count, groups, users = tf.size(order), self.config.length_groups, []
+        for group in range(groups):
+            part = slice(count * group // groups, count * (group + 1) // groups)
+            own = tf.gather(length, order[part])
+            longest = tf.maximum(tf.reduce_max(own), 0)
+            cut = {name: tf.gather(of, order[part])[:, :longest] for name, of in histories.items()}
+            encoded = self.encode({**cut, features.HISTORY_LENGTH: own})
+            users.append(
+                self.block(encoded.history, encoded.mask, targets[part], training=training)
+            )
+        logits = self.head(tf.concat(users, axis=0), targets, training=training, seed=seed)
+        return tf.gather(logits, tf.math.invert_permutation(order))
+
     def loss_and_logits(
         self, inputs: dict[str, tf.Tensor], training: bool = False
     ) -> tuple[tf.Tensor, tf.Tensor]:
@@ -111,19 +144,18 @@ class Ranker(tfrs.Model):
         """
         labels = tf.reshape(inputs[features.LABEL], [-1])
         targets = tf.reshape(inputs[features.TARGET_ITEM], [-1])
-        encoded = self.encode(inputs)
         candidates, allowed = targets[:, None], None
         if training and self.extra_candidates:
             extra, allowed = in_batch.draw(
                 targets,
                 inputs[features.HISTORY_ITEM],
-                encoded.mask,
+                tf.reshape(inputs[features.HISTORY_LENGTH], [-1]),
                 self.extra_candidates,
                 self._step_seed(1),
             )
             candidates = tf.concat([candidates, extra], axis=1)
         seed = self._step_seed(0) if training else None
-        logits = self.score(encoded, candidates, training, seed)
+        logits = self.score_by_length(inputs, candidates, training, seed)
         loss = self.task(labels[:, None], logits[:, :1], compute_metrics=False)
         loss /= tf.cast(tf.maximum(tf.size(labels), 1), loss.dtype)
         if allowed is not None:

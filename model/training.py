@@ -228,8 +228,9 @@ class Training:
 
         @tf.function(input_signature=[self._evaluation.element_spec], autograph=False)
         def predict(batch: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
-            logits = tf.reshape(ranker(batch, training=False), [-1])
-            return tf.reshape(batch[features.LABEL], [-1]), logits
+            targets = tf.reshape(batch[features.TARGET_ITEM], [-1, 1])
+            logits = ranker.score_by_length(batch, targets)
+            return tf.reshape(batch[features.LABEL], [-1]), tf.reshape(logits, [-1])
 
         return step, predict
 

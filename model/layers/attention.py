@@ -112,8 +112,8 @@ class MultiwayAttention(tf.keras.layers.Layer):
         hidden = tf.matmul(history, kernel) + tf.reshape(bias, [-1, 1, count * heads * units])
         w2 = tf.reshape(self.w2[:, :, None] * own[..., 0], [heads * units, heads])
         logits = tf.matmul(tf.reshape(tf.sigmoid(hidden), [-1, heads * units]), w2) + self.b2
-        places = tf.shape(history)[1]
-        logits = tf.reshape(logits, [-1, places, count * heads])
+        rows, places = tf.unstack(tf.shape(history)[:2])
+        logits = tf.reshape(logits, [rows, places, count * heads])
         filled = tf.cast(mask, history.dtype)[:, :, None]
         if self.normalization == "softmax":
             # A history without events has no largest logit: the mask takes its weights away.

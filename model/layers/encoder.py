@@ -67,23 +67,35 @@ class HistoryEncoder(tf.keras.layers.Layer):
           elapsed: int64 buckets `(B, L)`; read with `use_time` only.
 
         Returns:
-          `e` `(B, L, D)`, zero where padded, and the mask `(B, L)`. An empty
-          history gives zeros and a mask without a True.
+          `e` `(B, L, D)`, oldest first but padded on the left, so that the newest
+          event is the last column of every row; zero where padded. And the mask
+          `(B, L)`. An empty history gives zeros and a mask without a True.
         """
         count = tf.shape(items, out_type=tf.int64)[1]
         length = tf.clip_by_value(tf.reshape(tf.cast(length, tf.int64), [-1]), 0, count)
-        mask = tf.sequence_mask(length, count)
-        encoded = self._rows("item", items, mask)
+        mask = tf.range(count) >= count - length[:, None]
+        encoded = tf.gather(self.tables["item"], _aligned(items, length, mask))
         if self.use_time:
-            encoded += self._rows("time", elapsed, mask)
+            # A product, because the gradient of a look-up in so small a table would be
+            # B * L rows to add up. Rows of the table are looked up once: still sparse.
+            rows = tf.gather(self.tables["time"], tf.range(features.NUM_TIME_BUCKETS))
+            buckets = _aligned(elapsed, length, mask)
+            chosen = tf.one_hot(buckets, features.NUM_TIME_BUCKETS, dtype=rows.dtype)
+            encoded += tf.reshape(
+                tf.matmul(tf.reshape(chosen, [-1, features.NUM_TIME_BUCKETS]), rows),
+                tf.shape(encoded),
+            )
         if self.max_positions:
-            back = length[:, None] - 1 - tf.range(count)[None, :]
-            encoded += self._rows("position", tf.minimum(back, self.max_positions - 1), mask)
+            back = tf.minimum(tf.range(count - 1, -1, -1), self.max_positions - 1)
+            encoded += tf.gather(self.tables["position"], back)
         return encoded * tf.cast(mask, encoded.dtype)[:, :, None], mask
 
     def candidates(self, items: tf.Tensor) -> tf.Tensor:
         """Embeddings `(B, K, D)` of candidate ids `(B, K)`; call the layer first."""
         return tf.gather(self.tables["item"], items)
 
-    def _rows(self, table: str, ids: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
-        return tf.gather(self.tables[table], tf.where(mask, ids, tf.zeros_like(ids)))
+
+def _aligned(values: tf.Tensor, length: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+    """Moves each row's filled places from the left to the right; 0 elsewhere."""
+    aligned = tf.reverse(tf.reverse_sequence(values, length, seq_axis=1), axis=[1])
+    return tf.where(mask, aligned, tf.zeros_like(aligned))

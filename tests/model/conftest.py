@@ -101,3 +101,11 @@ def world(tmp_path_factory):
         for shard in range(2):
             write_samples(root / name / f"part-{shard}.gz", part[shard::2])
     return World(root, transform, str(root / "train"), str(root / "eval"), evaluation)
+
+
+@pytest.fixture
+def float64():
+    """Layers made in a test compute in double precision."""
+    tf.keras.backend.set_floatx("float64")
+    yield
+    tf.keras.backend.set_floatx("float32")

@@ -1,22 +1,37 @@
-"""`run_fn` as TFX calls it, on a small learnable world."""
+"""`run_fn` as TFX calls it, on a small learnable world: learn, repeat, be killed, be refused."""
 
 import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
 import types
 
-from model import trainer
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from model import data, training
+from model.trainer import DESCRIPTION, load_trained, run_fn
+from transforms import features
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+RECIPE = {"batch_size": 64, "epochs": 2, "learning_rate": 0.01, "evaluations_per_epoch": 2}
 
 
 def arguments(world, root, **custom):
+    """What TFX's executor hands to `run_fn`, with the attributes it reads."""
     return types.SimpleNamespace(
-        train_files=[f"{world.train}/*"],
-        eval_files=[f"{world.eval}/*"],
+        train_files=[os.path.join(world.train, "*")],
+        eval_files=[os.path.join(world.eval, "*")],
         transform_output=world.transform,
         serving_model_dir=str(root / "serving"),
         model_run_dir=str(root / "run"),
         custom_config={
             "model": "imn_2p",
-            "model_options": "embedding_dim=8,head_units=8",
-            "recipe": {"batch_size": 64, "epochs": 2},
+            "model_options": "embedding_dim=8,head_units=8,dropout=0.1",
+            "recipe": RECIPE,
             "max_history_length": 6,
             "use_time": True,
             "use_position": True,
@@ -30,18 +45,207 @@ def arguments(world, root, **custom):
     )
 
 
-def test_a_training_learns_and_leaves_all_it_must(world, tmp_path):
-    trainer.run_fn(
-        arguments(
-            world,
-            tmp_path,
-            recipe={
-                "batch_size": 64,
-                "epochs": 30,
-                "evaluations_per_epoch": 1,
-                "learning_rate": 0.01,
-            },
-        )
+def train(world, root, **custom):
+    run_fn(arguments(world, root, **custom))
+    return weights(world, root)
+
+
+def weights(world, root):
+    return load_trained(str(root / "run"), world.transform).get_weights()
+
+
+def described(root):
+    return json.loads((root / "run" / DESCRIPTION).read_text())
+
+
+@pytest.fixture(scope="module")
+def trained(world, tmp_path_factory):
+    root = tmp_path_factory.mktemp("trained")
+    train(world, root)
+    return root
+
+
+def same(one, other):
+    return all(np.array_equal(*pair) for pair in zip(one, other, strict=True))
+
+
+def test_a_training_learns_and_leaves_all_it_must(world, trained):
+    description = described(trained)
+    aucs = [evaluation["eval_auc"] for evaluation in description["evaluations"]]
+    assert description["best"]["eval_auc"] == max(aucs) > 0.75
+    assert [evaluation["step"] for evaluation in description["evaluations"]] == [24, 47, 71, 94]
+    assert description["config"]["passes"] == 2
+    assert description["recipe"]["batch_size"] == 64
+    events = tf.io.gfile.glob(str(trained / "run" / "logs" / "*"))
+    tags = {
+        value.tag
+        for file in events
+        for event in tf.compat.v1.train.summary_iterator(file)
+        for value in event.summary.value
+    }
+    assert tags == {"train/loss", "train/auc", "eval/loss", "eval/auc"}
+    # Nothing is left of the checkpoints of a finished training.
+    assert not list((trained / "checkpoints").iterdir())
+
+
+def test_reloaded_weights_are_those_of_the_best_evaluation(world, trained):
+    ranker = load_trained(str(trained / "run"), world.transform)
+    spec = {name: tf.io.FixedLenFeature([6], tf.int64) for name in ("history_item",)}
+    spec |= {features.HISTORY_ELAPSED: tf.io.FixedLenFeature([6], tf.int64)}
+    for name in (features.HISTORY_LENGTH, features.TARGET_ITEM, features.LABEL):
+        spec[name] = tf.io.FixedLenFeature([1], tf.int64)
+    files = tf.io.gfile.glob(os.path.join(world.eval, "*"))
+    rows = list(tf.data.TFRecordDataset(files, "GZIP").as_numpy_iterator())
+    batch = tf.io.parse_example(rows, spec)
+    scores, labels = ranker(batch).numpy()[:, 0], batch[features.LABEL].numpy()[:, 0] == 1
+    above = scores[labels][:, None] - scores[~labels][None, :]
+    auc = np.mean((above > 0) + 0.5 * (above == 0))
+    assert auc == pytest.approx(described(trained)["best"]["eval_auc"], abs=1e-4)
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_does_not(world, trained, tmp_path):
+    once = weights(world, trained)
+    assert same(once, train(world, tmp_path / "again"))
+    assert not same(once, train(world, tmp_path / "other", training_seed=1))
+
+
+def test_progress_is_a_line_an_evaluation_where_there_is_no_screen(world, tmp_path, capsys):
+    train(world, tmp_path, recipe=RECIPE | {"epochs": 1, "evaluations_per_epoch": 1})
+    out = capsys.readouterr().out.strip().splitlines()
+    assert len(out) == 1
+    assert "epoch 1" in out[0]
+    assert "47/47" in out[0]
+    assert "loss" in out[0]
+    assert "eval auc 0." in out[0]
+
+
+CHILD = """
+import json, sys, types
+from model import data, training
+training.CHECKPOINT_SECONDS, training._COST = 0.0, 0.0
+step = training.Training._train
+def slow(self, batch):
+    step(self, batch)
+    print("step", self.state.step, flush=True)
+training.Training._train = slow
+from model.trainer import run_fn
+run_fn(types.SimpleNamespace(**json.loads(sys.argv[1])))
+"""
+
+
+def child(given, until):
+    """Runs `run_fn` in a process and kills it at a step; gives the first step it made."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", CHILD, json.dumps(vars(given))],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
     )
-    description = json.loads((tmp_path / "run" / trainer.DESCRIPTION).read_text())
-    assert description["best"]["eval_auc"] > 0.8
+    first = None
+    for line in process.stdout:
+        if line.startswith("step "):
+            step = int(line.split()[1])
+            first = first or step
+            if step >= until:
+                process.send_signal(signal.SIGKILL)
+                break
+    assert process.wait() == -signal.SIGKILL
+    return first
+
+
+def test_a_killed_training_ends_with_the_weights_of_one_that_was_not(world, trained, tmp_path):
+    """Killed in the first epoch before its first evaluation, and again in the second."""
+    given = arguments(world, tmp_path)
+    assert child(given, until=10) == 1
+    # Other settings have a folder of their own, and leave this one alone.
+    train(world, tmp_path, code="changed", recipe=RECIPE | {"epochs": 1})
+    (folder,) = (tmp_path / "checkpoints").iterdir()
+    assert tf.train.latest_checkpoint(str(folder)).endswith("-10")
+    tf.io.gfile.rmtree(given.serving_model_dir)
+    second = child(given, until=60)
+    assert 1 < second <= 11
+    assert not os.path.exists(given.serving_model_dir)
+    resumed = train(world, tmp_path)
+    assert same(weights(world, trained), resumed)
+    keys = ("step", "epoch", "eval_auc", "eval_loss")
+    one, other = (
+        [[evaluation[key] for key in keys] for evaluation in described(root)["evaluations"]]
+        for root in (trained, tmp_path)
+    )
+    assert one == other
+
+
+def test_what_a_training_may_go_on_from(world, tmp_path):
+    """Names and contents of files decide, not the folder they lie in."""
+    for folder, content in (("a", b"1"), ("b", b"1"), ("c", b"2")):
+        (tmp_path / folder / "below").mkdir(parents=True)
+        (tmp_path / folder / "part-0").write_bytes(content)
+        (tmp_path / folder / "below" / "part-1").write_bytes(b"3")
+    one, moved, changed = (data.digest([str(tmp_path / folder / "part-0")]) for folder in "abc")
+    assert one == moved != changed
+    one, moved, changed = (data.tree_digest(str(tmp_path / folder)) for folder in "abc")
+    assert one == moved != changed
+
+
+def test_early_stopping_keeps_the_best_evaluation():
+    state = training.State(step=5, evaluations=[{"eval_auc": auc} for auc in (0.6, 0.7, 0.7, 0.6)])
+    assert state.best == 1
+    assert not state.stopped(3)
+    assert state.stopped(2)
+    assert not training.State().stopped(1)
+    assert training.evaluation_steps(10, 4) == {3, 5, 8, 10}
+    assert training.evaluation_steps(2, 4) == {1, 2}
+
+
+def test_one_step_under_a_mirrored_strategy(world, tmp_path):
+    recipe = {"batch_size": 4000, "epochs": 1, "learning_rate": 0.01}
+    mirrored = train(world, tmp_path / "mirrored", recipe=recipe, distribute="mirrored")
+    alone = train(world, tmp_path / "alone", recipe=recipe)
+    assert described(tmp_path / "mirrored")["evaluations"][-1]["step"] == 1
+    for got, expected in zip(mirrored, alone, strict=True):
+        np.testing.assert_allclose(got, expected, atol=1e-5)
+
+
+def test_samples_nothing_can_be_learned_from_are_refused(world, tmp_path):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    given = arguments(world, tmp_path)
+    given.eval_files = [str(empty / "*")]
+    with pytest.raises(ValueError, match="The eval split has no files"):
+        run_fn(given)
+    with tf.io.TFRecordWriter(str(empty / "part.gz"), "GZIP"):
+        pass
+    with pytest.raises(ValueError, match="The eval split is empty: no sample in 1 files"):
+        run_fn(given)
+    given = arguments(world, tmp_path)
+    given.train_files = [str(empty / "*")]
+    with pytest.raises(ValueError, match="The train split is empty"):
+        run_fn(given)
+
+
+def test_an_eval_split_of_one_class_is_refused(world, tmp_path):
+    spec = {features.LABEL: tf.io.FixedLenFeature([1], tf.int64)}
+    with tf.io.TFRecordWriter(str(tmp_path / "part.gz"), "GZIP") as writer:
+        for file in tf.io.gfile.glob(os.path.join(world.eval, "*")):
+            for row in tf.data.TFRecordDataset(file, "GZIP").as_numpy_iterator():
+                if tf.io.parse_single_example(row, spec)[features.LABEL] == 1:
+                    writer.write(row)
+    given = arguments(world, tmp_path)
+    given.eval_files = [str(tmp_path / "part.gz")]
+    with pytest.raises(ValueError, match=r"must hold both labels.*200 samples with label 1"):
+        run_fn(given)
+
+
+def test_a_training_that_diverges_says_so(world, tmp_path):
+    with pytest.raises(ValueError, match=r"loss is .* at step .*`learning_rate` is 1e\+30"):
+        train(world, tmp_path, recipe=RECIPE | {"learning_rate": 1e30})
+
+
+def test_a_transform_graph_without_the_vocabulary_is_refused(world, trained, tmp_path):
+    description = described(trained)
+    description["inputs"]["num_items"] += 1
+    (tmp_path / DESCRIPTION).write_text(json.dumps(description))
+    with pytest.raises(ValueError, match=r"Transform graph .* must be the one.*Received: one"):
+        load_trained(str(tmp_path), world.transform)
+    with pytest.raises(ValueError, match="`pases` is no option"):
+        run_fn(arguments(world, tmp_path, model_options="pases=1"))

@@ -1,0 +1,95 @@
+"""The table of models and what a user may set."""
+
+import subprocess
+import sys
+
+import pytest
+
+from model import presets
+from model.configs import Recipe, parse_options
+from model.imn import IMNConfig
+
+
+def test_rows_are_those_of_the_paper_and_the_seed():
+    rows = {name: presets.resolve(name) for name in ("imn_2p", "imn_3p", "imn_3p_plus", "seed")}
+    passes = {name: (config.passes, config.enhancement) for name, (config, _) in rows.items()}
+    assert passes == {
+        "imn_2p": (2, False),
+        "imn_3p": (3, False),
+        "imn_3p_plus": (3, True),
+        "seed": (3, True),
+    }
+    for name in ("imn_2p", "imn_3p", "imn_3p_plus"):
+        config, recipe = rows[name]
+        assert config.head_units == (128, 64)
+        assert (recipe.learning_rate, recipe.batch_size) == (1e-3, 512)
+        assert (recipe.table_learning_rate, recipe.table_initial_scale) == (2e-2, 0.01)
+        assert recipe.extra_candidates == 4
+    config, recipe = rows["seed"]
+    assert (config.embedding_dim, config.num_heads, config.head_product) == (10, 1, False)
+    assert (config.batch_norm, config.dropout, config.l2) == (True, 0.2, 1e-6)
+    assert (recipe.learning_rate, recipe.table_learning_rate) == (1e-5, 1e-5)
+    assert (recipe.extra_candidates, recipe.batch_size) == (0, 512)
+
+
+def test_options_and_recipe_override_a_row():
+    config, recipe = presets.resolve(
+        "imn_2p",
+        " passes=5, num_heads=2,head_units=64x32x16,normalization=softmax,feedback=off,dropout=0",
+        {"epochs": 3, "learning_rate": 1, "extra_candidates": 0},
+    )
+    assert config == IMNConfig(
+        passes=5,
+        enhancement=False,
+        num_heads=2,
+        head_units=(64, 32, 16),
+        normalization="softmax",
+        feedback=False,
+    )
+    assert recipe == Recipe(epochs=3, learning_rate=1.0, extra_candidates=0)
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "recipe", "message"),
+    [
+        ("imn_4p", "", {}, r"`model` must be one of imn_2p, .*Received: 'imn_4p'.*Did you mean"),
+        ("imn_3p", "passes", {}, r"imn_3p.*name=value.*'passes'"),
+        ("imn_3p", "pases=2", {}, r"`pases` is no option.*Did you mean `passes`.*Known: embedding"),
+        ("imn_3p", "passes=11", {}, r"`passes` must be between 0 and 10. Received: 11"),
+        ("imn_3p", "passes=two", {}, r"`passes` must be a whole number. Received: 'two'"),
+        ("imn_3p", "passes=1,passes=2", {}, r"`passes` is given twice"),
+        ("imn_3p", "dropout=x", {}, r"`dropout` must be a number"),
+        ("imn_3p", "dropout=nan", {}, r"`dropout` must be between"),
+        ("imn_3p", "feedback=maybe", {}, r"`feedback` must be true or false"),
+        ("imn_3p", "normalization=l1", {}, r"`normalization` must be one of sigmoid, softmax, len"),
+        ("imn_3p", "num_heads=3", {}, r"`num_heads` must divide `embedding_dim`, 32. Received: 3"),
+        ("imn_3p", "head_units=128-64", {}, r"`head_units` must be whole numbers joined by x"),
+        ("imn_3p", "head_units=0", {}, r"`head_units` must be whole numbers of at least 1"),
+        ("imn_3p", "", {"epoch": 1}, r"The recipe has no `epoch`. Known: epochs"),
+        ("imn_3p", "", {"epochs": 0}, r"`epochs` must be at least 1. Received: 0"),
+        ("imn_3p", "", {"batch_size": 1.5}, r"`batch_size` must be of type int. Received: 1.5"),
+    ],
+)
+def test_what_is_not_allowed_is_named(model, options, recipe, message):
+    with pytest.raises(ValueError, match=message):
+        presets.resolve(model, options, recipe)
+
+
+def test_a_config_survives_json():
+    config, _ = presets.resolve("imn_3p_plus", "head_units=8x4")
+    assert IMNConfig(**{**config.to_dict(), "head_units": [8, 4]}) == config
+
+
+def test_empty_options_and_no_hidden_layer():
+    assert parse_options(IMNConfig, "") == {}
+    assert parse_options(IMNConfig, "head_units=") == {"head_units": ()}
+
+
+def test_the_table_needs_no_tensorflow():
+    """So that a misspelt model is refused at once."""
+    code = (
+        "import sys\nfrom model import presets\n"
+        "try:\n    presets.resolve('imm')\nexcept ValueError: pass\n"
+        "assert 'tensorflow' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
