@@ -106,18 +106,22 @@ class _Ranked:
     def __init__(self, score: np.ndarray, label: np.ndarray) -> None:
         self.order = np.argsort(score, kind="stable")
         self._finite = bool(np.isfinite(score).all())
-        self._positive = label[self.order] == 1
-        self._ties = _starts(score[self.order]) if len(score) else self.order
+        self._negative = (label[self.order] != 1).astype(np.float64)
+        ties = _starts(score[self.order]) if len(score) else self.order
+        self._ties = ties if len(ties) < len(score) else None
 
     def auc(self, weight: np.ndarray) -> float:
         """AUC with row weights `(N,)` in the order of the ranks; NaN where a class has none."""
         if not self._finite or not len(weight):
             return math.nan
-        positive = np.add.reduceat(np.where(self._positive, weight, 0.0), self._ties)
-        negative = np.add.reduceat(np.where(self._positive, 0.0, weight), self._ties)
+        negative = weight * self._negative
+        positive = weight - negative
+        if self._ties is not None:
+            positive = np.add.reduceat(positive, self._ties)
+            negative = np.add.reduceat(negative, self._ties)
         below = np.cumsum(negative)
         pairs = positive.sum() * below[-1]
-        return float(positive @ (below - negative / 2) / pairs) if pairs else math.nan
+        return float((positive @ below - positive @ negative / 2) / pairs) if pairs else math.nan
 
 
 def _auc_of_users(
