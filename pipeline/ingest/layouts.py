@@ -140,8 +140,9 @@ def _kind_of_ids(path: str, rows: Sequence[Sequence[str]]) -> str:
 
 def _kind_of_column(ids: Sequence[str]) -> str | None:
     for kind, pattern, letter in ((ITEM, _ASIN, "i"), (USER, _REVIEWER, "u")):
-        alike = sum(bool(pattern.fullmatch(value)) for value in ids)
-        if alike >= _SURE * len(ids) or all(value[:1].lower() == letter for value in ids):
+        shaped = sum(bool(pattern.fullmatch(value)) for value in ids)
+        named = sum(value[:1].lower() == letter for value in ids)
+        if max(shaped, named) >= _SURE * len(ids):
             return kind
     return None
 
