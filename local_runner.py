@@ -15,29 +15,30 @@ _ROOT = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, _ROOT)
 
 from pipeline import console, sample_data  # noqa: E402
-from pipeline.configs import Settings, SettingsError  # noqa: E402
+from pipeline.configs import Settings, check_at_once  # noqa: E402
+from pipeline.errors import InputError  # noqa: E402
 
 
 def main() -> int:
     """Runs the pipeline that the environment describes; gives the exit status."""
     try:
         settings = Settings.from_environment(os.environ)
-    except SettingsError as error:
+        output = os.path.abspath(settings.output)
+        generated = not settings.ratings
+        ratings = settings.ratings or os.path.join(output, "data", "generated_ratings.csv")
+        if generated:
+            sample_data.write_ratings(ratings)
+        if "://" not in ratings:
+            ratings = os.path.abspath(ratings)
+        settings = dataclasses.replace(settings, ratings=ratings)
+        check_at_once(settings)
+    except InputError as error:
         console.say(f"Input: {error}")
         return console.BAD_INPUT
-    output = os.path.abspath(settings.output)
-    ratings = settings.ratings or os.path.join(output, "data", "generated_ratings.csv")
-    if "://" not in ratings:
-        ratings = os.path.abspath(ratings)
-    generated = not settings.ratings
-    settings = dataclasses.replace(settings, ratings=ratings)
 
     def start() -> None:
-        if generated:
-            console.say(f"Ratings: generated from a seed, not real ones ({ratings})")
-            sample_data.write_ratings(ratings)
-        else:
-            console.say(f"Ratings: {ratings}")
+        origin = " (generated from a seed, not real)" if generated else ""
+        console.say(f"Ratings: {ratings}{origin}")
         console.say(f"Model:   {settings.model}, output under {output}")
 
         from tfx import v1 as tfx

@@ -7,10 +7,12 @@ Example: `IMN_RATINGS=ratings_Books.csv IMN_MAX_HISTORY_LENGTH=200 make run`.
 
 import dataclasses
 import difflib
+import glob
 import typing
 from collections.abc import Mapping
 from typing import Any
 
+from model import presets
 from pipeline.errors import InputError
 
 PREFIX = "IMN_"
@@ -127,6 +129,23 @@ class Settings:
                 raise SettingsError(f"`{name}` is not a setting. {hint}")
             values[key] = _parse(fields[key], text)
         return cls(**values)
+
+
+def check_at_once(settings: Settings) -> None:
+    """Finds what can be found before TFX and TensorFlow are loaded.
+
+    Raises:
+      SettingsError: for a model that there is not.
+      InputError: where no local file has the name of the ratings.
+    """
+    try:
+        presets.preset(settings.model)
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
+    if "://" not in settings.ratings and not glob.glob(settings.ratings):
+        raise InputError(
+            f"`ratings` must be a file or a glob of files. Nothing is there: {settings.ratings}"
+        )
 
 
 def _types(field: dataclasses.Field) -> tuple[type, bool]:

@@ -2,7 +2,8 @@ import dataclasses
 
 import pytest
 
-from pipeline.configs import Settings, SettingsError
+from pipeline.configs import Settings, SettingsError, check_at_once
+from pipeline.errors import InputError
 
 
 def test_the_environment_overrides_defaults_by_type():
@@ -47,3 +48,13 @@ def test_a_bad_setting_is_named_with_what_is_allowed(name, value, says):
 def test_shares_leave_something_to_train_on():
     with pytest.raises(SettingsError, match="must stay below 1"):
         Settings(eval_share=0.5, test_share=0.5)
+
+
+def test_a_missing_file_and_an_unknown_model_are_found_at_once(tmp_path):
+    (tmp_path / "a.csv").write_text("")
+    check_at_once(Settings(ratings=str(tmp_path / "*.csv")))
+    check_at_once(Settings(ratings="gs://bucket/seen-by-the-reader-only.csv"))
+    with pytest.raises(InputError, match=r"no\.csv"):
+        check_at_once(Settings(ratings=str(tmp_path / "no.csv")))
+    with pytest.raises(SettingsError, match="`model` must be one of"):
+        check_at_once(Settings(ratings=str(tmp_path / "a.csv"), model="transformer"))

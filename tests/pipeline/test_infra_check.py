@@ -9,7 +9,7 @@ import tensorflow_transform as tft
 from tfx.components.trainer.fn_args_utils import FnArgs
 
 from model import trainer
-from model.signatures import ServingModule
+from model.signatures import Server
 from pipeline import infra_check
 
 
@@ -85,9 +85,8 @@ def test_an_export_that_answers_differently_is_refused(refusal, world, trained):
         ranker = trainer.load_trained(str(trained / "run"), world.transform)
         weight = ranker.head.trainable_variables[0]
         weight.assign_add(1e-2 * tf.ones_like(weight))
-        module = ServingModule(ranker, tft.TFTransformOutput(world.transform))
         shutil.rmtree(export)
-        tf.saved_model.save(module, str(export), signatures=module.signatures())
+        Server(ranker, tft.TFTransformOutput(world.transform)).save(str(export))
 
     assert "answers differently" in refusal(export_another)
 
