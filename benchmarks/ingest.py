@@ -28,7 +28,6 @@ import psutil
 import pyarrow as pa
 
 from pipeline.configs import Settings
-from pipeline.ingest import files, readers
 
 matplotlib.use("Agg")
 JOBS = ("ours", "plain", "polars")
@@ -88,6 +87,8 @@ def replicate(ratings: str, rows: int | None, path: str) -> int:
 
     Copy c of the file has ids of its own for users and for items, in Amazon's shape.
     """
+    from pipeline.ingest import files, readers  # TensorFlow comes with them
+
     now = time.time()
     parts, _ = files.plan(files.list_files(ratings), "auto")
     tables = [
