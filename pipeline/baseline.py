@@ -20,7 +20,8 @@ class LastBlessed(resolver.ResolverStrategy):
     setting that was reverted brings an old model back. Where that is the
     candidate itself, the baseline is the one it was judged against then, so
     that an identical run asks an identical question and is answered from the
-    cache. A model whose files are gone is no baseline.
+    cache. A model whose files are gone is no baseline; the one blessed before
+    it is.
 
     For `tfx.dsl.Resolver` with the channels `candidate` (the trainer's model),
     `model` and `model_blessing` (all of the pipeline).
@@ -57,7 +58,7 @@ class LastBlessed(resolver.ResolverStrategy):
                 )
             if model_id in models and _has_files(models[model_id]):
                 return result | {"model": [models[model_id]], "model_blessing": [blessing]}
-            if is_candidate:
+            if is_candidate and not model_id:
                 break
         return result
 

@@ -158,8 +158,16 @@ def test_files_that_are_gone_are_no_baseline(history):
     assert history.baseline("c") == "a"
 
 
-def test_a_candidate_whose_old_baseline_is_gone_has_none(history):
+def test_a_candidate_whose_old_baseline_is_gone_meets_the_one_before(history):
     history.judged("a")
     history.judged("b", against="a")
-    (history.folder / "a" / "Format-Serving" / "saved_model.pb").unlink()
+    history.judged("c", against="b")
+    (history.folder / "b" / "Format-Serving" / "saved_model.pb").unlink()
+    assert history.baseline("c") == "a"
+
+
+def test_a_candidate_that_was_judged_alone_is_judged_alone_again(history):
+    """Whatever was blessed before it, as when that could not be found."""
+    history.judged("a")
+    history.judged("b")
     assert history.baseline("b") is None

@@ -152,7 +152,8 @@ def test_random_rows_give_what_plain_loops_give(tmp_path, monkeypatch):
         assert both(result, name) == pytest.approx(expected, abs=1e-12), name
 
 
-def test_a_cap_keeps_whole_users_whatever_the_order(tmp_path):
+def test_a_cap_keeps_whole_users_whatever_the_order(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_BATCH", 37)
     rng = np.random.default_rng(4)
     rows = [
         row(b"u%d" % u, [], b"i%d" % rng.integers(0, 9), int(rng.integers(0, 2)))
