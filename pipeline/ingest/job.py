@@ -25,7 +25,7 @@ from tfx.dsl.io import fileio
 
 from pipeline.configs import Settings
 from pipeline.errors import InputError
-from pipeline.ingest import files, hashing, histories, negatives, shards, stages
+from pipeline.ingest import files, hashing, histories, layouts, negatives, shards, stages
 from pipeline.ingest.stages import Job, Tally
 from transforms import features
 
@@ -61,6 +61,12 @@ def ingest(
     started = time.time()
     paths = files.list_files(settings.ratings)
     ranges, text = files.plan(paths, settings.layout, range_bytes)
+    unrated = [part.path for part in ranges if layouts.RATING not in part.layout.roles]
+    if unrated and settings.min_rating > 0:
+        raise InputError(
+            f"`min_rating` is {settings.min_rating}, but {unrated[0]!r} has no column of ratings. "
+            "Set it to 0, or give files that have one."
+        )
     folder = os.path.join(output, "spill")
     buckets = max(1, text // bucket_bytes)
     job = Job(settings, folder, output, buckets, started)
@@ -273,11 +279,11 @@ def _report(
     for name, start, end, _ in result["stages"]:
         first, last = spans.get(name, (start, end))
         spans[name] = (min(first, start), max(last, end))
-    layouts = {part.path: part.layout for part in ranges}
+    found = {part.path: part.layout for part in ranges}
     temporal = settings.split == "temporal"
     return {
         "files": [
-            {"path": path, "layout": layouts[path].kind, "milliseconds": layouts[path].milliseconds}
+            {"path": path, "layout": found[path].kind, "milliseconds": found[path].milliseconds}
             for path in paths
         ],
         "lines": result["lines"],

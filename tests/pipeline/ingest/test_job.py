@@ -142,6 +142,11 @@ def test_no_usable_user(tmp_path):
         ingested.by_stages(settings, tmp_path / "out")
 
 
+def test_ratings_that_are_not_there_cannot_be_compared(tmp_path):
+    message = refused(tmp_path, "user,item,time\nUa,Ib,1365811200\n", min_rating=3.0)
+    assert "min_rating" in message
+
+
 def test_an_empty_split_names_split_d_and_counts(tmp_path):
     text = "".join(f"{u},{i},5.0,{at}\n" for u, i, at in person("a", 5) + person("b", 5))
     message = refused(tmp_path, text, split="leave_last", min_history_length=4, shift=7)
