@@ -197,6 +197,8 @@ def create_pipeline(
         "pipeline/gauc.py",
         "pipeline/gate.py",
         "pipeline/controls.py",
+        "pipeline/exchange.py",
+        "pipeline/sums.py",
     )
     _depends_on(check, "pipeline/infra_check.py", "serving/c_api.py", "model", "transforms")
     _depends_on(push, "pipeline/pusher.py")
