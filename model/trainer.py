@@ -97,7 +97,9 @@ def run_fn(fn_args: "tfx.components.FnArgs") -> None:
         return
     best = state.evaluations[state.best]
     logging.info("Best of %d evaluations: %s", len(state.evaluations), best)
-    ranker.weights_checkpoint().write(os.path.join(fn_args.model_run_dir, _WEIGHTS))
+    for file in tf.io.gfile.glob(f"{training.best}.*"):
+        kept = _WEIGHTS + file[len(training.best) :]
+        tf.io.gfile.copy(file, os.path.join(fn_args.model_run_dir, kept), overwrite=True)
     description |= {"best": best, "evaluations": state.evaluations}
     with tf.io.gfile.GFile(os.path.join(fn_args.model_run_dir, DESCRIPTION), "w") as file:
         json.dump(description, file, indent=1)

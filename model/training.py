@@ -108,7 +108,7 @@ class Training:
             self._folder,
             max_to_keep=1,
         )
-        self._best = os.path.join(self._folder, "best")
+        self.best = os.path.join(self._folder, "best")
         self._step_function, self._predict = self._functions()
         self.state = State()
         latest = tf.train.latest_checkpoint(folder)
@@ -119,7 +119,7 @@ class Training:
                 self._progress.evaluation(evaluation)
 
     def run(self) -> State:
-        """Trains until the recipe ends it, and leaves the best weights in the ranker."""
+        """Trains until the recipe ends it; the best weights are then under `best`."""
         recipe, state = self._recipe, self.state
         when = evaluation_steps(self._steps_per_epoch, recipe.evaluations_per_epoch)
         self._saved, self._cost = time.monotonic(), 0.0
@@ -135,7 +135,6 @@ class Training:
                 elif self._due():
                     self._save()
         self._progress.close()
-        self._weights.read(self._best).assert_consumed()
         return state
 
     def _batches(self, epoch: int, skip: int) -> Any:
@@ -187,7 +186,7 @@ class Training:
         self._progress.evaluation(self.state.evaluations[-1])
         # Best weights first: a kill in between repeats this evaluation, with the same end.
         if self.state.best == len(self.state.evaluations) - 1:
-            self._weights.write(self._best)
+            self._weights.write(self.best)
         self._save()
 
     def _due(self) -> bool:

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from model import data, training
+from model import trainer, training
 from model.trainer import DESCRIPTION, load_trained, run_fn
 from transforms import features
 
@@ -30,7 +31,7 @@ def arguments(world, root, **custom):
         model_run_dir=str(root / "run"),
         custom_config={
             "model": "imn_2p",
-            "model_options": "embedding_dim=8,head_units=8,dropout=0.1",
+            "model_options": "passes=1,embedding_dim=8,head_units=8,dropout=0.1",
             "recipe": RECIPE,
             "max_history_length": 6,
             "use_time": True,
@@ -74,7 +75,7 @@ def test_a_training_learns_and_leaves_all_it_must(world, trained):
     aucs = [evaluation["eval_auc"] for evaluation in description["evaluations"]]
     assert description["best"]["eval_auc"] == max(aucs) > 0.75
     assert [evaluation["step"] for evaluation in description["evaluations"]] == [24, 47, 71, 94]
-    assert description["config"]["passes"] == 2
+    assert description["config"]["passes"] == 1
     assert description["recipe"]["batch_size"] == 64
     events = tf.io.gfile.glob(str(trained / "run" / "logs" / "*"))
     tags = {
@@ -103,25 +104,24 @@ def test_reloaded_weights_are_those_of_the_best_evaluation(world, trained):
     assert auc == pytest.approx(described(trained)["best"]["eval_auc"], abs=1e-4)
 
 
-def test_the_same_seed_gives_the_same_weights_and_another_does_not(world, trained, tmp_path):
+def test_the_same_seed_gives_the_same_weights_and_another_does_not(
+    world, trained, tmp_path, capsys
+):
     once = weights(world, trained)
     assert same(once, train(world, tmp_path / "again"))
-    assert not same(once, train(world, tmp_path / "other", training_seed=1))
-
-
-def test_progress_is_a_line_an_evaluation_where_there_is_no_screen(world, tmp_path, capsys):
-    train(world, tmp_path, recipe=RECIPE | {"epochs": 1, "evaluations_per_epoch": 1})
     out = capsys.readouterr().out.strip().splitlines()
-    assert len(out) == 1
-    assert "epoch 1" in out[0]
-    assert "47/47" in out[0]
-    assert "loss" in out[0]
-    assert "eval auc 0." in out[0]
+    assert not same(once, train(world, tmp_path / "other", training_seed=1))
+    # Progress is a line an evaluation where there is no screen.
+    assert [line.split("]")[1].split()[0] for line in out] == ["24/47", "47/47"] * 2
+    assert out[2].strip().startswith("epoch 2 [")
+    aucs = [evaluation["eval_auc"] for evaluation in described(trained)["evaluations"]]
+    for line, auc in zip(out, aucs, strict=True):
+        assert f"eval auc {auc:.4f}" in line
 
 
 CHILD = """
 import json, sys, types
-from model import data, training
+from model import trainer, training
 training.CHECKPOINT_SECONDS, training._COST = 0.0, 0.0
 step = training.Training._train
 def slow(self, batch):
@@ -157,11 +157,6 @@ def test_a_killed_training_ends_with_the_weights_of_one_that_was_not(world, trai
     """Killed in the first epoch before its first evaluation, and again in the second."""
     given = arguments(world, tmp_path)
     assert child(given, until=10) == 1
-    # Other settings have a folder of their own, and leave this one alone.
-    train(world, tmp_path, code="changed", recipe=RECIPE | {"epochs": 1})
-    (folder,) = (tmp_path / "checkpoints").iterdir()
-    assert tf.train.latest_checkpoint(str(folder))
-    tf.io.gfile.rmtree(given.serving_model_dir)
     second = child(given, until=60)
     assert 1 < second <= 11
     assert not os.path.exists(given.serving_model_dir)
@@ -175,16 +170,44 @@ def test_a_killed_training_ends_with_the_weights_of_one_that_was_not(world, trai
     assert one == other
 
 
-def test_what_a_training_may_go_on_from(world, tmp_path):
-    """Names and contents of files decide, not the folder they lie in."""
-    for folder, content in (("a", b"1"), ("b", b"1"), ("c", b"2")):
-        (tmp_path / folder / "below").mkdir(parents=True)
-        (tmp_path / folder / "part-0").write_bytes(content)
-        (tmp_path / folder / "below" / "part-1").write_bytes(b"3")
-    one, moved, changed = (data.digest([str(tmp_path / folder / "part-0")]) for folder in "abc")
-    assert one == moved != changed
-    one, moved, changed = (data.tree_digest(str(tmp_path / folder)) for folder in "abc")
-    assert one == moved != changed
+def test_what_a_training_may_go_on_from(world, tmp_path, monkeypatch):
+    """Samples, Transform graph, settings and code: any other and it begins anew."""
+
+    def refuse(*positional):
+        raise InterruptedError(positional[5])
+
+    def folder(**changes):
+        monkeypatch.setattr(trainer, "Training", refuse)
+        given = arguments(world, tmp_path, **changes.pop("custom", {}))
+        for name, value in changes.items():
+            setattr(given, name, value)
+        with pytest.raises(InterruptedError) as found:
+            run_fn(given)
+        return str(found.value)
+
+    for name, source in (("train", world.train), ("transform", world.transform)):
+        shutil.copytree(source, tmp_path / name)
+    moved = [str(tmp_path / "train" / "*")]
+    once = folder()
+    # Where things lie does not matter, what they hold does.
+    assert folder(train_files=moved, transform_output=str(tmp_path / "transform")) == once
+    others = [
+        folder(custom=custom)
+        for custom in (
+            {"code": "changed"},
+            {"training_seed": 1},
+            {"recipe": RECIPE | {"epochs": 3}},
+            {"model_options": "passes=1,embedding_dim=4"},
+            {"use_time": False},
+        )
+    ]
+    others.append(folder(eval_files=[os.path.join(world.eval, "part-0.gz")]))
+    first, second = (tmp_path / "train" / f"part-{shard}.gz" for shard in range(2))
+    first.write_bytes(second.read_bytes())
+    others.append(folder(train_files=moved))
+    (tmp_path / "transform" / "transform_fn" / "assets" / "other").write_text("x")
+    others.append(folder(transform_output=str(tmp_path / "transform")))
+    assert len({once, *others}) == len(others) + 1
 
 
 def test_early_stopping_keeps_the_best_evaluation():
