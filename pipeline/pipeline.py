@@ -24,27 +24,13 @@ from pipeline.baseline import LastBlessed
 from pipeline.configs import Settings, SettingsError
 from pipeline.evaluator import GatedEvaluator
 from pipeline.infra_check import InfraCheck
-from pipeline.ingest.component import RatingsExampleGen
+from pipeline.ingest import component
 from pipeline.schema import HistorySchema
 from pipeline.validation import AnomalyStop, SampledStatisticsGen
 
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
 # What decides which samples a model is trained and judged on.
-SAMPLING = (
-    "layout",
-    "max_history_length",
-    "min_history_length",
-    "shift",
-    "max_windows_per_user",
-    "negatives",
-    "negatives_per_positive",
-    "split",
-    "eval_share",
-    "test_share",
-    "same_day",
-    "min_rating",
-    "sampling_seed",
-)
+SAMPLING = tuple(name for name in component.SETTINGS if name != "max_bad_share")
 _TRANSFORM = ("min_item_count", "max_vocabulary_size", "oov_buckets", "time_unit")
 _MODEL = (
     "model",
@@ -115,7 +101,7 @@ def create_pipeline(
     except ValueError as error:
         raise SettingsError(str(error)) from None
 
-    example_gen = RatingsExampleGen(settings)
+    example_gen = component.RatingsExampleGen(settings)
     schema = HistorySchema(max_history_length=settings.max_history_length)
     statistics = SampledStatisticsGen(
         examples=example_gen.outputs["examples"], rows=settings.statistics_rows
@@ -237,8 +223,8 @@ def digest(*paths: str) -> str:
     return sha.hexdigest()
 
 
-def _depends_on(component: base_node.BaseNode, *paths: str) -> None:
-    component.exec_properties["code"] = digest(*paths)
+def _depends_on(node: base_node.BaseNode, *paths: str) -> None:
+    node.exec_properties["code"] = digest(*paths)
 
 
 def _subset(settings: Settings, names: tuple[str, ...]) -> dict[str, Any]:

@@ -14,16 +14,15 @@ import pytest
 import tensorflow as tf
 import tensorflow_transform as tft
 import tensorflow_transform.beam as tft_beam
+from raw_examples import DAY, example, raw_sample, write
 from tensorflow_transform.tf_metadata import dataset_metadata, metadata_io
 
 from pipeline.schema import filled_schema
-from transforms import features, preprocessing
+from transforms import preprocessing
 
 L = 6
 OOV = 2
 ITEMS = 60
-NOW = 1_400_000_000
-DAY = 86_400
 
 
 @dataclasses.dataclass
@@ -45,34 +44,6 @@ class World:
         return [example(row) for row in self.raw]
 
 
-def raw_sample(history, target, label=1, days=None):
-    """Raw features; `days` are counted back from the request, newest last."""
-    days = range(len(history), 0, -1) if days is None else days
-    padding = L - len(history)
-    return {
-        features.USER_ID: [b"u"],
-        features.HISTORY_ITEM: [*history, *[b""] * padding],
-        features.HISTORY_TIME: [*(NOW - day * DAY for day in days), *[0] * padding],
-        features.HISTORY_LENGTH: [len(history)],
-        features.TARGET_ITEM: [target],
-        features.TARGET_TIME: [NOW],
-        features.LABEL: [label],
-        features.HISTORY_BUCKET: [b"short"],
-        features.TARGET_BUCKET: [b"0"],
-    }
-
-
-def example(values):
-    """A serialized tf.Example of a dict of lists."""
-    proto = tf.train.Example()
-    for name, of in values.items():
-        feature = proto.features.feature[name]
-        (feature.bytes_list if isinstance(of[0], bytes) else feature.int64_list).value.extend(
-            int(value) if not isinstance(value, bytes) else value for value in of
-        )
-    return proto.SerializeToString()
-
-
 def samples(rng, users):
     """Users who like the items of one half, and pairs of a liked and another target."""
     rows = []
@@ -81,16 +52,8 @@ def samples(rng, users):
         liked = [b"i%03d" % item for item in half + rng.permutation(ITEMS // 2)[: L + 1]]
         other = b"i%03d" % (ITEMS // 2 - half + rng.integers(ITEMS // 2))
         history = liked[: rng.integers(0, L + 1)]
-        rows += [raw_sample(history, liked[-1], 1), raw_sample(history, other, 0)]
+        rows += [raw_sample(L, history, liked[-1]), raw_sample(L, history, other, label=0)]
     return rows
-
-
-def write_samples(path, rows):
-    with tf.io.TFRecordWriter(str(path), "GZIP") as writer:
-        for row in rows:
-            writer.write(
-                example({name: np.asarray(value).reshape(-1) for name, value in row.items()})
-            )
 
 
 @pytest.fixture(scope="session")
@@ -113,7 +76,8 @@ def world(tmp_path_factory):
     for name, part in (("train", rows[: len(train)]), ("eval", rows[len(train) :])):
         (root / name).mkdir()
         for shard in range(2):
-            write_samples(root / name / f"part-{shard}.gz", part[shard::2])
+            flat = [{k: np.reshape(v, -1) for k, v in row.items()} for row in part[shard::2]]
+            write(root / name / f"part-{shard}.gz", flat)
     return World(root, transform, str(root / "train"), str(root / "eval"), evaluation)
 
 

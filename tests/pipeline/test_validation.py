@@ -1,8 +1,8 @@
 """Hand-made Examples through TFX's own statistics and validation, to the stop."""
 
 import pytest
-import tensorflow as tf
 import tensorflow_data_validation as tfdv
+from raw_examples import raw_sample, write
 from tfx import v1 as tfx
 
 from pipeline.console import ANOMALIES, explain
@@ -11,34 +11,13 @@ from pipeline.validation import AnomalyStop, SampledStatisticsGen
 from transforms import features
 
 L = 3
-GOOD = {
-    features.USER_ID: [b"u"],
-    features.HISTORY_ITEM: [b"a", b"b", b""],
-    features.HISTORY_TIME: [1_300_000_000, 1_300_086_400, 0],
-    features.HISTORY_LENGTH: [2],
-    features.TARGET_ITEM: [b"c"],
-    features.TARGET_TIME: [1_400_000_000],
-    features.LABEL: [1],
-    features.HISTORY_BUCKET: [b"long"],
-    features.TARGET_BUCKET: [b"1-4"],
-}
-
-
-def write(folder, rows):
-    folder.mkdir(parents=True)
-    with tf.io.TFRecordWriter(str(folder / "data.gz"), "GZIP") as writer:
-        for row in rows:
-            example = tf.train.Example()
-            for name, of in row.items():
-                feature = example.features.feature[name]
-                kind = feature.bytes_list if isinstance(of[0], bytes) else feature.int64_list
-                kind.value.extend(of)
-            writer.write(example.SerializeToString())
+GOOD = raw_sample(L, [b"a", b"b"], b"c")
 
 
 def run(folder, rows_by_split):
     for split, rows in rows_by_split.items():
-        write(folder / "examples" / split, rows)
+        (folder / "examples" / split).mkdir(parents=True)
+        write(folder / "examples" / split / "data.gz", rows)
     splits = [tfx.proto.Input.Split(name=split, pattern=f"{split}/*") for split in rows_by_split]
     examples = tfx.components.ImportExampleGen(
         input_base=str(folder / "examples"), input_config=tfx.proto.Input(splits=splits)

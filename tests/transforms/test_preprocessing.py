@@ -5,14 +5,13 @@ import pytest
 import tensorflow as tf
 import tensorflow_transform as tft
 import tensorflow_transform.beam as tft_beam
+from raw_examples import DAY, example, raw_sample
 from tensorflow_transform.tf_metadata import dataset_metadata, metadata_io
 
 from pipeline.schema import filled_schema
 from transforms import features, preprocessing
 
 L = 4
-DAY = 86_400
-NOW = 1_400_000_000
 OOV = 3
 CONFIG = {"min_item_count": 1, "max_vocabulary_size": 100, "oov_buckets": OOV, "time_unit": DAY}
 OUTPUTS = (
@@ -24,40 +23,16 @@ OUTPUTS = (
 )
 
 
-def sample(history, target, days=(), label=1):
-    """Raw features; `days` are counted back from the request."""
-    padding = L - len(history)
-    return {
-        features.USER_ID: [b"u"],
-        features.HISTORY_ITEM: [*history, *[b""] * padding],
-        features.HISTORY_TIME: [*(NOW - day * DAY for day in days), *[0] * padding],
-        features.HISTORY_LENGTH: [len(history)],
-        features.TARGET_ITEM: [target],
-        features.TARGET_TIME: [NOW],
-        features.LABEL: [label],
-        features.HISTORY_BUCKET: [b"short"],
-        features.TARGET_BUCKET: [b"0"],
-    }
-
-
 TRAIN = [
-    sample([b"a", b"b", b"c"], b"d", days=[1000, 2, 0]),
-    sample([b"a"], b"a", days=[1], label=0),
-    sample([], b"b"),
-    sample([b"a", b"b", b"a", b"c"], b"e", days=[9, 8, 7, 3]),
+    raw_sample(L, [b"a", b"b", b"c"], b"d", days=[1000, 2, 0]),
+    raw_sample(L, [b"a"], b"a", days=[1], label=0),
+    raw_sample(L, [], b"b"),
+    raw_sample(L, [b"a", b"b", b"a", b"c"], b"e", days=[9, 8, 7, 3]),
 ]
 UNSEEN = [
-    sample([b"zz", b"a"], b"yy", days=[5, 4]),
-    sample([b"e", b"d", b"c", b"never"], b"b", days=[5, 4, 3, -2]),
+    raw_sample(L, [b"zz", b"a"], b"yy", days=[5, 4]),
+    raw_sample(L, [b"e", b"d", b"c", b"never"], b"b", days=[5, 4, 3, -2]),
 ]
-
-
-def example(values):
-    proto = tf.train.Example()
-    for name, of in values.items():
-        feature = proto.features.feature[name]
-        (feature.bytes_list if isinstance(of[0], bytes) else feature.int64_list).value.extend(of)
-    return proto.SerializeToString()
 
 
 def analyse(folder, config=CONFIG):

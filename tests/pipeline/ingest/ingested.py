@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from pipeline.configs import Settings
 from pipeline.errors import InputError
-from pipeline.ingest import files, job, shards, stages
+from pipeline.ingest import files, job, plans, shards, stages
 from transforms import features
 
 DAY = 86_400
@@ -80,14 +80,14 @@ def by_stages(
     def each(stage: Any, plan: dict) -> dict:
         if plan["error"]:
             raise InputError(plan["error"])
-        return job.add_up(stage(run, bucket, plan) for bucket in range(buckets))
+        return plans.add_up(stage(run, bucket, plan) for bucket in range(buckets))
 
-    lines = job.add_up([{"stages": []}, *(stages.partition(run, part) for part in ranges)])
-    plan = job.check_lines(settings, lines)
-    plan = job.place_edges(settings, each(stages.sort, plan), plan)
-    plan = job.check_splits(settings, each(stages.count, plan), plan)
-    pooled = job.add_up([each(stages.count_items, plan), each(stages.pool, plan)])
-    plan = job.close_pools(settings, pooled, plan)
+    lines = plans.add_up([{"stages": []}, *(stages.partition(run, part) for part in ranges)])
+    plan = plans.check_lines(settings, lines)
+    plan = plans.place_edges(settings, each(stages.sort, plan), plan)
+    plan = plans.check_splits(settings, each(stages.count, plan), plan)
+    pooled = plans.add_up([each(stages.count_items, plan), each(stages.pool, plan)])
+    plan = plans.close_pools(settings, pooled, plan)
     return plan | each(shards.write, plan)
 
 
