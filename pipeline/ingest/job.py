@@ -10,7 +10,6 @@ the user found by a worker ends the later stages early and is raised here, in
 words, not through Beam's traceback.
 """
 
-import datetime
 import functools
 import json
 import os
@@ -25,7 +24,7 @@ from tfx.dsl.io import fileio
 
 from pipeline.configs import Settings
 from pipeline.errors import InputError
-from pipeline.ingest import files, hashing, histories, layouts, negatives, shards, stages
+from pipeline.ingest import files, layouts, plans, shards, stages
 from pipeline.ingest.stages import Job, Tally
 from transforms import features
 
@@ -106,8 +105,8 @@ def _build(pipeline: beam.Pipeline, job: Job, ranges: list[files.Range]) -> None
         )
 
     def total(counts: beam.PCollection, decide: Callable, *before: Any) -> Any:
-        name = decide.__name__.strip("_")
-        summed = counts | f"Sum for {name}" >> beam.CombineGlobally(add_up)
+        name = decide.__name__
+        summed = counts | f"Sum for {name}" >> beam.CombineGlobally(plans.add_up)
         return beam.pvalue.AsSingleton(
             summed | name >> beam.Map(functools.partial(decide, settings), *before)
         )
@@ -118,15 +117,15 @@ def _build(pipeline: beam.Pipeline, job: Job, ranges: list[files.Range]) -> None
         | "Spread ranges" >> beam.Reshuffle()
         | "partition" >> beam.ParDo(_Stage(stages.partition, job))
     )
-    lines = total(parsed, check_lines)
-    edges = total(each_bucket(stages.sort, lines), place_edges, lines)
-    targets = total(each_bucket(stages.count, edges), check_splits, edges)
+    lines = total(parsed, plans.check_lines)
+    edges = total(each_bucket(stages.sort, lines), plans.place_edges, lines)
+    targets = total(each_bucket(stages.count, edges), plans.check_splits, edges)
     pooled = (each_bucket(stages.count_items, targets), each_bucket(stages.pool, targets))
-    pools = total(pooled | beam.Flatten(), close_pools, targets)
+    pools = total(pooled | beam.Flatten(), plans.close_pools, targets)
     written = each_bucket(shards.write, pools)
     _ = (
         written
-        | "Sum" >> beam.CombineGlobally(add_up)
+        | "Sum" >> beam.CombineGlobally(plans.add_up)
         | "Result" >> beam.Map(_write_result, job, pools)
     )
 
@@ -149,122 +148,11 @@ class _Stage(beam.DoFn):
         yield tally
 
 
-def add_up(tallies: Iterable[Tally]) -> Tally:
-    """Sum of tallies: numbers add, lists follow one another, dictionaries go key by key."""
-    result: Tally = {}
-    for tally in tallies:
-        _add(result, tally)
-    return result
-
-
-def _add(into: dict, tally: dict) -> None:
-    for key, value in tally.items():
-        if isinstance(value, dict):
-            _add(into.setdefault(key, {}), value)
-        elif isinstance(value, list):
-            into.setdefault(key, []).extend(value)
-        else:
-            into[key] = into.get(key, 0) + value
-
-
-def check_lines(settings: Settings, tally: Tally) -> Tally:
-    """What `sort` needs, or the reason to stop: damaged files, bad lines, no events."""
-    bad = sum(tally["bad"].values())
-    shown = sorted(tally["examples"])[:3]
-    error = ""
-    if tally["damaged"]:
-        error = tally["damaged"][0]
-    elif bad > settings.max_bad_share * tally["lines"]:
-        reasons = sorted(tally["bad"].items(), key=lambda entry: (-entry[1], entry[0]))
-        error = (
-            f"{bad:,} of {tally['lines']:,} lines are bad ({bad / tally['lines']:.1%}); "
-            f"`max_bad_share` allows {settings.max_bad_share:.1%}. "
-            + "; ".join(f"{reason}: {count:,}" for reason, count in reasons)
-            + ". For example: "
-            + "; ".join(
-                f"{path} at {place:,} ({why}): {text!r}" for path, place, why, text in shown
-            )
-            + ". Mend the file, or set IMN_LAYOUT or IMN_MAX_BAD_SHARE."
-        )
-    elif not tally["rows"]:
-        error = (
-            f"`ratings` has no usable user: none of {tally['lines']:,} lines is an event. "
-            f"{tally['unwanted']:,} have a rating below `min_rating` = {settings.min_rating}."
-        )
-    return tally | {"error": error, "pieces": sorted(tally["pieces"])}
-
-
-def place_edges(settings: Settings, tally: Tally, before: Tally) -> Tally:
-    """Adds the days on which eval and test begin, when splits go by time."""
-    edges = (0, 0)
-    if not before["error"]:
-        edges = histories.boundaries(tally["days"], settings.eval_share, settings.test_share)
-    return _carry(before, tally) | {"boundaries": edges}
-
-
-def check_splits(settings: Settings, tally: Tally, before: Tally) -> Tally:
-    """Adds blocks of time, sizes of pools and bounds of lengths; an empty split stops."""
-    plan = _carry(before, tally)
-    if plan["error"]:
-        return plan
-    count = {name: tally[name]["targets"] for name in features.SPLITS}
-    plan["error"] = _empty_split(settings, count, plan)
-    if plan["error"]:
-        return plan
-    if settings.negatives == "matched":
-        blocks = [negatives.time_blocks(tally[name]["days"]) for name in features.SPLITS]
-        plan["blocks"] = [first for first, _ in blocks]
-        plan["groups"] = [len(first) for first, _ in blocks]
-        plan["thresholds"] = [
-            int(hashing.threshold(negatives.BLOCK_POOL, size))
-            for _, sizes in blocks
-            for size in sizes
-        ]
-    else:
-        # `uniform` takes its pool from the counted items, and none from the buckets.
-        share = hashing.threshold(negatives.POOL, tally["train_events"])
-        plan["groups"] = [1]
-        plan["thresholds"] = [int(share) if settings.negatives == "popularity" else 0]
-    plan["length_bounds"] = histories.length_bounds(tally["lengths"])
-    return plan
-
-
-def close_pools(settings: Settings, tally: Tally, before: Tally) -> Tally:
-    """Adds what the pools and the counts of items came to."""
-    del settings
-    plan = _carry(before, tally)
-    return plan | {"pooled_items": plan.get("items", 0)}
-
-
-def _carry(before: Tally, tally: Tally) -> Tally:
-    """The plan so far and a new tally; its counts join the others."""
-    return before | tally | {"stages": before["stages"] + tally.get("stages", [])}
-
-
-def _empty_split(settings: Settings, count: dict[str, int], plan: Tally) -> str:
-    empty = [name for name in features.SPLITS if not count[name]]
-    if not empty:
-        return ""
-    if settings.split == "temporal":
-        edges = " and ".join(_date(day) for day in plan["boundaries"])
-        edges = f", eval and test begin on {edges}"
-    else:
-        edges = ""
-    return (
-        f"The split {' and '.join(empty)} is empty: with split={settings.split}, "
-        f"shift d={settings.shift}, min_history_length={settings.min_history_length}, "
-        f"eval_share={settings.eval_share} and test_share={settings.test_share}, "
-        f"{plan['events']:,} events of {plan['users']:,} users give "
-        + ", ".join(f"{count[name]:,} targets to {name}" for name in features.SPLITS)
-        + f"{edges}. Give more ratings, or change these settings."
-    )
-
-
 def _write_result(tally: Tally, job: Job, plan: Tally) -> None:
-    result = _carry(plan, tally)
+    result = plans.carry(plan, tally)
     if not result["error"]:
         count = {name: tally[name]["positives"] for name in features.SPLITS}
-        result["error"] = _empty_split(job.settings, count, result)
+        result["error"] = plans.empty_split(job.settings, count, result)
     for name in ("days", "lengths", "pieces"):
         result.pop(name, None)
     with fileio.open(os.path.join(job.folder, "result.json"), "w") as file:
@@ -297,8 +185,8 @@ def _report(
         "users": result["users"],
         "training_items": result["items"],
         "split": settings.split,
-        "eval_begins": _date(result["boundaries"][0]) if temporal else None,
-        "test_begins": _date(result["boundaries"][1]) if temporal else None,
+        "eval_begins": plans.date(result["boundaries"][0]) if temporal else None,
+        "test_begins": plans.date(result["boundaries"][1]) if temporal else None,
         "splits": {name: result[name] for name in features.SPLITS},
         "windows_dropped_by_cap": result["capped"],
         "same_day": settings.same_day,
@@ -319,7 +207,3 @@ def _report(
         },
         "peak_memory_of_a_worker_mb": max(memory for *_, memory in result["stages"]) // 1024,
     }
-
-
-def _date(day: int) -> str:
-    return (datetime.date(1970, 1, 1) + datetime.timedelta(days=day)).isoformat()

@@ -1,0 +1,130 @@
+"""What is decided between the stages, from the counts of all workers.
+
+A plan is the dictionary that goes to the workers of the next stage; its `error`
+is the reason to stop, or empty.
+"""
+
+import datetime
+from collections.abc import Iterable
+
+from pipeline.configs import Settings
+from pipeline.ingest import hashing, histories, negatives
+from pipeline.ingest.stages import Tally
+from transforms import features
+
+
+def add_up(tallies: Iterable[Tally]) -> Tally:
+    """Sum of tallies: numbers add, lists follow one another, dictionaries go key by key."""
+    result: Tally = {}
+    for tally in tallies:
+        _add(result, tally)
+    return result
+
+
+def _add(into: dict, tally: dict) -> None:
+    for key, value in tally.items():
+        if isinstance(value, dict):
+            _add(into.setdefault(key, {}), value)
+        elif isinstance(value, list):
+            into.setdefault(key, []).extend(value)
+        else:
+            into[key] = into.get(key, 0) + value
+
+
+def check_lines(settings: Settings, tally: Tally) -> Tally:
+    """What `sort` needs, or the reason to stop: damaged files, bad lines, no events."""
+    bad = sum(tally["bad"].values())
+    shown = sorted(tally["examples"])[:3]
+    error = ""
+    if tally["damaged"]:
+        error = tally["damaged"][0]
+    elif bad > settings.max_bad_share * tally["lines"]:
+        reasons = sorted(tally["bad"].items(), key=lambda entry: (-entry[1], entry[0]))
+        error = (
+            f"{bad:,} of {tally['lines']:,} lines are bad ({bad / tally['lines']:.1%}); "
+            f"`max_bad_share` allows {settings.max_bad_share:.1%}. "
+            + "; ".join(f"{reason}: {count:,}" for reason, count in reasons)
+            + ". For example: "
+            + "; ".join(
+                f"{path} at {place:,} ({why}): {text!r}" for path, place, why, text in shown
+            )
+            + ". Mend the file, or set IMN_LAYOUT or IMN_MAX_BAD_SHARE."
+        )
+    elif not tally["rows"]:
+        error = (
+            f"`ratings` has no usable user: none of {tally['lines']:,} lines is an event. "
+            f"{tally['unwanted']:,} have a rating below `min_rating` = {settings.min_rating}."
+        )
+    return tally | {"error": error, "pieces": sorted(tally["pieces"])}
+
+
+def place_edges(settings: Settings, tally: Tally, before: Tally) -> Tally:
+    """Adds the days on which eval and test begin, when splits go by time."""
+    edges = (0, 0)
+    if not before["error"]:
+        edges = histories.boundaries(tally["days"], settings.eval_share, settings.test_share)
+    return carry(before, tally) | {"boundaries": edges}
+
+
+def check_splits(settings: Settings, tally: Tally, before: Tally) -> Tally:
+    """Adds blocks of time, sizes of pools and bounds of lengths; an empty split stops."""
+    plan = carry(before, tally)
+    if plan["error"]:
+        return plan
+    count = {name: tally[name]["targets"] for name in features.SPLITS}
+    plan["error"] = empty_split(settings, count, plan)
+    if plan["error"]:
+        return plan
+    if settings.negatives == "matched":
+        blocks = [negatives.time_blocks(tally[name]["days"]) for name in features.SPLITS]
+        plan["blocks"] = [first for first, _ in blocks]
+        plan["groups"] = [len(first) for first, _ in blocks]
+        plan["thresholds"] = [
+            int(hashing.threshold(negatives.BLOCK_POOL, size))
+            for _, sizes in blocks
+            for size in sizes
+        ]
+    else:
+        # `uniform` takes its pool from the counted items, and none from the buckets.
+        share = hashing.threshold(negatives.POOL, tally["train_events"])
+        plan["groups"] = [1]
+        plan["thresholds"] = [int(share) if settings.negatives == "popularity" else 0]
+    plan["length_bounds"] = histories.length_bounds(tally["lengths"])
+    return plan
+
+
+def close_pools(settings: Settings, tally: Tally, before: Tally) -> Tally:
+    """Adds what the pools and the counts of items came to."""
+    del settings
+    plan = carry(before, tally)
+    return plan | {"pooled_items": plan.get("items", 0)}
+
+
+def carry(before: Tally, tally: Tally) -> Tally:
+    """The plan so far and a new tally; its counts join the others."""
+    return before | tally | {"stages": before["stages"] + tally.get("stages", [])}
+
+
+def empty_split(settings: Settings, count: dict[str, int], plan: Tally) -> str:
+    """The reason to stop if a split has no targets, by their number in each; or nothing."""
+    empty = [name for name in features.SPLITS if not count[name]]
+    if not empty:
+        return ""
+    if settings.split == "temporal":
+        edges = " and ".join(date(day) for day in plan["boundaries"])
+        edges = f", eval and test begin on {edges}"
+    else:
+        edges = ""
+    return (
+        f"The split {' and '.join(empty)} is empty: with split={settings.split}, "
+        f"shift d={settings.shift}, min_history_length={settings.min_history_length}, "
+        f"eval_share={settings.eval_share} and test_share={settings.test_share}, "
+        f"{plan['events']:,} events of {plan['users']:,} users give "
+        + ", ".join(f"{count[name]:,} targets to {name}" for name in features.SPLITS)
+        + f"{edges}. Give more ratings, or change these settings."
+    )
+
+
+def date(day: int) -> str:
+    """A day since 1970 as year, month and day."""
+    return (datetime.date(1970, 1, 1) + datetime.timedelta(days=day)).isoformat()
