@@ -44,7 +44,8 @@ def tell(connection: metadata_store_pb2.ConnectionConfig, output: str, name: str
     pushed = steps["Pusher"]
     where = pushed.text("pushed_model", "pushed_destination")
     report["pushed"] = where if pushed.number("pushed_model", "pushed") else None
-    logs = os.path.join(steps["Trainer"].uri("model_run"), "logs")
+    # All trainings of the pipeline, one beside the other.
+    logs = os.path.dirname(steps["Trainer"].uri("model_run"))
 
     lines = _lines(report)
     if report["pushed"]:
