@@ -276,13 +276,22 @@ def _picture(result: dict[str, Any], path: str) -> None:
     names = list(result["jobs"])
     figure, axes = pyplot.subplots(1, 2, figsize=(8, 3))
     for axis, key, label in (
-        (axes[0], "rows_per_second", "rows/s"),
+        (axes[0], "rows_per_second", "rows/s, logarithmic"),
         (axes[1], "peak_memory_mb", "peak memory, MB"),
     ):
-        axis.barh(names, [result["jobs"][name][key] for name in names], color="#4c72b0")
+        values = [result["jobs"][name][key] for name in names]
+        if axis is axes[0]:
+            # Points, not bars: on a logarithmic axis a bar's length says nothing.
+            axis.plot(values, names, "o", color="#4c72b0")
+            axis.set_xscale("log")
+            axis.grid(axis="x", alpha=0.3)
+        else:
+            axis.barh(names, values, color="#4c72b0")
+        for name, value in zip(names, values, strict=True):
+            axis.annotate(f"{value:,.0f}", (value, name), (5, 5), textcoords="offset points")
+        axis.margins(x=0.4, y=0.25)
         axis.set_xlabel(label)
         axis.invert_yaxis()
-    axes[0].set_xscale("log")
     figure.tight_layout()
     figure.savefig(path, dpi=120)
 
@@ -292,7 +301,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--ratings", required=True, help="file or glob of ratings, any layout")
     parser.add_argument("--rows", type=int, help="ratings to ingest; as the file by default")
     parser.add_argument("--plain-rows", type=int, help="ratings for the plain job; 0 leaves it out")
-    parser.add_argument("--output", default="bench/ingest", help="folder of the results")
+    parser.add_argument("--output", default="bench_out", help="folder of the results")
     parser.add_argument("--scratch", help="folder for what the jobs write, deleted at the end")
     parser.add_argument("--max-history-length", type=int, default=100, help="L")
     parser.add_argument("--shift", type=int, default=10, help="d")
