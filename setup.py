@@ -28,6 +28,6 @@ setuptools.setup(
     extras_require={
         "kfp": ["kfp>=1.8.22"],
         "test": ["hypothesis", "mypy", "pytest", "ruff"],
-        "bench": ["matplotlib", "polars"],
+        "bench": ["matplotlib", "polars", "psutil"],
     },
 )
