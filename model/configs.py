@@ -50,19 +50,21 @@ class ModelConfig(Checked):
     l2: float = number(0.0, 0.0)  # on the head's kernels
 
     # Rows of similar length are computed together, so that short histories do not
-    # pay for long ones. 1 for a block that needs the whole batch at once.
+    # pay for long ones. Even, or 1 for a block that needs the whole batch at once.
     length_groups: ClassVar[int] = 4
 
     def block(self) -> Any:
         """The Keras layer between the encoder and the head.
 
-        It is called as `block(history, mask, targets, training=...)` with
+        It is called as `block(history, mask, targets, training=..., seed=...)` with
         `history` `(B, L, D)`, oldest first and padded with zeros on the left,
         `mask` `(B, L)`, True where filled, and `targets` `(B, K, D)`, and gives
         what it makes of the user for each candidate, `(B, K, D')`; `(B, 1, D')`
         where candidates do not matter. While training it is called on
-        `length_groups` parts of a batch, one after the other. Losses of its own go
-        through `add_loss`.
+        `length_groups` parts of a batch, one after the other; all that is random must
+        come from `seed`, two integers, so that a resumed training draws the same. A
+        block with a loss of its own gives `(user, loss)` while training, the loss
+        being a mean over the rows it was given.
         """
         raise NotImplementedError
 
@@ -78,6 +80,7 @@ class Recipe(Checked):
     table_initial_scale: float = number(0.01, 0.0)  # standard deviation of their first values
     extra_candidates: int = number(4, 0, 1000)  # other targets of the batch, in a softmax loss
     evaluations_per_epoch: int = number(4, 1)
+    table_l2: float = number(0.0, 0.0)  # decay of the batch's item rows over their counts
     patience: int = number(6, 1)  # evaluations without a better AUC before stopping
 
 

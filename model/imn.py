@@ -62,7 +62,12 @@ class IMN(tf.keras.layers.Layer):
         self.enhance = MemoryEnhancement(config.enhancement_steps) if config.enhancement else None
 
     def call(
-        self, history: tf.Tensor, mask: tf.Tensor, targets: tf.Tensor, training: bool = False
+        self,
+        history: tf.Tensor,
+        mask: tf.Tensor,
+        targets: tf.Tensor,
+        training: bool = False,
+        seed: tf.Tensor | None = None,
     ) -> tf.Tensor:
         """The user as seen by each candidate, `(B, K, D)`; see `ModelConfig.block`."""
         memory = self.update(history, mask, targets)

@@ -44,6 +44,9 @@ _SEED_RECIPE = {
 }
 
 PRESETS = {
+    "youtube_dnn": Preset("model.youtube_dnn:YoutubeDNNConfig"),
+    "din": Preset("model.din:DINConfig", recipe={"table_l2": 0.01}),
+    "dien": Preset("model.dien:DIENConfig"),
     "imn_2p": Preset(_IMN, {"passes": 2, "enhancement": False}),
     "imn_3p": Preset(_IMN, {"passes": 3, "enhancement": False}),
     "imn_3p_plus": Preset(_IMN, {"passes": 3, "enhancement": True}),

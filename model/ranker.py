@@ -35,6 +35,18 @@ class Encoded(NamedTuple):
     mask: tf.Tensor
 
 
+class _Read(NamedTuple):
+    """What the block made of rows: the user `(N, K, D')`, in the order of `rows` `(N,)`.
+
+    `loss` is the sum over the rows of the block's own loss.
+    """
+
+    rows: tf.Tensor
+    user: tf.Tensor
+    targets: tf.Tensor
+    loss: tf.Tensor
+
+
 class Ranker(tfrs.Model):
     """Scores candidates for users by their histories.
 
@@ -78,73 +90,43 @@ class Ranker(tfrs.Model):
             )
         )
 
-    def score(
-        self,
-        encoded: Encoded,
-        candidates: tf.Tensor,
-        training: bool = False,
-        seed: tf.Tensor | None = None,
-    ) -> tf.Tensor:
+    def score(self, encoded: Encoded, candidates: tf.Tensor) -> tf.Tensor:
         """Logits `(B, K)` of candidate ids `(B, K)` for histories encoded once."""
         targets = self.encoder.candidates(candidates)
-        user = self.block(encoded.history, encoded.mask, targets, training=training)
-        return self.head(user, targets, training=training, seed=seed)
+        return self.head(self.block(encoded.history, encoded.mask, targets), targets)
 
     def call(self, inputs: dict[str, tf.Tensor], training: bool = False) -> tf.Tensor:
         """Logits `(B, 1)` of the target items of transformed features."""
-        target = tf.reshape(inputs[features.TARGET_ITEM], [-1, 1])
-        seed = self._step_seed(0) if training else None
-        return self.score(self.encode(inputs), target, training, seed)
+        del training  # a step of training computes its loss, and scores its own way
+        return self.score(self.encode(inputs), tf.reshape(inputs[features.TARGET_ITEM], [-1, 1]))
 
     def compute_loss(self, inputs: dict[str, tf.Tensor], training: bool = False) -> tf.Tensor:
         """The loss of a batch of transformed features with labels, a scalar."""
         return self.loss_and_logits(inputs, training)[0]
 
-    def score_by_length(
-        self,
-        inputs: dict[str, tf.Tensor],
-        candidates: tf.Tensor,
-        training: bool = False,
-        seed: tf.Tensor | None = None,
-    ) -> tf.Tensor:
-        """Logits `(B, K)` as `score(encode(inputs), candidates)` gives them, sooner.
-
-        The rows are sorted by length and the block computes them in groups, each
-        cut to its longest history: most of a batch is padding otherwise.
-        """
-        length = tf.reshape(inputs[features.HISTORY_LENGTH], [-1])
-        order = tf.argsort(length, stable=True)
-        targets = tf.gather(self.encoder.candidates(candidates), order)
-        histories = {
-            name: inputs[name]
-            for name in (features.HISTORY_ITEM, features.HISTORY_ELAPSED)
-            if name in inputs
-        }
-        count, groups, users = tf.size(order), self.config.length_groups, []
-        for group in range(groups):
-            part = slice(count * group // groups, count * (group + 1) // groups)
-            own = tf.gather(length, order[part])
-            longest = tf.maximum(tf.reduce_max(own), 0)
-            cut = {name: tf.gather(of, order[part])[:, :longest] for name, of in histories.items()}
-            encoded = self.encode({**cut, features.HISTORY_LENGTH: own})
-            users.append(
-                self.block(encoded.history, encoded.mask, targets[part], training=training)
-            )
-        logits = self.head(tf.concat(users, axis=0), targets, training=training, seed=seed)
-        return tf.gather(logits, tf.math.invert_permutation(order))
+    def score_by_length(self, inputs: dict[str, tf.Tensor], candidates: tf.Tensor) -> tf.Tensor:
+        """Logits `(B, K)` as `score(encode(inputs), candidates)` gives them, sooner."""
+        rows = tf.range(tf.shape(candidates)[0])
+        read = self._read_by_length(inputs, rows, candidates, self.config.length_groups)
+        logits = self.head(read.user, read.targets)
+        return tf.gather(logits, tf.math.invert_permutation(read.rows))
 
     def loss_and_logits(
         self, inputs: dict[str, tf.Tensor], training: bool = False
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """The loss, and the logits `(B,)` of the targets.
 
-        Mean cross-entropy of the targets; while training with extra candidates,
-        plus the softmax loss of the positive rows (model/in_batch.py). What
-        layers add through `add_loss` is left to the caller, as in TFRS.
+        Mean cross-entropy of the targets, plus the loss of the block's own if it
+        has one; while training with extra candidates, plus the softmax loss of the
+        positive rows (model/in_batch.py). The decay of the head's kernels is in
+        `losses` and left to the caller, as in TFRS.
         """
         labels = tf.reshape(inputs[features.LABEL], [-1])
         targets = tf.reshape(inputs[features.TARGET_ITEM], [-1])
-        candidates, allowed = targets[:, None], None
+        everyone, groups = tf.range(tf.size(labels)), self.config.length_groups
+        seed = self._step_seed(0) if training else None
+        allowed = tf.zeros([tf.size(labels), 0], tf.bool)
+        kinds = [(everyone, targets[:, None], groups)]
         if training and self.extra_candidates:
             extra, allowed = in_batch.draw(
                 targets,
@@ -153,14 +135,86 @@ class Ranker(tfrs.Model):
                 self.extra_candidates,
                 self._step_seed(1),
             )
-            candidates = tf.concat([candidates, extra], axis=1)
-        seed = self._step_seed(0) if training else None
-        logits = self.score_by_length(inputs, candidates, training, seed)
-        loss = self.task(labels[:, None], logits[:, :1], compute_metrics=False)
+            candidates = tf.concat([targets[:, None], extra], axis=1)
+            kinds = [(everyone, candidates, groups)]
+            if groups > 1:
+                # Only positive rows have a softmax loss: the others need no extra candidates.
+                positive, negative = (
+                    tf.boolean_mask(everyone, (labels == 1) == wanted) for wanted in (True, False)
+                )
+                kinds = [
+                    (positive, tf.gather(candidates, positive), groups // 2),
+                    (negative, tf.gather(targets, negative)[:, None], groups // 2),
+                ]
+        reads = [self._read_by_length(inputs, *kind, training, seed) for kind in kinds]
+        # One call of the head, whose statistics are those of the batch.
+        flat = self.head(
+            tf.concat([_flat(read.user) for read in reads], axis=0),
+            tf.concat([_flat(read.targets) for read in reads], axis=0),
+            training=training,
+            seed=seed,
+        )
+        sizes = [tf.reduce_prod(tf.shape(read.targets)[:2]) for read in reads]
+        scored = [
+            tf.reshape(part, tf.shape(read.targets)[:2])
+            for part, read in zip(tf.split(flat, sizes), reads, strict=True)
+        ]
+        back = tf.math.invert_permutation(tf.concat([read.rows for read in reads], axis=0))
+        logits = tf.gather(tf.concat([part[:, 0] for part in scored], axis=0), back)
+
+        loss = self.task(labels[:, None], logits[:, None], compute_metrics=False)
+        loss += tf.add_n([read.loss for read in reads])
         loss /= tf.cast(tf.maximum(tf.size(labels), 1), loss.dtype)
-        if allowed is not None:
-            loss += in_batch.softmax_loss(logits, allowed, labels)
-        return loss, logits[:, 0]
+        if training and self.extra_candidates:
+            rows = reads[0].rows
+            loss += in_batch.softmax_loss(
+                scored[0], tf.gather(allowed, rows), tf.gather(labels, rows)
+            )
+        return loss, logits
+
+    def _read_by_length(
+        self,
+        inputs: dict[str, tf.Tensor],
+        rows: tf.Tensor,
+        candidates: tf.Tensor,
+        groups: int,
+        training: bool = False,
+        seed: tf.Tensor | None = None,
+    ) -> "_Read":
+        """What the block makes of some rows `(N,)` and their candidates `(N, K)`.
+
+        The rows are sorted by length and the block computes them in groups, each
+        cut to its longest history: most of a batch is padding otherwise.
+        """
+        length = tf.gather(tf.reshape(inputs[features.HISTORY_LENGTH], [-1]), rows)
+        order = tf.argsort(length, stable=True)
+        rows, length = tf.gather(rows, order), tf.gather(length, order)
+        targets = self.encoder.candidates(tf.gather(candidates, order))
+        histories = {
+            name: inputs[name]
+            for name in (features.HISTORY_ITEM, features.HISTORY_ELAPSED)
+            if name in inputs
+        }
+        count, users, loss = tf.size(order), [], tf.zeros([], targets.dtype)
+        for group in range(groups):
+            part = slice(count * group // groups, count * (group + 1) // groups)
+            own = length[part]
+            longest = tf.maximum(tf.reduce_max(own), 0)
+            cut = {name: tf.gather(of[:, :longest], rows[part]) for name, of in histories.items()}
+            encoded = self.encode({**cut, features.HISTORY_LENGTH: own})
+            own_seed = seed
+            if seed is not None:
+                own_seed = tf.random.experimental.stateless_fold_in(seed, 100 + group)
+            user = self.block(
+                encoded.history, encoded.mask, targets[part], training=training, seed=own_seed
+            )
+            if isinstance(user, tuple):
+                user, mean_loss = user
+                loss += mean_loss * tf.cast(tf.size(own), loss.dtype)
+            users.append(user)
+        user = tf.concat(users, axis=0)
+        shape = tf.concat([tf.shape(targets)[:2], [user.shape[-1]]], axis=0)
+        return _Read(rows, tf.broadcast_to(user, shape), targets, loss)
 
     def weights_checkpoint(self) -> tf.train.Checkpoint:
         """What reads and writes the weights, without the optimizer's state."""
@@ -172,6 +226,11 @@ class Ranker(tfrs.Model):
         seed = tf.stack([tf.constant(self.seed, tf.int64), self.optimizer.iterations])
         own = tf.random.experimental.stateless_fold_in(seed, 2 * replica + purpose)
         return own
+
+
+def _flat(values: tf.Tensor) -> tf.Tensor:
+    """`(N, K, D)` as `(N * K, 1, D)`."""
+    return tf.reshape(values, [-1, 1, values.shape[-1]])
 
 
 def build_ranker(

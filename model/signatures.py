@@ -103,7 +103,7 @@ class Server:
             features.TARGET_TIME: request_time[:, None],
         }
         encoded = self.ranker.encode(self.transform(raw))
-        logits = self.ranker.score(encoded, self._ids(candidates), training=False)
+        logits = self.ranker.score(encoded, self._ids(candidates))
         return {"scores": tf.sigmoid(logits)}
 
     def _ids(self, items: tf.Tensor) -> tf.Tensor:

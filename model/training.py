@@ -21,6 +21,7 @@ from model.configs import Recipe
 from model.optimizer import LazyAdam
 from model.progress import Progress
 from model.ranker import Ranker
+from model.table_decay import TableDecay, item_counts
 from transforms import features
 
 # Between two checkpoints at least this long, and twenty times as long as one takes.
@@ -87,10 +88,14 @@ class Training:
     ):
         self._ranker, self._recipe, self._strategy = ranker, recipe, strategy
         self._train_files, self._spec = train_files, spec
-        self._steps_per_epoch = -(-data.count(train_files, "train") // recipe.batch_size)
+        self.steps_per_epoch = -(-data.count(train_files, "train") // recipe.batch_size)
         data.count(eval_files, "eval")
         self._evaluation = data.evaluation_batches(eval_files, spec, _EVALUATION_BATCH)
-        self._progress = Progress(log_dir, self._steps_per_epoch)
+        self._progress = Progress(log_dir, self.steps_per_epoch)
+        self._decay = None
+        if recipe.table_l2:
+            counts = item_counts(train_files, spec, ranker.encoder.num_items)
+            self._decay = TableDecay(recipe.table_l2, counts)
         with strategy.scope():
             self._optimizer = ranker.optimizer = LazyAdam(
                 recipe.learning_rate, recipe.table_learning_rate
@@ -121,14 +126,14 @@ class Training:
     def run(self) -> State:
         """Trains until the recipe ends it; the best weights are then under `best`."""
         recipe, state = self._recipe, self.state
-        when = evaluation_steps(self._steps_per_epoch, recipe.evaluations_per_epoch)
+        when = evaluation_steps(self.steps_per_epoch, recipe.evaluations_per_epoch)
         self._saved, self._cost = time.monotonic(), 0.0
-        for epoch in range(state.step // self._steps_per_epoch, recipe.epochs):
+        for epoch in range(state.step // self.steps_per_epoch, recipe.epochs):
             if state.stopped(recipe.patience):
                 break
-            for batch in self._batches(epoch, state.step - epoch * self._steps_per_epoch):
+            for batch in self._batches(epoch, state.step - epoch * self.steps_per_epoch):
                 self._train(batch)
-                if state.step - epoch * self._steps_per_epoch in when:
+                if state.step - epoch * self.steps_per_epoch in when:
                     self._evaluate(epoch)
                     if state.stopped(recipe.patience):
                         break
@@ -204,11 +209,13 @@ class Training:
 
     def _functions(self) -> tuple[Any, Any]:
         ranker, optimizer, strategy = self._ranker, self._optimizer, self._strategy
+        decay = self._decay
 
         def replica_step(batch: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
             with tf.GradientTape() as tape:
                 loss, logits = ranker.loss_and_logits(batch, training=True)
-                total = tf.add_n([loss, *ranker.losses]) / strategy.num_replicas_in_sync
+                others = [*ranker.losses] + ([decay(ranker, batch)] if decay else [])
+                total = tf.add_n([loss, *others]) / strategy.num_replicas_in_sync
             variables = ranker.trainable_variables
             optimizer.apply_gradients(zip(tape.gradient(total, variables), variables, strict=True))
             return total, batch[features.LABEL], logits

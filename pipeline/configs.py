@@ -76,6 +76,7 @@ class Settings:
     table_learning_rate: float | None = _number(None, 0.0)  # of the embedding tables
     table_initial_scale: float | None = _number(None, 0.0)  # their standard deviation
     extra_candidates: int | None = _number(None, 0)  # batch targets in the softmax loss
+    table_l2: float | None = _number(None, 0.0)  # decay of the batch's items over their counts
     evaluations_per_epoch: int | None = _number(None, 1)
     patience: int | None = _number(None, 1)  # evaluations without a better AUC
     distribute: str = _choice("none", "mirrored", "multi_worker")  # tf.distribute

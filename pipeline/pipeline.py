@@ -49,6 +49,7 @@ _RECIPE = (
     "table_learning_rate",
     "table_initial_scale",
     "extra_candidates",
+    "table_l2",
     "evaluations_per_epoch",
     "patience",
 )

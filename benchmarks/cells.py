@@ -1,0 +1,240 @@
+"""One cell of a table: one system trained on shared samples with one seed, and scored.
+
+A cell is trained by the pipeline's own loop, in a process of its own, and kept
+as JSON when it is done; a training that was stopped goes on from its checkpoint.
+"""
+
+import dataclasses
+import hashlib
+import json
+import multiprocessing
+import multiprocessing.connection
+import os
+import pathlib
+import shutil
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from benchmarks.samples import Samples
+from model import presets
+from pipeline import auc
+
+_CONTROL_ROWS = 10_000
+_BATCH = 1024
+_ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """What is trained: a row of the table of models, what differs from it, and a seed."""
+
+    name: str  # of the row in the table
+    model: str
+    options: str = ""
+    recipe: dict[str, Any] = dataclasses.field(default_factory=dict)
+    seed: int = 0
+
+    def key(self, samples: Samples) -> str:
+        """What says whether a kept result is this cell's: samples, settings, seed; not the code."""
+        config, recipe = presets.resolve(self.model, self.options, self.recipe)
+        settings = samples.settings
+        content = {
+            "samples": samples.digest,
+            "model": self.model,
+            "config": config.to_dict(),
+            "recipe": recipe.to_dict(),
+            "use_time": settings.use_time,
+            "use_position": settings.use_position,
+            "seed": self.seed,
+        }
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def run(
+    cells: Sequence[Cell],
+    samples: Samples,
+    folder: str,
+    work: str,
+    jobs: int = 1,
+    tell: Callable[[str], None] = print,
+) -> list[dict[str, Any]]:
+    """Results of all cells, those that are kept under `folder` without training.
+
+    Args:
+      cells: what to train.
+      samples: shared by all.
+      folder: where results are kept, a JSON file a cell.
+      work: where trainings keep their checkpoints.
+      jobs: cells trained at once.
+      tell: called with a line of progress.
+
+    Raises:
+      RuntimeError: for a cell whose process failed; the others are kept.
+    """
+    os.makedirs(folder, exist_ok=True)
+    paths = [os.path.join(folder, f"{cell.name}-{cell.seed}.json") for cell in cells]
+    waiting = [
+        (cell, path)
+        for cell, path in zip(cells, paths, strict=True)
+        if _kept(path, cell.key(samples)) is None
+    ]
+    done = len(cells) - len(waiting)
+    tell(f"{done} of {len(cells)} cells are there, {len(waiting)} to train.")
+    context = multiprocessing.get_context("spawn")
+    running: dict[Any, tuple[Cell, str, float]] = {}
+    failed = []
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+        os.environ[name] = str(threads)
+    try:
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                cell, path = waiting.pop(0)
+                process = context.Process(target=_train, args=(cell, samples, path, work))
+                process.start()
+                running[process] = (cell, path, time.monotonic())
+            multiprocessing.connection.wait([process.sentinel for process in running])
+            for process in [process for process in running if not process.is_alive()]:
+                cell, path, start = running.pop(process)
+                process.join()
+                result = _kept(path, cell.key(samples))
+                if result is None:
+                    failed.append(f"{cell.name}, seed {cell.seed}")
+                    tell(f"FAILED {failed[-1]}; its error is above and in {path}.log")
+                    continue
+                done += 1
+                tell(
+                    f"{done}/{len(cells)} {cell.name} seed {cell.seed}: eval "
+                    f"{result['eval_auc']:.4f}, test {result['auc']:.4f}, gauc "
+                    f"{result['gauc']:.4f}, {time.monotonic() - start:.0f} s"
+                )
+    finally:
+        for process in running:
+            process.terminate()
+    if failed:
+        raise RuntimeError(f"These cells failed: {'; '.join(failed)}. The others are kept.")
+    return [_kept(path, cell.key(samples)) or {} for cell, path in zip(cells, paths, strict=True)]
+
+
+def _kept(path: str, key: str) -> dict[str, Any] | None:
+    """A kept result, if it is the one asked for."""
+    if not os.path.exists(path):
+        return None
+    with open(path, encoding="utf-8") as file:
+        result = json.load(file)
+    return result if result["key"] == key else None
+
+
+def ranker_and_files(cell: Cell, samples: Samples) -> tuple[Any, Any, dict[str, Any]]:
+    """A fresh ranker of a cell, its recipe, and the features to parse."""
+    import tensorflow as tf
+    import tensorflow_transform as tft
+
+    from model.ranker import Inputs, build_ranker
+    from transforms import features
+
+    transform = tft.TFTransformOutput(samples.graph)
+    settings = samples.settings
+    items = 1 + settings.oov_buckets
+    items += transform.vocabulary_size_by_name(features.ITEM_VOCABULARY)
+    inputs = Inputs(items, settings.max_history_length, settings.use_time, settings.use_position)
+    config, recipe = presets.resolve(cell.model, cell.options, cell.recipe)
+    tf.keras.utils.set_random_seed(cell.seed)
+    ranker = build_ranker(config, inputs, recipe, cell.seed)
+    return ranker, recipe, transform.transformed_feature_spec()
+
+
+def _train(cell: Cell, samples: Samples, path: str, work: str) -> None:
+    """Trains and scores a cell; writes its result at once or not at all."""
+    with open(f"{path}.log", "a", buffering=1) as log:
+        sys.stdout = log
+        _train_and_score(cell, samples, path, work)
+    os.remove(f"{path}.log")
+
+
+def _train_and_score(cell: Cell, samples: Samples, path: str, work: str) -> None:
+    import tensorflow as tf
+
+    from model.training import Training
+
+    start = time.monotonic()
+    key = cell.key(samples)
+    folder = os.path.join(work, key)
+    ranker, recipe, spec = ranker_and_files(cell, samples)
+    training = Training(
+        ranker,
+        recipe,
+        samples.transformed("train"),
+        samples.transformed("eval"),
+        spec,
+        folder,
+        os.path.join(folder, "logs"),
+        tf.distribute.get_strategy(),
+    )
+    state = training.run()
+    seconds = time.monotonic() - start
+    ranker.weights_checkpoint().read(training.best).expect_partial()
+    scored = score(ranker, samples.test())
+    best = state.evaluations[state.best]
+    result = {
+        "key": key,
+        **dataclasses.asdict(cell),
+        "config": ranker.config.to_dict(),
+        "recipe": recipe.to_dict(),
+        "code": _code(),
+        "eval_auc": best["eval_auc"],
+        "epoch": round(best["step"] / training.steps_per_epoch, 2),
+        "seconds": round(seconds),
+        **scored,
+    }
+    unfinished = f"{path}.unfinished"
+    with open(unfinished, "w", encoding="utf-8") as file:
+        json.dump(result, file)
+    os.replace(unfinished, path)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def score(ranker: Any, test: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Metrics of a trained ranker on the test rows, with the bootstrap's replicates.
+
+    Also `other_users_history`: AUC on some rows with the history of another user.
+    """
+    import tensorflow as tf
+
+    from transforms import features
+
+    names = (features.HISTORY_ITEM, features.HISTORY_ELAPSED, features.HISTORY_LENGTH)
+    predict = tf.function(ranker.score_by_length, autograph=False, reduce_retracing=True)
+
+    def probabilities(rows: dict[str, np.ndarray]) -> np.ndarray:
+        parts = []
+        for at in range(0, len(rows[features.LABEL]), _BATCH):
+            inputs = {name: tf.constant(rows[name][at : at + _BATCH]) for name in names}
+            target = tf.constant(rows[features.TARGET_ITEM][at : at + _BATCH].reshape(-1, 1))
+            parts.append(tf.sigmoid(predict(inputs, target)).numpy()[:, 0])
+        return np.concatenate(parts)
+
+    user, label = test["user"].astype(np.uint64), test[features.LABEL].reshape(-1)
+    metrics = auc.ranking_metrics(user, probabilities(test), label)
+    # The history of a row half-way round, which is nearly always another user's.
+    some = np.random.default_rng(0).permutation(len(label))[:_CONTROL_ROWS]
+    exchanged = {name: values[some] for name, values in test.items()}
+    exchanged |= {name: np.roll(exchanged[name], len(some) // 2, axis=0) for name in names}
+    other = auc.auc(probabilities(exchanged), label[some])
+    replicates = {
+        name: np.round(metrics.pop(name), 6).tolist() for name in ("auc_replicates", "gauc_replicates")
+    }
+    return {**metrics, "other_users_history": other, **replicates}
+
+
+def _code() -> str:
+    """Twelve digits of SHA-256 over the sources that train a cell."""
+    sha = hashlib.sha256()
+    for folder in ("model", "transforms", "pipeline/ingest"):
+        for file in sorted((_ROOT / folder).rglob("*.py")):
+            sha.update(file.relative_to(_ROOT).as_posix().encode() + b"\0" + file.read_bytes())
+    return sha.hexdigest()[:12]

@@ -1,0 +1,223 @@
+"""Samples that all systems of a comparison share: ingested, transformed, kept on disk.
+
+The same Beam job, schema and Transform graph as the pipeline's; only the order
+of the test rows is kept here, so that scores of all systems can be compared row
+by row.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+from typing import Any
+
+import numpy as np
+
+from pipeline.configs import Settings
+from transforms import features
+
+_SAMPLING = ("shift", "max_windows_per_user", "min_history_length", "same_day", "sampling_seed")
+_BATCH = 1024
+
+
+@dataclasses.dataclass(frozen=True)
+class Samples:
+    """A folder of samples, and what made them."""
+
+    folder: str
+    settings: Settings
+    digest: str
+
+    def raw(self, split: str) -> list[str]:
+        """Files of raw Examples."""
+        return _files(f"{self.folder}/raw/Split-{split}")
+
+    def transformed(self, split: str) -> list[str]:
+        """Files of transformed samples; splits train and eval."""
+        return _files(f"{self.folder}/transformed/{split}")
+
+    @property
+    def graph(self) -> str:
+        """The folder of the Transform graph."""
+        return f"{self.folder}/transform"
+
+    def test(self) -> dict[str, np.ndarray]:
+        """The transformed test rows in a fixed order, with `user` hashes and `target_time`."""
+        with np.load(f"{self.folder}/test.npz") as arrays:
+            return dict(arrays)
+
+    def describe(self) -> dict[str, Any]:
+        """What a reader must know of the samples."""
+        with open(f"{self.folder}/raw/report.json", encoding="utf-8") as file:
+            report = json.load(file)
+        settings = dataclasses.asdict(self.settings)
+        names = ("split", "negatives", "max_history_length", "use_time", *_SAMPLING)
+        return {
+            "ratings": os.path.basename(self.settings.ratings),
+            **{name: settings[name] for name in names},
+            "splits": report["splits"],
+            "digest": self.digest,
+        }
+
+
+def prepare(settings: Settings, cache: str, users_share: float = 1.0, min_events: int = 0) -> Samples:
+    """Ingests and transforms ratings once; the second time they are found.
+
+    Args:
+      settings: of ingestion and Transform.
+      cache: a folder; the samples lie in one of their own below it.
+      users_share: of the users, chosen by hash of their id.
+      min_events: users with fewer are left out.
+
+    Raises:
+      InputError: for ratings that cannot be ingested.
+    """
+    from pipeline.ingest import component, files
+
+    sha = hashlib.sha256()
+    for path in files.list_files(settings.ratings):
+        with open(path, "rb") as file:
+            while block := file.read(1 << 24):
+                sha.update(block)
+    names = [*component.SETTINGS, "min_item_count", "max_vocabulary_size", "oov_buckets"]
+    values = dataclasses.asdict(settings)
+    chosen = {name: values[name] for name in sorted({*names, "time_unit"}) if name != "ratings"}
+    chosen |= {"users_share": users_share, "min_events": min_events, "content": sha.hexdigest()}
+    digest = hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:16]
+    folder = os.path.join(cache, f"samples-{digest}")
+    if not os.path.exists(folder):
+        unfinished = f"{folder}.unfinished"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        os.makedirs(unfinished)
+        if users_share < 1 or min_events:
+            part = f"{unfinished}/ratings.csv"
+            _write_part(settings, part, users_share, min_events)
+            settings_of_part = dataclasses.replace(settings, ratings=part, layout="2014")
+        else:
+            settings_of_part = settings
+        _make(settings_of_part, unfinished)
+        os.rename(unfinished, folder)
+    return Samples(folder, settings, digest)
+
+
+def _make(settings: Settings, folder: str) -> None:
+    """Raw Examples, Transform graph, transformed train and eval, test as arrays."""
+    import apache_beam as beam
+    import tensorflow_transform as tft
+    import tensorflow_transform.beam as tft_beam
+    from tensorflow_transform.tf_metadata import dataset_metadata, metadata_io
+    from tfx_bsl.coders import example_coder
+    from tfx_bsl.public import tfxio
+
+    from pipeline.ingest.job import ingest
+    from pipeline.schema import filled_schema
+    from transforms import preprocessing
+
+    arguments = ["--runner=DirectRunner", "--direct_running_mode=in_memory"]
+    ingest(settings, f"{folder}/raw", beam.Pipeline(argv=arguments))
+    schema = filled_schema(settings.max_history_length)
+    config = dataclasses.asdict(settings)
+
+    def source(split: str) -> Any:
+        # TFXIO takes TFRecords of any compression by their names.
+        pattern = f"{folder}/raw/Split-{split}/*"
+        return tfxio.TFExampleRecord(pattern, telemetry_descriptors=["samples"], schema=schema)
+
+    with (
+        beam.Pipeline(argv=arguments) as pipeline,
+        tft_beam.Context(temp_dir=f"{folder}/temporary"),
+    ):
+        read = {}
+        for split in ("train", "eval"):
+            io = source(split)
+            read[split] = (pipeline | f"Read {split}" >> io.BeamSource(), io.TensorAdapterConfig())
+        transform_fn = read["train"] | tft_beam.AnalyzeDataset(
+            lambda inputs: preprocessing.preprocessing_fn(inputs, config)
+        )
+        _ = transform_fn | tft_beam.WriteTransformFn(f"{folder}/transform")
+        for split, data in read.items():
+            (rows, _), _ = (
+                (data, transform_fn)
+                | f"Transform {split}" >> tft_beam.TransformDataset(output_record_batches=True),
+                None,
+            )
+            _ = (
+                rows
+                | f"Encode {split}"
+                >> beam.FlatMap(
+                    lambda pair: example_coder.RecordBatchToExamplesEncoder().encode(pair[0])
+                )
+                | f"Write {split}"
+                >> beam.io.WriteToTFRecord(
+                    f"{folder}/transformed/{split}/part", file_name_suffix=".gz", num_shards=4
+                )
+            )
+    shutil.rmtree(f"{folder}/temporary", ignore_errors=True)
+    graph = f"{folder}/transform"
+    metadata_io.write_metadata(
+        dataset_metadata.DatasetMetadata(schema),
+        f"{graph}/{tft.TFTransformOutput.RAW_METADATA_DIR}",
+    )
+    _write_test(folder)
+
+
+def _write_test(folder: str) -> None:
+    """The test split through the Transform graph, row by row in the order of the files."""
+    import tensorflow as tf
+    import tensorflow_transform as tft
+
+    transform = tft.TFTransformOutput(f"{folder}/transform")
+    layer, spec = transform.transform_features_layer(), transform.raw_feature_spec()
+    columns: dict[str, list[np.ndarray]] = {}
+    records = tf.data.TFRecordDataset(_files(f"{folder}/raw/Split-test"), "GZIP").batch(_BATCH)
+    for batch in records:
+        raw = tf.io.parse_example(batch, spec)
+        rows = {name: values.numpy() for name, values in layer(raw).items()}
+        rows["user"] = tf.strings.to_hash_bucket_fast(raw[features.USER_ID][:, 0], 1 << 62).numpy()
+        rows["target_time"] = raw[features.TARGET_TIME][:, 0].numpy()
+        for name, values in rows.items():
+            columns.setdefault(name, []).append(values)
+    arrays = {name: np.concatenate(parts) for name, parts in columns.items()}
+    np.savez_compressed(f"{folder}/test.npz", **arrays)
+
+
+def _write_part(settings: Settings, path: str, share: float, min_events: int) -> None:
+    """Ratings of some users, in the 2014 layout."""
+    import time
+
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from pipeline.ingest import files, readers
+
+    parts, _ = files.plan(files.list_files(settings.ratings), settings.layout)
+    now = time.time()
+    table = pa.Table.from_batches(
+        [
+            readers.parse(part, block, settings.min_rating, now).events
+            for part in parts
+            for block in files.read_blocks(part)
+        ]
+    )
+    users = table["user"].combine_chunks().dictionary_encode()
+    counts = np.bincount(users.indices.to_numpy(), minlength=len(users.dictionary))
+    limit = share * 2**64
+    kept = [
+        count >= min_events
+        and int.from_bytes(hashlib.blake2b(_bytes(user), digest_size=8).digest(), "little") < limit
+        for user, count in zip(users.dictionary.to_pylist(), counts, strict=True)
+    ]
+    table = table.filter(pc.take(pa.array(kept), users.indices))
+    rows = zip(*(table[name].to_pylist() for name in ("user", "item", "time")), strict=True)
+    with open(path, "wb") as file:
+        for user, item, when in rows:
+            file.write(b"%s,%s,5.0,%d\n" % (_bytes(user), _bytes(item), when))
+
+
+def _bytes(value: Any) -> bytes:
+    return value if isinstance(value, bytes) else str(value).encode()
+
+
+def _files(folder: str) -> list[str]:
+    return sorted(os.path.join(folder, name) for name in os.listdir(folder))
