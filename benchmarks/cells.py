@@ -87,9 +87,6 @@ def run(
     context = multiprocessing.get_context("spawn")
     running: dict[Any, tuple[Cell, str, float]] = {}
     failed = []
-    threads = max(1, (os.cpu_count() or 1) // jobs)
-    for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
-        os.environ[name] = str(threads)
     try:
         while waiting or running:
             while waiting and len(running) < jobs:
@@ -118,6 +115,13 @@ def run(
     if failed:
         raise RuntimeError(f"These cells failed: {'; '.join(failed)}. The others are kept.")
     return [_kept(path, cell.key(samples)) or {} for cell, path in zip(cells, paths, strict=True)]
+
+
+def share_cores(jobs: int) -> None:
+    """Gives each of `jobs` trainings at once its share of the machine's cores."""
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+        os.environ[name] = str(threads)
 
 
 def _kept(path: str, key: str) -> dict[str, Any] | None:
@@ -226,7 +230,8 @@ def score(ranker: Any, test: dict[str, np.ndarray]) -> dict[str, Any]:
     exchanged |= {name: np.roll(exchanged[name], len(some) // 2, axis=0) for name in names}
     other = auc.auc(probabilities(exchanged), label[some])
     replicates = {
-        name: np.round(metrics.pop(name), 6).tolist() for name in ("auc_replicates", "gauc_replicates")
+        name: np.round(metrics.pop(name), 6).tolist()
+        for name in ("auc_replicates", "gauc_replicates")
     }
     return {**metrics, "other_users_history": other, **replicates}
 

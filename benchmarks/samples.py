@@ -61,7 +61,9 @@ class Samples:
         }
 
 
-def prepare(settings: Settings, cache: str, users_share: float = 1.0, min_events: int = 0) -> Samples:
+def prepare(
+    settings: Settings, cache: str, users_share: float = 1.0, min_events: int = 0
+) -> Samples:
     """Ingests and transforms ratings once; the second time they are found.
 
     Args:

@@ -1,0 +1,44 @@
+"""The arguments that the benchmarks of models share."""
+
+import argparse
+import dataclasses
+import os
+import sys
+
+from pipeline.configs import Settings
+from pipeline.errors import InputError
+
+
+def parser(documentation: str | None) -> argparse.ArgumentParser:
+    """A parser with the shared arguments; a benchmark adds its own."""
+    made = argparse.ArgumentParser(
+        description=documentation, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    made.add_argument("--ratings", required=True, help="file or glob of ratings, any layout")
+    made.add_argument("--max-history-length", type=int, help="L; 100 by default")
+    made.add_argument("--output", default="bench_out", help="folder of results and finished cells")
+    made.add_argument(
+        "--cache", default="bench_out/cache", help="folder of samples and unfinished trainings"
+    )
+    made.add_argument("--jobs", type=int, default=1, help="cells trained at once")
+    return made
+
+
+def settings(given: argparse.Namespace) -> Settings:
+    """The settings of the samples: `IMN_<FIELD>` of the environment, then the arguments.
+
+    Ends the program with status 2 and a line of reason where a setting is wrong.
+    """
+    try:
+        chosen = dataclasses.replace(Settings.from_environment(os.environ), ratings=given.ratings)
+        if given.max_history_length is not None:
+            chosen = dataclasses.replace(chosen, max_history_length=given.max_history_length)
+    except InputError as error:
+        sys.exit(_refused(error))
+    os.makedirs(given.output, exist_ok=True)
+    return chosen
+
+
+def _refused(error: InputError) -> int:
+    print(f"Error: {error}", file=sys.stderr)
+    return 2

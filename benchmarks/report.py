@@ -1,0 +1,103 @@
+"""Results of a table as Markdown and as a picture."""
+
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+LABELS = {
+    "youtube_dnn": "YouTube DNN",
+    "din": "DIN",
+    "dien": "DIEN",
+    "sasrec": "SASRec",
+    "mimn": "MIMN",
+    "ubr4ctr": "UBR4CTR",
+    "imn_2p": "IMN 2P",
+    "imn_3p": "IMN 3P",
+    "imn_3p_plus": "IMN 3P+",
+}
+
+
+def label(name: str) -> str:
+    """What a row is called in print."""
+    return LABELS.get(name, name)
+
+
+def table1(result: dict[str, Any]) -> str:
+    """The table, the comparisons and the controls."""
+    given = result["samples"]
+    lines = [
+        f"{given['ratings']}, {result['date']}: `{given['split']}` split, {given['negatives']} "
+        f"negatives, L = {given['max_history_length']}, time features "
+        f"{'on' if given['use_time'] else 'off'}, "
+        f"{given['splits']['test']['samples']:,} test rows of "
+        f"{given['splits']['test']['users']:,} users; mean ± standard deviation over "
+        f"{result['seeds']} seed{'s' * (result['seeds'] > 1)}, "
+        f"{'tuned by benchmarks.search' if result['tuned'] else 'settings as shipped, untuned'}.",
+        "",
+        "| system | AUC | GAUC | log loss | over YouTube DNN, points | best epoch | examples/s |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in result["rows"]:
+        values = [
+            _spread(row[f"{name}_mean"], row[f"{name}_std"]) for name in ("auc", "gauc", "logloss")
+        ]
+        points = row["improvement_points"]
+        values.append("-" if points is None else f"{points:+.2f}")
+        values.append(f"{row['best_epoch_mean']:.1f}")
+        values.append("-" if row["examples_per_s"] is None else f"{row['examples_per_s']:,.0f}")
+        lines.append(f"| {label(row['model'])} | {' | '.join(values)} |")
+    if result["comparisons"]:
+        lines += [
+            "",
+            "| IMN 3P+ less | AUC, points | 95 % | GAUC, points | 95 % |",
+            "|---|---|---|---|---|",
+        ]
+    for each in result["comparisons"]:
+        cells = []
+        for metric in ("auc", "gauc"):
+            low, high = each[f"{metric}_interval"]
+            cells += [f"{each[f'{metric}_points']:+.2f}", f"{low:+.2f} to {high:+.2f}"]
+        lines.append(f"| {label(each['against'])} | {' | '.join(cells)} |")
+    lines += ["", "| control | AUC | GAUC |", "|---|---|---|"]
+    for name, values in result["controls"].items():
+        if name == "other_users_history":
+            for system, auc in values.items():
+                lines.append(f"| {label(system)}, given another user's history | {auc:.3f} | |")
+        else:
+            lines.append(f"| {name} | {values['auc']:.3f} | {values['gauc']:.3f} |")
+    if len(result["code"]) > 1:
+        lines += ["", f"Cells were trained by different versions of the code: {result['code']}."]
+    return "\n".join(lines) + "\n"
+
+
+def picture(result: dict[str, Any], path: str) -> None:
+    """AUC of each system, the best on top, with the spread over seeds."""
+    from matplotlib import pyplot
+
+    rows = result["rows"][::-1]
+    figure, axis = pyplot.subplots(figsize=(7, 0.4 * len(rows) + 1.2))
+    for place, row in enumerate(rows):
+        ours = row["model"].startswith("imn")
+        axis.errorbar(
+            row["auc_mean"],
+            place,
+            xerr=row["auc_std"] or 0,
+            fmt="o",
+            capsize=3,
+            color="#c44e52" if ours else "#4c72b0",
+        )
+        text = f"{row['auc_mean']:.4f}"
+        axis.annotate(text, (row["auc_mean"], place), (0, 6), textcoords="offset points", size=8)
+    axis.set_yticks(range(len(rows)), [label(row["model"]) for row in rows])
+    axis.margins(x=0.15, y=0.1)
+    axis.grid(axis="x", alpha=0.3)
+    axis.set_xlabel(f"test AUC, mean and standard deviation over {result['seeds']} seeds")
+    axis.set_title(result["samples"]["ratings"])
+    figure.tight_layout()
+    figure.savefig(path, dpi=120)
+    pyplot.close(figure)
+
+
+def _spread(mean: float, deviation: float | None) -> str:
+    return f"{mean:.4f}" if deviation is None else f"{mean:.4f} ± {deviation:.4f}"

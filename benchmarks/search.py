@@ -1,0 +1,148 @@
+"""The same budget of tuning for every system: eight short trainings on a fifth of the users.
+
+Each trial changes one thing of the best trial so far: rates, width,
+regularisation, and one option of the system's own. What is better on eval is
+kept. The test split is never looked at. The three rows of IMN share one search,
+that of 3P+.
+
+Example: python -m benchmarks.search --ratings ratings.csv.gz --output out
+"""
+
+import argparse
+import json
+import pathlib
+import threading
+from concurrent import futures
+from typing import Any
+
+from benchmarks import arguments, cells, samples
+
+# One thing changed a trial: options of the model, and fields of the recipe.
+Change = tuple[str, dict[str, Any]]
+SHARED: list[Change] = [
+    ("", {}),
+    ("", {"table_learning_rate": 5e-3}),
+    ("", {"learning_rate": 3e-3}),
+    ("embedding_dim=64", {}),
+    ("dropout=0.2", {}),
+    ("", {"table_l2": 0.1}),
+    ("", {"learning_rate": 3e-4}),
+]
+OWN = {
+    "youtube_dnn": "head_units=256x128",
+    "din": "normalization=softmax",
+    "dien": "auxiliary_weight=0.1",
+    "sasrec": "blocks=1",
+    "mimn": "induction=false",
+    "ubr4ctr": "selected=50",
+    "imn_3p_plus": "normalization=softmax",
+}
+# Rows that take over the settings found for another.
+SAME_AS = {"imn_2p": "imn_3p_plus", "imn_3p": "imn_3p_plus"}
+USERS_SHARE = 0.2
+
+
+def main() -> None:
+    """Runs the search for the command line."""
+    parser = arguments.parser(__doc__)
+    parser.add_argument(
+        "--models", nargs="+", default=list(OWN), choices=list(OWN), metavar="MODEL"
+    )
+    parser.add_argument("--epochs", type=int, default=2, help="of a trial")
+    given = parser.parse_args()
+    settings = arguments.settings(given)
+    output = pathlib.Path(given.output)
+    cells.share_cores(given.jobs)
+    shared = samples.prepare(settings, given.cache, USERS_SHARE)
+    result = search(given, shared, str(output / "search_cells"))
+    path = output / "search.json"
+    if path.exists():  # of other models, perhaps
+        found = json.loads(path.read_text())
+        if (found["samples"]["digest"], found["epochs"]) == (shared.digest, given.epochs):
+            result = {**found["models"], **result}
+    content = {"samples": shared.describe(), "epochs": given.epochs, "models": result}
+    path.write_text(json.dumps(content, indent=1) + "\n")
+    (output / "search.md").write_text(markdown(content))
+    print(markdown(content))
+
+
+def search(
+    given: argparse.Namespace, shared: samples.Samples, folder: str
+) -> dict[str, dict[str, Any]]:
+    """For each model its trials and the `options` and `recipe` of the best, models at once."""
+    lock = threading.Lock()
+
+    def tell(line: str) -> None:
+        with lock:
+            print(line, flush=True)
+
+    def tune(model: str) -> dict[str, Any]:
+        best: dict[str, Any] = {"options": "", "recipe": {}, "eval_auc": -1.0}
+        trials = []
+        for number, (options, recipe) in enumerate([*SHARED, (OWN[model], {})]):
+            trial = {
+                "options": _joined(best["options"], options),
+                "recipe": {**best["recipe"], **recipe},
+            }
+            cell = cells.Cell(
+                f"{model}-{number}",
+                model,
+                trial["options"],
+                {**trial["recipe"], "epochs": given.epochs},
+            )
+            quiet = lambda line: None  # noqa: E731
+            [done] = cells.run([cell], shared, folder, given.cache, tell=quiet)
+            trial["eval_auc"] = done["eval_auc"]
+            tell(f"{model} trial {number + 1} of {len(SHARED) + 1}: {trial}")
+            trials.append(trial)
+            best = max(best, trial, key=lambda each: each["eval_auc"])
+        return {"trials": trials, **best}
+
+    with futures.ThreadPoolExecutor(given.jobs) as pool:
+        return dict(zip(given.models, pool.map(tune, given.models), strict=True))
+
+
+def tuned(path: str | None, model: str) -> tuple[str, dict[str, Any]]:
+    """Options and recipe that a search found for a model; nothing without a search."""
+    if path is None:
+        return "", {}
+    with open(path, encoding="utf-8") as file:
+        models = json.load(file)["models"]
+    model = SAME_AS.get(model, model)
+    if model not in models:
+        raise SystemExit(
+            f"{path} has no search for `{model}`, and a system left untuned makes a table unfair. "
+            f"It has: {', '.join(models)}. Run benchmarks.search with --models {model}."
+        )
+    return models[model]["options"], models[model]["recipe"]
+
+
+def markdown(content: dict[str, Any]) -> str:
+    """The trials of all models as a table."""
+    lines = [
+        f"Eval AUC of trials of {content['epochs']} epochs on {USERS_SHARE:.0%} of the users of "
+        f"{content['samples']['ratings']}. Each trial changes one thing of the best before it.",
+        "",
+        "| model | trial | change | eval AUC |",
+        "|---|---|---|---|",
+    ]
+    for model, found in content["models"].items():
+        for number, trial in enumerate(found["trials"]):
+            change = [*SHARED, (OWN[model], {})][number]
+            text = ", ".join(filter(None, [change[0], *(f"{k}={v}" for k, v in change[1].items())]))
+            mark = "**" if trial["eval_auc"] == found["eval_auc"] else ""
+            lines.append(
+                f"| {model} | {number + 1} | {text or 'as shipped'} "
+                f"| {mark}{trial['eval_auc']:.4f}{mark} |"
+            )
+    return "\n".join(lines) + "\n"
+
+
+def _joined(*options: str) -> str:
+    """Options of both; the later one wins."""
+    values = dict(part.split("=") for text in options for part in text.split(",") if part)
+    return ",".join(f"{name}={value}" for name, value in values.items())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,199 @@
+"""The first table: every system on the same samples, over several seeds.
+
+For each row mean and standard deviation over seeds of AUC, GAUC and log loss on
+test, the distance to YouTube DNN in points, and how fast it trains; the controls;
+and for "IMN 3P+ against each" the 95 % interval of a bootstrap over users. Early
+stopping looks at eval; test is scored once a cell.
+
+How samples are made is said by `IMN_<FIELD>`, as everywhere. A run that is
+stopped goes on from its finished cells, and from the checkpoints of the others.
+
+Example: python -m benchmarks.table1 --ratings ratings.csv.gz --seeds 3 --output out
+"""
+
+import argparse
+import json
+import pathlib
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from benchmarks import arguments, cells, report, samples, search
+from model import presets
+
+MODELS = (
+    "youtube_dnn",
+    "din",
+    "dien",
+    "sasrec",
+    "mimn",
+    "ubr4ctr",
+    "imn_2p",
+    "imn_3p",
+    "imn_3p_plus",
+)
+REFERENCE = "youtube_dnn"
+OURS = "imn_3p_plus"
+_SPEED_STEPS = 5
+_SPEED_ROUNDS = 3
+
+
+def main() -> None:
+    """Makes the table for the command line."""
+    parser = arguments.parser(__doc__)
+    parser.add_argument("--models", nargs="+", default=list(MODELS), choices=list(presets.PRESETS))
+    parser.add_argument("--seeds", type=int, default=3, help="trainings of each system")
+    parser.add_argument("--tuned", help="search.json of benchmarks.search, for settings")
+    parser.add_argument("--epochs", type=int, help="at most; as the recipe by default")
+    given = parser.parse_args()
+    settings = arguments.settings(given)
+    cells.share_cores(given.jobs)
+    shared = samples.prepare(settings, given.cache)
+    asked = [
+        cells.Cell(model, model, *settings_of(given, model), seed)
+        for seed in range(given.seeds)
+        for model in given.models
+    ]
+    output = pathlib.Path(given.output)
+    done = cells.run(asked, shared, str(output / "table1_cells"), given.cache, given.jobs)
+    result = {
+        "date": time.strftime("%Y-%m-%d"),
+        "samples": shared.describe(),
+        "seeds": given.seeds,
+        "tuned": bool(given.tuned),
+        "rows": rows(done, speed([cell for cell in asked if cell.seed == 0], shared)),
+        "comparisons": comparisons(done),
+        "controls": controls(done, shared),
+        "code": sorted({cell["code"] for cell in done}),
+    }
+    (output / "table1.json").write_text(json.dumps(result, indent=1) + "\n")
+    (output / "table1.md").write_text(report.table1(result))
+    report.picture(result, str(output / "table1.png"))
+    print(report.table1(result))
+
+
+def settings_of(given: argparse.Namespace, model: str) -> tuple[str, dict[str, Any]]:
+    """Options and recipe of a row: what the search found, and the epochs asked for."""
+    options, recipe = search.tuned(given.tuned, model)
+    return options, recipe | ({"epochs": given.epochs} if given.epochs else {})
+
+
+def rows(done: Sequence[dict[str, Any]], examples_per_s: dict[str, float]) -> list[dict[str, Any]]:
+    """A row a system, the best AUC first."""
+    made = []
+    names = list(dict.fromkeys(cell["name"] for cell in done))
+    reference = [cell["auc"] for cell in done if cell["name"] == REFERENCE]
+    for name in names:
+        own = [cell for cell in done if cell["name"] == name]
+        row: dict[str, Any] = {"model": name, "seeds": len(own)}
+        for metric, label in (("auc", "auc"), ("gauc", "gauc"), ("log_loss", "logloss")):
+            values = [cell[metric] for cell in own]
+            row[f"{label}_mean"] = float(np.mean(values))
+            row[f"{label}_std"] = float(np.std(values, ddof=1)) if len(values) > 1 else None
+        row["improvement_points"] = (
+            100 * (row["auc_mean"] - float(np.mean(reference))) if reference else None
+        )
+        row["eval_auc_mean"] = float(np.mean([cell["eval_auc"] for cell in own]))
+        row["best_epoch_mean"] = float(np.mean([cell["epoch"] for cell in own]))
+        row["examples_per_s"] = examples_per_s.get(name)
+        row["settings"] = {"config": own[0]["config"], "recipe": own[0]["recipe"]}
+        made.append(row)
+    return sorted(made, key=lambda row: -row["auc_mean"])
+
+
+def comparisons(done: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """IMN 3P+ less each other system, in points, with the bootstrap's interval over users.
+
+    Replicates of all cells draw the same users, so a difference of two is paired;
+    each system's replicates are the means over its seeds.
+    """
+    made = []
+    names = list(dict.fromkeys(cell["name"] for cell in done))
+    for other in names if OURS in names else []:
+        if other == OURS:
+            continue
+        entry: dict[str, Any] = {"model": OURS, "against": other}
+        for metric in ("auc", "gauc"):
+            point, spread = (
+                [
+                    np.mean([cell[key] for cell in done if cell["name"] == name], axis=0)
+                    for name in (OURS, other)
+                ]
+                for key in (metric, f"{metric}_replicates")
+            )
+            difference = 100 * (spread[0] - spread[1])
+            entry[f"{metric}_points"] = float(100 * (point[0] - point[1]))
+            entry[f"{metric}_interval"] = np.percentile(difference, [2.5, 97.5]).tolist()
+        made.append(entry)
+    return made
+
+
+def controls(done: Sequence[dict[str, Any]], shared: samples.Samples) -> dict[str, Any]:
+    """AUC and GAUC of what knows no history, and each system given another user's."""
+    from pipeline import controls as pipeline_controls
+
+    path = pathlib.Path(shared.folder) / "controls.json"
+    if not path.exists():
+        found = pipeline_controls.controls(shared.raw("train"), shared.raw("test"))
+        path.write_text(json.dumps(found))
+    found = json.loads(path.read_text())["controls"]
+    for cell in done:
+        exchanged = found.setdefault("other_users_history", {})
+        exchanged.setdefault(cell["name"], []).append(cell["other_users_history"])
+    found["other_users_history"] = {
+        name: float(np.mean(values)) for name, values in found["other_users_history"].items()
+    }
+    return found
+
+
+def speed(asked: Sequence[cells.Cell], shared: samples.Samples) -> dict[str, float]:
+    """Training examples a second of each system: the best of some rounds, taken in turn.
+
+    On batches held in memory, so that what is compared is the step alone.
+    """
+    import tensorflow as tf
+
+    from model import data
+    from model.optimizer import LazyAdam
+
+    steps = {}
+    for cell in asked:
+        ranker, recipe, spec = cells.ranker_and_files(cell, shared)
+        ranker.optimizer = LazyAdam(recipe.learning_rate, recipe.table_learning_rate)
+        ranker.optimizer.build(ranker.trainable_variables)
+        files = shared.transformed("train")
+        source = data.training_batches(files, spec, recipe.batch_size, 0, 0)
+        batches = list(source.take(_SPEED_STEPS))
+        steps[cell.name] = (_step(ranker, source.element_spec), batches)
+    best: dict[str, float] = {}
+    for _ in range(_SPEED_ROUNDS + 1):  # the first one traces
+        for name, (step, batches) in steps.items():
+            start = time.perf_counter()
+            for batch in batches:
+                step(batch).numpy()
+            seconds = time.perf_counter() - start
+            count = sum(int(tf.size(batch["label"])) for batch in batches)
+            best[name] = max(best.get(name, 0.0), count / seconds)
+    return best
+
+
+def _step(ranker: Any, spec: Any) -> Any:
+    import tensorflow as tf
+
+    @tf.function(input_signature=[spec], autograph=False)
+    def step(batch: dict[str, tf.Tensor]) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            loss, _ = ranker.loss_and_logits(batch, training=True)
+            total = tf.add_n([loss, *ranker.losses])
+        variables = ranker.trainable_variables
+        gradients = tape.gradient(total, variables)
+        ranker.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        return total
+
+    return step
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""UBR4CTR: behaviours are retrieved for the candidate, then attended to (arXiv 2005.14171)."""
+
+import dataclasses
+from typing import Any
+
+import tensorflow as tf
+
+from model.configs import ModelConfig, number
+
+
+@dataclasses.dataclass(frozen=True)
+class UBR4CTRConfig(ModelConfig):
+    """The options of UBR4CTR."""
+
+    selected: int = number(20, 1)  # S, behaviours retrieved
+    selection_units: int = number(8, 1)  # hidden width of the keep-probability
+
+    def block(self) -> "Retrieval":
+        """The layer that these options describe."""
+        return Retrieval(self)
+
+
+class Retrieval(tf.keras.layers.Layer):
+    """The S behaviours most worth keeping for a candidate, and attention to them.
+
+    The original builds a query from item attributes; ratings have none, so a behaviour has
+    a keep-probability `p_j = σ(w2 · tanh(W1 [e_j ; v ; e_j ∘ v] + b1) + b2)`, as the authors
+    of IMN did. The S largest are kept, the same in training and in serving, and
+    `u = Σ_j g_j a_j e_j / Σ_j g_j a_j` with `a_j = exp(e_j · W v / √D)` and g_j 1 where kept, else
+    0. The choice has no gradient; while training g_j passes on that of p_j instead
+    (straight-through), also for what was not kept, so that it can come back. The
+    original learns its choice by REINFORCE.
+
+    Args:
+      config: the options.
+    """
+
+    def __init__(self, config: UBR4CTRConfig, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.selected = config.selected
+        self.units = config.selection_units
+
+    def build(self, input_shape: Any) -> None:
+        """Makes W1 as `(3, D, units)`, in the order of its input, and the rest."""
+        dim, units = input_shape[-1], self.units
+        limit = (6.0 / (3 * dim + units)) ** 0.5
+        self.w1 = self.add_weight(
+            name="w1",
+            shape=(3, dim, units),
+            initializer=tf.keras.initializers.RandomUniform(-limit, limit),
+        )
+        self.b1 = self.add_weight(name="b1", shape=(units,), initializer="zeros")
+        self.score = tf.keras.layers.Dense(1)
+        self.query = tf.keras.layers.Dense(dim, use_bias=False)
+        super().build(input_shape)
+
+    def call(
+        self,
+        history: tf.Tensor,
+        mask: tf.Tensor,
+        targets: tf.Tensor,
+        training: bool = False,
+        seed: tf.Tensor | None = None,
+    ) -> tf.Tensor:
+        """The user `(B, K, D)`, zeros for an empty history; see `ModelConfig.block`."""
+        keep = self.keep_logits(history, targets)
+        kept = top(keep, mask, self.selected)
+        gate = kept
+        if training:
+            chance = tf.sigmoid(keep) * tf.cast(mask, keep.dtype)[:, :, None]
+            gate += chance - tf.stop_gradient(chance)
+        logits = tf.matmul(history, self.query(targets), transpose_b=True)
+        logits /= tf.sqrt(tf.cast(history.shape[-1], logits.dtype))
+        low = tf.constant(-1e9, logits.dtype)
+        largest = tf.reduce_max(tf.where(kept > 0, logits, low), axis=1, keepdims=True)
+        # What is not kept may lie above the largest kept one: it must not overflow.
+        share = gate * tf.exp(tf.minimum(logits - tf.stop_gradient(largest), 0))
+        total = tf.reduce_sum(share, axis=1)[:, :, None]
+        return tf.math.divide_no_nan(tf.matmul(share, history, transpose_a=True), total)
+
+    def keep_logits(self, history: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+        """Logits of the keep-probabilities, `(B, L, K)`.
+
+        `W1 [e ; v ; e ∘ v] = (We + diag(v) Wp) e + Wv v`: one product of the history with a
+        matrix of each candidate's own.
+        """
+        we, wv, wp = tf.unstack(self.w1)
+        count, units = tf.shape(targets)[1], self.units
+        kernel = we + targets[..., None] * wp  # (B, K, D, units)
+        kernel = tf.reshape(
+            tf.transpose(kernel, [0, 2, 1, 3]), [-1, history.shape[-1], count * units]
+        )
+        bias = tf.reshape(tf.matmul(targets, wv) + self.b1, [-1, 1, count * units])
+        hidden = tf.reshape(tf.tanh(tf.matmul(history, kernel) + bias), [-1, units])
+        rows, places = tf.unstack(tf.shape(history)[:2])
+        return tf.reshape(self.score(hidden), [rows, places, count])
+
+
+def top(scores: tf.Tensor, mask: tf.Tensor, count: int) -> tf.Tensor:
+    """1 at the `count` largest of the filled places, else 0; of equal ones the newest.
+
+    Args:
+      scores: `(B, L, K)`.
+      mask: `(B, L)`, True where filled.
+      count: S; fewer where fewer places are filled.
+
+    Returns:
+      `(B, L, K)`, without a gradient.
+    """
+    low = tf.constant(scores.dtype.min, scores.dtype)
+    scores = tf.where(mask[:, :, None], tf.stop_gradient(scores), low)
+    # Newest first, because of equal scores `top_k` takes the first.
+    scores = tf.reverse(tf.transpose(scores, [0, 2, 1]), axis=[2])
+    rows, candidates, places = tf.unstack(tf.shape(scores))
+    flat = tf.reshape(scores, [rows * candidates, places])
+    taken = tf.math.top_k(flat, tf.minimum(count, places)).indices
+    row = tf.broadcast_to(tf.range(rows * candidates)[:, None], tf.shape(taken))
+    ones = tf.ones(tf.shape(taken), scores.dtype)
+    chosen = tf.scatter_nd(tf.stack([row, taken], axis=-1), ones, tf.shape(flat))
+    chosen = tf.reverse(tf.reshape(chosen, [rows, candidates, places]), axis=[2])
+    return tf.transpose(chosen, [0, 2, 1]) * tf.cast(mask, scores.dtype)[:, :, None]
