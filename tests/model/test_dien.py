@@ -1,0 +1,102 @@
+"""DIEN against its equations, written out a row and an event at a time."""
+
+import numpy as np
+import tensorflow as tf
+
+from model.dien import DIENConfig, InterestEvolution, auxiliary_loss
+from model.layers.gated_recurrence import GatedRecurrence
+
+B, L, K, D = 3, 5, 2, 4
+LENGTHS = [5, 2, 0]
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def given(rng):
+    mask = np.arange(L) >= L - np.array(LENGTHS)[:, None]
+    history = rng.normal(size=(B, L, D)) * mask[:, :, None]
+    return tf.constant(history), tf.constant(mask), tf.constant(rng.normal(size=(B, K, D)))
+
+
+def steps(layer, sequence, scale):
+    """States of the recurrence for one row: x `(L, D)`, a `(L,)`."""
+    kernel, bias = (weight.numpy() for weight in layer.inputs.weights)
+    wu, wr, wc = np.split(kernel, 3, axis=1)
+    bu, br, bc = np.split(bias, 3)
+    uu, ur, uc = np.split(layer.recurrent.numpy(), 3, axis=1)
+    h, states = np.zeros(len(uu)), []
+    for x, a in zip(sequence, scale, strict=True):
+        u = a * sigmoid(x @ wu + h @ uu + bu)
+        r = sigmoid(x @ wr + h @ ur + br)
+        c = np.tanh(x @ wc + r * (h @ uc) + bc)
+        h = (1 - u) * h + u * c
+        states.append(h)
+    return np.array(states)
+
+
+def randomized(layer, rng):
+    for weight in layer.weights:
+        weight.assign(rng.normal(size=weight.shape))
+
+
+def test_the_recurrence_follows_its_equations_for_each_candidate(float64):
+    rng = np.random.default_rng(0)
+    layer = GatedRecurrence(D)
+    sequence, scale = rng.normal(size=(B, L, D)), rng.uniform(size=(B, L, K))
+    layer(tf.constant(sequence), tf.constant(scale))
+    randomized(layer, rng)
+    got = layer(tf.constant(sequence), tf.constant(scale)).numpy()
+    for b in range(B):
+        for k in range(K):
+            expected = steps(layer, sequence[b], scale[b, :, k])
+            np.testing.assert_allclose(got[:, b, k], expected, atol=1e-10)
+
+
+def test_the_user_is_the_last_state_of_the_evolution(float64):
+    rng = np.random.default_rng(1)
+    history, mask, targets = given(rng)
+    layer = InterestEvolution(DIENConfig())
+    layer(history, mask, targets)
+    randomized(layer, rng)
+    got = layer(history, mask, targets).numpy()
+    for b in range(B):
+        events = history[b].numpy()[L - LENGTHS[b] :]
+        states = steps(layer.extract, events, np.ones(len(events)))
+        for k in range(K):
+            expected = np.zeros(D)
+            if len(events):
+                logits = states @ layer.attention.kernel.numpy() @ targets[b, k].numpy()
+                weights = np.exp(logits) / np.exp(logits).sum()
+                expected = steps(layer.evolve, states, weights)[-1]
+            np.testing.assert_allclose(got[b, k], expected, atol=1e-10)
+
+
+def test_the_auxiliary_loss_tells_the_next_event_from_another_rows(float64):
+    rng = np.random.default_rng(2)
+    states, events = rng.normal(size=(2, B, L, D))
+    filled = (np.arange(L) >= L - np.array([5, 2, 4])[:, None]).astype(float)
+    got = auxiliary_loss(*(tf.constant(each) for each in (states, events, filled[:, :, None])))
+    losses = []
+    for b in range(B):
+        other = (b - 1) % B
+        for t in range(L - 1):
+            if filled[b, t] and filled[b, t + 1] and filled[other, t + 1]:
+                right = states[b, t] @ events[b, t + 1]
+                wrong = states[b, t] @ events[other, t + 1]
+                losses.append(-np.log(sigmoid(right)) - np.log(1 - sigmoid(wrong)))
+    np.testing.assert_allclose(got, np.mean(losses), atol=1e-10)
+    assert len(losses) > 4
+
+
+def test_the_loss_can_be_left_out_and_needs_two_rows(float64):
+    history, mask, targets = given(np.random.default_rng(3))
+    with_loss = InterestEvolution(DIENConfig())
+    user, loss = with_loss(history, mask, targets, training=True)
+    assert user.shape == (B, K, D)
+    assert float(loss) > 0
+    _, alone = with_loss(history[:1], mask[:1], targets[:1], training=True)
+    assert float(alone) == 0
+    without = InterestEvolution(DIENConfig(auxiliary_weight=0.0))
+    assert without(history, mask, targets, training=True).shape == (B, K, D)
