@@ -76,7 +76,7 @@ def run(
       RuntimeError: for a cell whose process failed; the others are kept.
     """
     os.makedirs(folder, exist_ok=True)
-    paths = [os.path.join(folder, f"{cell.name}-{cell.seed}.json") for cell in cells]
+    paths = [f"{folder}/{cell.name.replace(' ', '_')}-{cell.seed}.json" for cell in cells]
     waiting = [
         (cell, path)
         for cell, path in zip(cells, paths, strict=True)

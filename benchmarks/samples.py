@@ -62,7 +62,11 @@ class Samples:
 
 
 def prepare(
-    settings: Settings, cache: str, users_share: float = 1.0, min_events: int = 0
+    settings: Settings,
+    cache: str,
+    users_share: float = 1.0,
+    min_events: int = 0,
+    leaking: bool = False,
 ) -> Samples:
     """Ingests and transforms ratings once; the second time they are found.
 
@@ -71,6 +75,8 @@ def prepare(
       cache: a folder; the samples lie in one of their own below it.
       users_share: of the users, chosen by hash of their id.
       min_events: users with fewer are left out.
+      leaking: splits the windows of all users at random, 80/10/10, as the seed did:
+        windows overlap, so that training has seen what test asks for.
 
     Raises:
       InputError: for ratings that cannot be ingested.
@@ -86,6 +92,8 @@ def prepare(
     values = dataclasses.asdict(settings)
     chosen = {name: values[name] for name in sorted({*names, "time_unit"}) if name != "ratings"}
     chosen |= {"users_share": users_share, "min_events": min_events, "content": sha.hexdigest()}
+    if leaking:
+        chosen["leaking"] = True
     digest = hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:16]
     folder = os.path.join(cache, f"samples-{digest}")
     if not os.path.exists(folder):
@@ -98,12 +106,12 @@ def prepare(
             settings_of_part = dataclasses.replace(settings, ratings=part, layout="2014")
         else:
             settings_of_part = settings
-        _make(settings_of_part, unfinished)
+        _make(settings_of_part, unfinished, leaking)
         os.rename(unfinished, folder)
     return Samples(folder, settings, digest)
 
 
-def _make(settings: Settings, folder: str) -> None:
+def _make(settings: Settings, folder: str, leaking: bool) -> None:
     """Raw Examples, Transform graph, transformed train and eval, test as arrays."""
     import apache_beam as beam
     import tensorflow_transform as tft
@@ -118,6 +126,8 @@ def _make(settings: Settings, folder: str) -> None:
 
     arguments = ["--runner=DirectRunner", "--direct_running_mode=in_memory"]
     ingest(settings, f"{folder}/raw", beam.Pipeline(argv=arguments))
+    if leaking:
+        _split_at_random(f"{folder}/raw")
     schema = filled_schema(settings.max_history_length)
     config = dataclasses.asdict(settings)
 
@@ -162,6 +172,47 @@ def _make(settings: Settings, folder: str) -> None:
         f"{graph}/{tft.TFTransformOutput.RAW_METADATA_DIR}",
     )
     _write_test(folder)
+
+
+def _split_at_random(raw: str) -> None:
+    """Deals the samples of all splits out anew, a positive and its negatives together."""
+    import tensorflow as tf
+
+    spec = {
+        features.USER_ID: tf.io.FixedLenFeature([], tf.string),
+        features.TARGET_TIME: tf.io.FixedLenFeature([], tf.int64),
+        features.HISTORY_ITEM: tf.io.FixedLenSequenceFeature([], tf.string, allow_missing=True),
+    }
+    old = {split: f"{raw}/Split-{split}" for split in features.SPLITS}
+    files = [file for folder in old.values() for file in _files(folder)]
+    writers, counts = {}, {split: [0, set()] for split in features.SPLITS}
+    for split in features.SPLITS:
+        os.makedirs(f"{raw}/new-{split}")
+        writers[split] = tf.io.TFRecordWriter(f"{raw}/new-{split}/part-0.gz", "GZIP")
+    for batch in tf.data.TFRecordDataset(files, "GZIP").batch(_BATCH):
+        rows = tf.io.parse_example(batch, spec)
+        history = tf.strings.reduce_join(rows[features.HISTORY_ITEM], axis=1, separator=" ")
+        times = tf.strings.as_string(rows[features.TARGET_TIME])
+        window = tf.strings.join([rows[features.USER_ID], times, history], "|")
+        dealt = tf.strings.to_hash_bucket_fast(window, 10).numpy()
+        for record, user, place in zip(
+            batch.numpy(), rows[features.USER_ID].numpy(), dealt, strict=True
+        ):
+            split = {8: "eval", 9: "test"}.get(int(place), "train")
+            writers[split].write(record)
+            counts[split][0] += 1
+            counts[split][1].add(user)
+    for split, folder in old.items():
+        writers[split].close()
+        shutil.rmtree(folder)
+        os.rename(f"{raw}/new-{split}", folder)
+    with open(f"{raw}/report.json", encoding="utf-8") as file:
+        report = json.load(file)
+    report["splits"] = {
+        split: {"samples": rows, "users": len(users)} for split, (rows, users) in counts.items()
+    }
+    with open(f"{raw}/report.json", "w", encoding="utf-8") as file:
+        json.dump(report, file, indent=2)
 
 
 def _write_test(folder: str) -> None:

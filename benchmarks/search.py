@@ -81,7 +81,7 @@ def search(
         trials = []
         for number, (options, recipe) in enumerate([*SHARED, (OWN[model], {})]):
             trial = {
-                "options": _joined(best["options"], options),
+                "options": joined(best["options"], options),
                 "recipe": {**best["recipe"], **recipe},
             }
             cell = cells.Cell(
@@ -138,7 +138,7 @@ def markdown(content: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _joined(*options: str) -> str:
+def joined(*options: str) -> str:
     """Options of both; the later one wins."""
     values = dict(part.split("=") for text in options for part in text.split(",") if part)
     return ",".join(f"{name}={value}" for name, value in values.items())

@@ -24,6 +24,8 @@ class IMNConfig(ModelConfig):
     num_heads: int = number(1, 1)  # of the attention; divides embedding_dim
     attention_units: int = number(8, 1)  # hidden width of the attention
     normalization: str = choice("sigmoid", "softmax", "length")  # of the attention weights
+    differences: bool = True  # e − m and e − v in the attention
+    products: bool = True  # e ∘ m and e ∘ v in the attention
     share_attention: bool = False  # one attention for all passes
     feedback: bool = True  # False: every pass attends with the candidate as memory
 
@@ -33,6 +35,10 @@ class IMNConfig(ModelConfig):
             raise ValueError(
                 f"`num_heads` must divide `embedding_dim`, {self.embedding_dim}. "
                 f"Received: {self.num_heads}."
+            )
+        if not (self.differences or self.products):
+            raise ValueError(
+                "The attention needs `differences`, `products` or both. Received: neither."
             )
 
     def block(self) -> "IMN":
@@ -57,6 +63,8 @@ class IMN(tf.keras.layers.Layer):
                 "units": config.attention_units,
                 "num_heads": config.num_heads,
                 "normalization": config.normalization,
+                "differences": config.differences,
+                "products": config.products,
             },
         )
         self.enhance = MemoryEnhancement(config.enhancement_steps) if config.enhancement else None

@@ -27,13 +27,21 @@ class MultiwayAttention(tf.keras.layers.Layer):
       normalization: `sigmoid` leaves the sum over L as it is (the paper),
         `length` divides it by the history's length, `softmax` replaces the outer
         sigmoid by a softmax over the history.
+      differences: False leaves e − m and e − v out (Wa and Wb are zero).
+      products: False leaves e ∘ m and e ∘ v out (Wc and Wd are zero).
 
     Raises:
       ValueError: when built, if `num_heads` does not divide D.
     """
 
     def __init__(
-        self, units: int = 8, num_heads: int = 1, normalization: str = "sigmoid", **kwargs: Any
+        self,
+        units: int = 8,
+        num_heads: int = 1,
+        normalization: str = "sigmoid",
+        differences: bool = True,
+        products: bool = True,
+        **kwargs: Any,
     ):
         super().__init__(**kwargs)
         if normalization not in NORMALIZATIONS:
@@ -44,6 +52,7 @@ class MultiwayAttention(tf.keras.layers.Layer):
         self.units = units
         self.num_heads = num_heads
         self.normalization = normalization
+        self.used = [differences, differences, products, products]
 
     def build(self, input_shape: Any) -> None:
         """Makes W1 as `(4, heads, D / heads, units)`, in the order of α, and the rest."""
@@ -102,7 +111,11 @@ class MultiwayAttention(tf.keras.layers.Layer):
         count = tf.shape(memory)[1]
         sliced = [-1, count, heads, dim // heads, 1]
         m, v = tf.reshape(memory, sliced), tf.reshape(targets, sliced)
-        wa, wb, wc, wd = tf.unstack(self.w1)
+        # What is left out keeps its place, so that all variants start alike.
+        wa, wb, wc, wd = (
+            part if used else tf.zeros_like(part)
+            for part, used in zip(tf.unstack(self.w1), self.used, strict=True)
+        )
         kernel = (wa + wb) + m * wc + v * wd  # (B, K, heads, D / heads, units)
         bias = self.b1 - tf.reduce_sum(m * wa + v * wb, axis=3)  # (B, K, heads, units)
         # Block-diagonal over heads, so that the history is multiplied once, as it lies.

@@ -52,7 +52,7 @@ def test_options_and_recipe_override_a_row():
 @pytest.mark.parametrize(
     ("model", "options", "recipe", "message"),
     [
-        ("imn_4p", "", {}, r"`model` must be one of imn_2p, .*Received: 'imn_4p'.*Did you mean"),
+        ("imn_4p", "", {}, r"`model` must be one of youtube_dnn, .*'imn_4p'.*Did you mean"),
         ("imn_3p", "passes", {}, r"imn_3p.*name=value.*'passes'"),
         ("imn_3p", "pases=2", {}, r"`pases` is no option.*Did you mean `passes`.*Known: embedding"),
         ("imn_3p", "passes=11", {}, r"`passes` must be between 0 and 10. Received: 11"),

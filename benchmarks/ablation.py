@@ -1,0 +1,69 @@
+"""What each part of IMN and of the recipe is worth: 3P+ with one thing changed at a time.
+
+Example: python -m benchmarks.ablation --ratings ratings.csv.gz --seeds 3 --output out
+"""
+
+import json
+import pathlib
+import time
+from typing import Any
+
+from benchmarks import arguments, cells, report, samples, search, table1
+
+# What is changed of IMN 3P+: options of the model, and fields of the recipe.
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "imn_3p_plus": ("", {}),
+    "without enhancement": ("enhancement=false", {}),
+    "without differences": ("differences=false", {}),
+    "without products": ("products=false", {}),
+    "without feedback": ("feedback=false", {}),
+    "shared attention": ("share_attention=true", {}),
+    "sigmoid": ("normalization=sigmoid", {}),
+    "softmax": ("normalization=softmax", {}),
+    "length": ("normalization=length", {}),
+    **{f"{passes} passes": (f"passes={passes}", {}) for passes in range(1, 7)},
+    "head without product": ("head_product=false", {}),
+    "plain cross-entropy": ("", {"extra_candidates": 0}),
+    "one rate for all": ("", {"table_learning_rate": 1e-3}),
+}
+
+
+def main() -> None:
+    """Makes the table for the command line."""
+    parser = arguments.parser(__doc__)
+    parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--tuned", help="search.json of benchmarks.search, for settings")
+    parser.add_argument("--epochs", type=int, help="at most; as the recipe by default")
+    given = parser.parse_args()
+    settings = arguments.settings(given)
+    cells.share_cores(given.jobs)
+    shared = samples.prepare(settings, given.cache)
+    options, recipe = search.tuned(given.tuned, "imn_3p_plus")
+    recipe = recipe | ({"epochs": given.epochs} if given.epochs else {})
+    asked = []
+    for seed in range(given.seeds):
+        for name, (own, changed) in VARIANTS.items():
+            if name in given.variants:
+                joined = search.joined(options, own)
+                asked.append(cells.Cell(name, "imn_3p_plus", joined, recipe | changed, seed))
+    output = pathlib.Path(given.output)
+    done = cells.run(asked, shared, str(output / "ablation_cells"), given.cache, given.jobs)
+    result = {
+        "date": time.strftime("%Y-%m-%d"),
+        "samples": shared.describe(),
+        "seeds": given.seeds,
+        "tuned": bool(given.tuned),
+        "rows": table1.rows(done, {}),
+        "comparisons": table1.comparisons(done),
+        "controls": {},
+        "code": sorted({cell["code"] for cell in done}),
+    }
+    (output / "ablation.json").write_text(json.dumps(result, indent=1) + "\n")
+    (output / "ablation.md").write_text(report.table1(result))
+    report.picture(result, str(output / "ablation.png"))
+    print(report.table1(result))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""The first table on a tiny file, with all nine systems, through its command."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from pipeline import sample_data
+
+PROJECT = pathlib.Path(__file__).resolve().parents[2]
+NINE = {
+    "youtube_dnn",
+    "din",
+    "dien",
+    "sasrec",
+    "mimn",
+    "ubr4ctr",
+    "imn_2p",
+    "imn_3p",
+    "imn_3p_plus",
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    made = tmp_path_factory.mktemp("table1")
+    sample_data.write_ratings(str(made / "ratings.csv"), users=120, items=150)
+    return made
+
+
+def table1(folder, *arguments, **settings):
+    command = [sys.executable, "-m", "benchmarks.table1", "--ratings", f"{folder}/ratings.csv"]
+    command += ["--max-history-length", "8", "--epochs", "1", "--output", f"{folder}/out"]
+    command += ["--cache", f"{folder}/cache", "--jobs", "2", *arguments]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("IMN_")}
+    return subprocess.run(
+        command,
+        cwd=PROJECT,
+        env=environment | {"IMN_SPLIT": "leave_last"} | settings,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_nine_systems_on_the_same_samples(folder):
+    done = table1(folder, "--seeds", "1")
+    assert done.returncode == 0, done.stderr[-3000:]
+    result = json.loads((folder / "out" / "table1.json").read_text())
+    assert {row["model"] for row in result["rows"]} == NINE
+    aucs = [row["auc_mean"] for row in result["rows"]]
+    assert aucs == sorted(aucs, reverse=True)
+    reference = next(row for row in result["rows"] if row["model"] == "youtube_dnn")
+    for row in result["rows"]:
+        assert 0.3 < row["auc_mean"] < 0.9
+        assert row["examples_per_s"] > 0
+        points = 100 * (row["auc_mean"] - reference["auc_mean"])
+        assert row["improvement_points"] == pytest.approx(points)
+        assert row["logloss_mean"] > 0
+    assert {each["against"] for each in result["comparisons"]} == NINE - {"imn_3p_plus"}
+    for each in result["comparisons"]:
+        low, high = each["auc_interval"]
+        assert low < high
+        assert low - 1 < each["auc_points"] < high + 1
+    assert abs(result["controls"]["popularity"]["auc"] - 0.5) < 0.1
+    assert set(result["controls"]["other_users_history"]) == NINE
+    text = (folder / "out" / "table1.md").read_text()
+    assert text in done.stdout
+    assert "IMN 3P+" in text
+    assert (folder / "out" / "table1.png").stat().st_size > 5000
+
+    # Again, with one cell gone: the others are kept, and that one comes out the same.
+    (folder / "out" / "table1_cells" / "youtube_dnn-0.json").unlink()
+    again = table1(folder, "--seeds", "1")
+    assert "8 of 9 cells are there, 1 to train." in again.stdout
+    repeated = json.loads((folder / "out" / "table1.json").read_text())
+    assert [row["auc_mean"] for row in repeated["rows"]] == aucs
+    assert [row["examples_per_s"] for row in repeated["rows"]] == [
+        row["examples_per_s"] for row in result["rows"]
+    ]
+
+
+def test_a_wrong_setting_ends_in_a_line(folder):
+    done = table1(folder, IMN_SPLIT="random")
+    assert done.returncode == 2
+    assert "`split` must be one of" in done.stderr
+    assert "Traceback" not in done.stderr
