@@ -12,30 +12,38 @@ from model.configs import ModelConfig, number
 class MIMNConfig(ModelConfig):
     """The options of MIMN."""
 
-    slots: int = number(4, 1, 64)  # of the memory
-    utilisation: float = number(0.1, 0.0)  # λ of the utilisation regularisation; 0 leaves it out
+    slots: int = number(4, 1, 64)  # m, of the memory
+    utilisation: float = number(0.1, 0.0)  # λ; 0: slots neither rebalanced nor regularised
     induction: bool = True  # the memory induction unit
 
-    # Only the last read knows the candidate, and each part is a loop over time.
-    length_groups: ClassVar[int] = 1
+    # Each part runs through its own loop over time, which is what costs.
+    length_groups: ClassVar[int] = 2
 
-    def block(self) -> "InterestMemory":
+    def block(self) -> "MemoryNetwork":
         """The layer that these options describe."""
-        return InterestMemory(self)
+        return MemoryNetwork(self)
 
 
-class InterestMemory(tf.keras.layers.Layer):
-    """A memory written event by event, and read for the candidate.
+class MemoryNetwork(tf.keras.layers.Layer):
+    """A neural Turing machine over the history, read by each candidate.
 
-    At each event a GRU controller reads `[x_t ; r_{t−1}]`; a head of it addresses the slots by
-    `w = softmax(β cos(k, M))`, one to read (`r = Σ_i w_i M_i`), one to write with an erase and
-    an add vector (`M_i ← (1 − w_i e) M_i + w_i a`). With utilisation regularisation the
-    write weights are balanced, `w̃_t = w_t ∘ softmax(W g_t)`, g_t being the sum of those so
-    far, and `λ Σ_i (w̃_i − mean)²` of their sum over time is added to the loss. The
-    induction unit is a GRU a slot, with shared weights, of which each event moves the
-    one of the slot read most, with `[M_i ; x_t]`. In the end `u` is what the candidate reads
-    from memory and induction states, projected to D; the paper feeds them to the head
-    as they are.
+    Per event x, with a memory M of m slots and β one positive number a head:
+
+        `h = GRU([x ; r], h)`, and from h: keys k_r and k_w, erase e (σ), add a (tanh);
+        `w_r = softmax_i(β_r cos(k_r, M_i))`, `r = Σ_i w_r,i M_i`      (eq. 1-3)
+        `w_w = softmax_i(β_w cos(k_w, M_i) + (W_g g)_i)`, `g ← g + w_w` (utilisation)
+        `M_i ← (1 − w_w,i e) ∘ M_i + w_w,i a`                          (write)
+        `S_i ← GRU([x ; M_i], S_i)` for the slot i with the largest w_r (induction)
+
+    At the end the candidate's key reads M and S with the same weights, and a matrix
+    makes the user of both. The regularisation is `λ Σ_i (g_i / n − 1 / m)²`, the
+    mean over rows, of histories of n events.
+
+    Differences from the paper: the rebalancing `w_w ∘ softmax(W_g g)` is scaled to
+    sum to 1 again, which is the sum of logits above, or else all writes shrink; g is
+    of the events before; shares of a history are regularised, not sums, or long
+    histories weigh by the square of their length; the induction takes one slot; the
+    first memory is learned, for slots that start equal stay equal.
 
     Args:
       config: the options.
@@ -48,30 +56,25 @@ class InterestMemory(tf.keras.layers.Layer):
         self.induction = config.induction
 
     def build(self, input_shape: Any) -> None:
-        """Makes the controller, its heads, the first memory and the induction unit."""
-        dim, slots, dense = input_shape[-1], self.slots, tf.keras.layers.Dense
-        # What does not wait for a state is computed for all events at once.
-        self.controller_input = dense(3 * dim)
-        self.controller = Gates(dim)
-        # Read key, write key, erase, add; and the sharpness of each key.
-        self.heads = dense(4 * dim + 2)
-        self.memory = self.add_weight(
-            name="memory",
+        """Makes everything as wide as the history."""
+        dim, slots = input_shape[-1], self.slots
+        self.controller = Cell(dim)
+        self.inductor = Cell(dim) if self.induction else None
+        self.emit = self.add_weight(name="emit", shape=(dim, 4 * dim))  # k_r, k_w, e, a
+        self.emit_bias = self.add_weight(name="emit_bias", shape=(4 * dim,), initializer="zeros")
+        # Of reading, writing and the last read.
+        self.sharpness = self.add_weight(name="sharpness", shape=(3,), initializer="zeros")
+        self.first = self.add_weight(
+            name="first_memory",
             shape=(slots, dim),
             initializer=tf.keras.initializers.RandomNormal(stddev=0.1),
         )
         if self.utilisation:
-            self.balance = self.add_weight(
-                name="balance", shape=(slots, slots), initializer="zeros"
+            self.rebalance = self.add_weight(
+                name="rebalance", shape=(slots, slots), initializer="zeros"
             )
-        if self.induction:
-            self.induction_input = dense(3 * dim)
-            self.induction_unit = Gates(dim)
-        self.final_key = dense(dim)
-        self.final_sharpness = self.add_weight(
-            name="final_sharpness", shape=(), initializer="zeros"
-        )
-        self.projection = dense(dim)
+        self.candidate_key = tf.keras.layers.Dense(dim, use_bias=False)
+        self.user = tf.keras.layers.Dense(dim)
         super().build(input_shape)
 
     def call(
@@ -82,117 +85,131 @@ class InterestMemory(tf.keras.layers.Layer):
         training: bool = False,
         seed: tf.Tensor | None = None,
     ) -> Any:
-        """The user `(B, K, D)`; with the loss while training. See `ModelConfig.block`.
+        """The user `(B, K, D)`, of the first memory for an empty history; see `ModelConfig.block`.
 
-        An empty history leaves the first memory, which is then what is read.
+        With the loss while training, if there is `utilisation`.
         """
-        memory, induced, usage = self.remember(history, mask)
-        key = self.final_key(targets)
-        weights = addressed(key, memory, tf.nn.softplus(self.final_sharpness) + 1)
-        reads = [tf.matmul(weights, memory)]
-        if self.induction:
-            reads.append(tf.matmul(weights, induced))
-        user = self.projection(tf.concat(reads, axis=-1))
-        if training and self.utilisation:
-            uneven = tf.square(usage - tf.reduce_mean(usage, axis=1, keepdims=True))
-            rows = tf.cast(tf.maximum(tf.shape(usage)[0], 1), usage.dtype)
-            return user, self.utilisation * tf.reduce_sum(uneven) / rows
-        return user
+        beta = tf.nn.softplus(self.sharpness) + 1
+        memory, shares = self.memory_of(history, mask, beta)
+        keys = self.candidate_key(targets)
+        weights = tf.nn.softmax(beta[2] * cosine(keys, memory[..., : keys.shape[-1]]))
+        user = self.user(tf.matmul(weights, memory))
+        if not (training and self.utilisation):
+            return user
+        count = tf.reduce_sum(tf.cast(mask, history.dtype), axis=1, keepdims=True)
+        shares = tf.math.divide_no_nan(shares, count)
+        spread = tf.square(shares - tf.reduce_mean(shares, axis=1, keepdims=True))
+        rows = tf.cast(tf.maximum(tf.shape(mask)[0], 1), history.dtype)
+        return user, self.utilisation * tf.reduce_sum(spread) / rows
 
-    def remember(
-        self, history: tf.Tensor, mask: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Memory `(B, S, D)`, induction states `(B, S, D)`, summed write weights `(B, S)`."""
-        rows, length, dim = tf.shape(history)[0], tf.shape(history)[1], history.shape[-1]
-        by_time = [1, 0, 2]
-        sequences = [
-            tf.transpose(self.controller_input(history), by_time),
-            tf.cast(tf.transpose(mask)[:, :, None], history.dtype),
-        ]
-        if self.induction:
-            sequences.append(tf.transpose(self.induction_input(history), by_time))
-        arrays = [tf.TensorArray(history.dtype, length).unstack(each) for each in sequences]
-
-        def step(place: tf.Tensor, *state: tf.Tensor) -> tuple:
-            given = [array.read(place) for array in arrays]
-            fresh = self._event(given, *state)
-            filled = given[1]
-            kept = []
-            for old, new in zip(state, fresh, strict=True):
-                moved = filled if len(old.shape) == 2 else filled[:, :, None]
-                kept.append(old + moved * (new - old))
-            return (place + 1, *kept)
-
-        def zeros(*shape: Any) -> tf.Tensor:
-            return tf.zeros([rows, *shape], history.dtype)
-
-        memory = tf.tile(self.memory[None], [rows, 1, 1])
-        state = (zeros(dim), zeros(dim), memory, zeros(self.slots, dim), zeros(self.slots))
-        _, _, _, memory, induced, usage = tf.while_loop(
-            lambda place, *_: place < length, step, (0, *state), parallel_iterations=1
-        )
-        return memory, induced, usage
-
-    def _event(
-        self,
-        given: list[tf.Tensor],
-        hidden: tf.Tensor,
-        read: tf.Tensor,
-        memory: tf.Tensor,
-        induced: tf.Tensor,
-        usage: tf.Tensor,
-    ) -> tuple[tf.Tensor, ...]:
-        """The state after one event, as if it were filled."""
-        dim = hidden.shape[-1]
-        hidden = self.controller(given[0], read, hidden)
-        keys, erase, add, sharpness = tf.split(self.heads(hidden), [2 * dim, dim, dim, 2], axis=1)
-        weights = addressed(
-            tf.reshape(keys, [-1, 2, dim]), memory, tf.nn.softplus(sharpness)[:, :, None] + 1
-        )
-        reading, writing = weights[:, 0], weights[:, 1]
+    def memory_of(
+        self, history: tf.Tensor, mask: tf.Tensor, beta: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """`[M ; S]` `(B, m, 2D)`, or M alone, after the history, and g `(B, m)`."""
+        dim, slots, dtype = history.shape[-1], self.slots, history.dtype
+        rows, length = tf.unstack(tf.shape(mask))
+        # Time first. What does not wait for a state is computed here, at once: a step
+        # costs by how many operations it has.
+        events = tf.transpose(history, [1, 0, 2])
+        filled = tf.cast(tf.transpose(mask), dtype)[:, :, None]
+        read_at = _array(self.controller.given(events, filled))
+        induced_at = _array(self.inductor.given(events, filled)) if self.inductor else None
+        filled_at = _array(filled[:, :, None])
+        controller = self.controller.kernel()
+        inductor = self.inductor.kernel() if self.inductor else None
+        beta = beta[:2, None]
         if self.utilisation:
-            writing *= tf.nn.softmax(tf.matmul(usage, self.balance))
-        read = tf.matmul(weights[:, :1], memory)[:, 0]
-        erased = writing[:, :, None] * tf.sigmoid(erase)[:, None, :]
-        memory = memory * (1 - erased) + writing[:, :, None] * tf.tanh(add)[:, None, :]
-        if self.induction:
-            moved = self.induction_unit(given[2][:, None, :], memory, induced)
-            most = tf.one_hot(tf.argmax(reading, axis=1), self.slots, dtype=memory.dtype)
-            induced += most[:, :, None] * (moved - induced)
-        return hidden, read, memory, induced, usage + writing
+            # Reading is not rebalanced.
+            rebalance = tf.concat([tf.zeros_like(self.rebalance), self.rebalance], axis=1)
+        emit, bias = tf.convert_to_tensor(self.emit), tf.convert_to_tensor(self.emit_bias)
+
+        def step(place: tf.Tensor, h: Any, r: Any, memory: Any, used: Any, induced: Any) -> Any:
+            # Where padded, h and S are kept by their cells; w is 0, which keeps M and g,
+            # and r at its first value: padding is on the left.
+            h = Cell.step(read_at.read(place), h, r, controller)
+            emitted = tf.reshape(tf.matmul(h, emit) + bias, [-1, 4, dim])
+            logits = beta * cosine(emitted[:, :2], memory)
+            if self.utilisation:
+                logits += tf.reshape(tf.matmul(used, rebalance), [-1, 2, slots])
+            weights = tf.nn.softmax(logits) * filled_at.read(place)
+            r = tf.squeeze(tf.matmul(weights[:, :1], memory), 1)
+            reading, writing = weights[:, 0], weights[:, 1]
+            erase, add = tf.sigmoid(emitted[:, 2:3]), tf.tanh(emitted[:, 3:])
+            memory += writing[:, :, None] * (add - erase * memory)
+            if self.utilisation:
+                used += writing
+            if induced_at is not None:
+                top = tf.one_hot(tf.argmax(reading, axis=1), slots, dtype=dtype)[:, :, None]
+                old = tf.reduce_sum(top * induced, axis=1)
+                of_slot = tf.reduce_sum(top * memory, axis=1)
+                new = Cell.step(induced_at.read(place), old, of_slot, inductor)
+                induced += top * (new - old)[:, None, :]
+            return place + 1, h, r, memory, used, induced
+
+        memory = tf.tile(self.first[None], [rows, 1, 1])
+        zeros = tf.zeros([rows, dim], dtype)
+        # Columns that are padding in every row are left out.
+        start = length - tf.reduce_sum(tf.cast(tf.reduce_any(mask, axis=0), tf.int32))
+        _, _, _, memory, used, induced = tf.while_loop(
+            lambda place, *_: place < length,
+            step,
+            (start, zeros, zeros, memory, tf.zeros([rows, slots], dtype), tf.zeros_like(memory)),
+            parallel_iterations=1,
+        )
+        return tf.concat([memory, induced], axis=2) if self.inductor else memory, used
 
 
-class Gates(tf.keras.layers.Layer):
-    """A GRU cell whose input comes in two parts, one of them projected before.
+class Cell(tf.keras.layers.Layer):
+    """A GRU with two inputs, `GRU([x ; y], h)`, of which x is known before.
+
+    `z = σ(Wz x + Vz y + Uz h + bz)`, `r = σ(Wr x + Vr y + Ur h + br)`,
+    `c = tanh(Wc x + Vc y + r ∘ Uc h + bc)`, `h' = (1 − z) ∘ h + z ∘ c`.
 
     Args:
-      units: width of the state.
+      units: D, width of x, y and h.
     """
 
     def __init__(self, units: int, **kwargs: Any):
         super().__init__(**kwargs)
-        self.units = units
-        self.gates = tf.keras.layers.Dense(2 * units, use_bias=False)
-        self.fresh = tf.keras.layers.Dense(units, use_bias=False)
-
-    def call(self, projected: tf.Tensor, other: tf.Tensor, state: tf.Tensor) -> tf.Tensor:
-        """The next state `(..., units)`, of inputs `(..., 3 units)` and `(..., D)`."""
-        units = self.units
-        both = tf.concat([other, state], axis=-1)
-        update, reset = tf.split(
-            tf.sigmoid(projected[..., : 2 * units] + self.gates(both)), 2, axis=-1
+        self.x_kernel = self.add_weight(name="x_kernel", shape=(units, 3 * units))
+        self.y_kernel = self.add_weight(name="y_kernel", shape=(units, 3 * units))
+        self.h_kernel = self.add_weight(
+            name="h_kernel", shape=(units, 3 * units), initializer="orthogonal"
         )
-        reset_state = tf.concat([other, reset * state], axis=-1)
-        fresh = tf.tanh(projected[..., 2 * units :] + self.fresh(reset_state))
-        return state + update * (fresh - state)
+        self.bias = self.add_weight(name="bias", shape=(3 * units,), initializer="zeros")
+        self.units = units
+
+    def given(self, x: tf.Tensor, filled: tf.Tensor) -> tf.Tensor:
+        """What x `(L, B, D)` adds to z, r, c and `Uc h`, `(L, B, 4D)`.
+
+        Where `filled` `(L, B, 1)` is 0, z will be 0, and the state kept.
+        """
+        flat = tf.matmul(tf.reshape(x, [-1, self.units]), self.x_kernel) + self.bias
+        gate, others = tf.split(flat, [self.units, 2 * self.units], axis=1)
+        gate += tf.reshape(filled - 1, [-1, 1]) * 1e9
+        shape = tf.concat([tf.shape(x)[:2], [4 * self.units]], axis=0)
+        return tf.reshape(tf.concat([gate, others, tf.zeros_like(gate)], axis=1), shape)
+
+    def kernel(self) -> tf.Tensor:
+        """Of `[h ; y]`, `(2D, 4D)`: `Uc h` stands apart from `Vc y`, being reset."""
+        units, none = 2 * self.units, tf.zeros_like(self.h_kernel[:, : self.units])
+        h = tf.concat([self.h_kernel[:, :units], none, self.h_kernel[:, units:]], axis=1)
+        return tf.concat([h, tf.concat([self.y_kernel, none], axis=1)], axis=0)
+
+    @staticmethod
+    def step(given: tf.Tensor, h: tf.Tensor, y: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        """The next h `(B, D)`."""
+        z, r, c, of_h = tf.split(given + tf.matmul(tf.concat([h, y], axis=1), kernel), 4, axis=1)
+        return h + tf.sigmoid(z) * (tf.tanh(c + tf.sigmoid(r) * of_h) - h)
 
 
-def addressed(keys: tf.Tensor, memory: tf.Tensor, sharpness: tf.Tensor) -> tf.Tensor:
-    """`softmax_i(β cos(k, M_i))` `(B, K, S)` of keys `(B, K, D)` and a memory `(B, S, D)`."""
-    cosine = tf.matmul(_unit(keys), _unit(memory), transpose_b=True)
-    return tf.nn.softmax(sharpness * cosine)
+def cosine(keys: tf.Tensor, memory: tf.Tensor) -> tf.Tensor:
+    """Cosines `(B, N, m)` of keys `(B, N, D)` and slots `(B, m, D)`; 0 for a zero vector."""
+    keys *= tf.math.rsqrt(tf.reduce_sum(tf.square(keys), axis=2, keepdims=True) + 1e-6)
+    memory *= tf.math.rsqrt(tf.reduce_sum(tf.square(memory), axis=2, keepdims=True) + 1e-6)
+    return tf.matmul(keys, memory, transpose_b=True)
 
 
-def _unit(values: tf.Tensor) -> tf.Tensor:
-    """Vectors of length 1; those without a length stay near 0, with a finite gradient."""
-    return values * tf.math.rsqrt(tf.reduce_sum(tf.square(values), axis=-1, keepdims=True) + 1e-6)
+def _array(values: tf.Tensor) -> tf.TensorArray:
+    """`(L, ...)` to be read by place."""
+    return tf.TensorArray(values.dtype, tf.shape(values)[0]).unstack(values)

@@ -1,19 +1,34 @@
-"""MIMN against its equations, written out a row and an event at a time."""
+"""MIMN against its equations, one event and one slot at a time; its switches."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from model.mimn import InterestMemory, MIMNConfig
+from model.mimn import MemoryNetwork, MIMNConfig
 
-B, L, K, D = 3, 5, 2, 4
-LENGTHS = [5, 2, 0]
+B, L, K, D = 4, 5, 3, 4
+LENGTHS = np.array([L, 3, 1, 0])
+MASK = np.arange(L) >= L - LENGTHS[:, None]
+SWITCHES = [
+    {},
+    {"utilisation": 0.0},
+    {"induction": False},
+    {"utilisation": 0.0, "induction": False, "slots": 1},
+]
 
 
-def given(rng):
-    mask = np.arange(L) >= L - np.array(LENGTHS)[:, None]
-    history = rng.normal(size=(B, L, D)) * mask[:, :, None]
-    return tf.constant(history), tf.constant(mask), tf.constant(rng.normal(size=(B, K, D)))
+def inputs(dtype="float64"):
+    rng = np.random.default_rng(0)
+    history = rng.normal(size=(B, L, D)) * MASK[:, :, None]
+    return history.astype(dtype), tf.constant(MASK), rng.normal(size=(B, K, D)).astype(dtype)
+
+
+def built(**options):
+    layer = MemoryNetwork(MIMNConfig(**{"slots": 3, **options}))
+    layer(*inputs(tf.keras.backend.floatx()))
+    rng = np.random.default_rng(1)
+    layer.set_weights([rng.normal(size=weight.shape) for weight in layer.weights])
+    return layer
 
 
 def sigmoid(x):
@@ -24,83 +39,107 @@ def softmax(x):
     return np.exp(x - x.max()) / np.exp(x - x.max()).sum()
 
 
-def softplus(x):
-    return np.log1p(np.exp(x))
+def cosines(key, memory):
+    # The layer keeps norms of zero apart by 1e-6 under the root.
+    norm = lambda x: np.sqrt(x @ x + 1e-6)  # noqa: E731
+    return np.array([key @ slot / (norm(key) * norm(slot)) for slot in memory])
 
 
-def dense(x, layer):
-    return x @ layer.kernel.numpy() + (layer.bias.numpy() if layer.use_bias else 0)
+def gru(cell, x, y, h):
+    wz, wr, wc = np.split(cell.x_kernel.numpy(), 3, axis=1)
+    vz, vr, vc = np.split(cell.y_kernel.numpy(), 3, axis=1)
+    uz, ur, uc = np.split(cell.h_kernel.numpy(), 3, axis=1)
+    bz, br, bc = np.split(cell.bias.numpy(), 3)
+    z = sigmoid(x @ wz + y @ vz + h @ uz + bz)
+    r = sigmoid(x @ wr + y @ vr + h @ ur + br)
+    return (1 - z) * h + z * np.tanh(x @ wc + y @ vc + r * (h @ uc) + bc)
 
 
-def gru(layer, projected, other, state):
-    """`projected` holds what the event gives to update gate, reset gate and new state."""
-    pu, pr, pc = np.split(projected, 3)
-    u, r = np.split(dense(np.concatenate([other, state]), layer.gates), 2)
-    u, r = sigmoid(u + pu), sigmoid(r + pr)
-    c = np.tanh(pc + dense(np.concatenate([other, r * state]), layer.fresh))
-    return (1 - u) * state + u * c
-
-
-def cosine(k, m):
-    return k @ m / np.sqrt((k @ k + 1e-6) * (m @ m + 1e-6))
-
-
-def address(key, memory, sharpness):
-    return softmax(np.array([(softplus(sharpness) + 1) * cosine(key, m) for m in memory]))
-
-
-def remembered(layer, events):
-    memory = layer.memory.numpy().copy()
-    slots = len(memory)
+def plain(layer, events, target):
+    """User and regularisation of one history `(n, D)` and one candidate."""
+    m = layer.slots
+    beta = np.log1p(np.exp(layer.sharpness.numpy())) + 1
+    memory, induced, used = layer.first.numpy().copy(), np.zeros((m, D)), np.zeros(m)
     h, r = np.zeros(D), np.zeros(D)
-    induced, usage = np.zeros((slots, D)), np.zeros(slots)
     for x in events:
-        h = gru(layer.controller, dense(x, layer.controller_input), r, h)
-        heads = dense(h, layer.heads)
-        read_key, write_key, erase, add = (heads[i * D : (i + 1) * D] for i in range(4))
-        reading = address(read_key, memory, heads[4 * D])
-        writing = address(write_key, memory, heads[4 * D + 1])
+        h = gru(layer.controller, x, r, h)
+        k_r, k_w, e, a = np.split(h @ layer.emit.numpy() + layer.emit_bias.numpy(), 4)
+        reading = softmax(beta[0] * cosines(k_r, memory))
+        writing = softmax(beta[1] * cosines(k_w, memory))
         if layer.utilisation:
-            writing = writing * softmax(usage @ layer.balance.numpy())
-        r = sum(w * m for w, m in zip(reading, memory, strict=True))
-        for i in range(slots):
-            memory[i] = memory[i] * (1 - writing[i] * sigmoid(erase)) + writing[i] * np.tanh(add)
+            writing *= softmax(used @ layer.rebalance.numpy())
+            writing /= writing.sum()
+        r = sum(reading[i] * memory[i] for i in range(m))
+        for i in range(m):
+            memory[i] = (1 - writing[i] * sigmoid(e)) * memory[i] + writing[i] * np.tanh(a)
+        used += writing
         if layer.induction:
-            i = int(np.argmax(reading))
-            projected = dense(x, layer.induction_input)
-            induced[i] = gru(layer.induction_unit, projected, memory[i], induced[i])
-        usage += writing
-    return memory, induced, usage
+            i = reading.argmax()
+            induced[i] = gru(layer.inductor, x, memory[i], induced[i])
+    weights = softmax(beta[2] * cosines(target @ layer.candidate_key.kernel.numpy(), memory))
+    read = weights @ (np.concatenate([memory, induced], 1) if layer.induction else memory)
+    kernel, bias = (weight.numpy() for weight in layer.user.weights)
+    spread = np.sum((used - used.mean()) ** 2) / max(len(events), 1) ** 2
+    return read @ kernel + bias, layer.utilisation * spread
 
 
-@pytest.mark.parametrize("induction", [True, False])
-@pytest.mark.parametrize("utilisation", [0.3, 0.0])
-def test_the_memory_is_written_event_by_event_and_read_for_the_candidate(
-    float64, induction, utilisation
-):
-    rng = np.random.default_rng(0)
-    history, mask, targets = given(rng)
-    layer = InterestMemory(MIMNConfig(slots=3, induction=induction, utilisation=utilisation))
-    layer(history, mask, targets)
-    for weight in layer.weights:
-        weight.assign(rng.normal(size=weight.shape))
-    got = layer(history, mask, targets).numpy()
-    losses = []
-    for b, length in enumerate(LENGTHS):
-        memory, induced, usage = remembered(layer, history[b].numpy()[L - length :])
-        losses.append(((usage - usage.mean()) ** 2).sum())
-        for k in range(K):
-            key = dense(targets[b, k].numpy(), layer.final_key)
-            weights = address(key, memory, layer.final_sharpness.numpy())
-            read = [weights @ memory] + ([weights @ induced] if induction else [])
-            expected = dense(np.concatenate(read), layer.projection)
-            np.testing.assert_allclose(got[b, k], expected, atol=1e-9)
-    trained = layer(history, mask, targets, training=True)
-    if utilisation:
-        user, loss = trained
-        np.testing.assert_allclose(user, got, atol=1e-12)
-        assert float(loss) == pytest.approx(0.3 * np.mean(losses), rel=1e-9)
-    else:
-        np.testing.assert_allclose(trained, got, atol=1e-12)
-    names = " ".join(weight.name for weight in layer.weights)
-    assert ("balance" in names) == bool(utilisation)
+@pytest.mark.parametrize("options", SWITCHES)
+def test_it_is_what_the_equations_say(float64, options):
+    layer = built(**options)
+    history, mask, targets = inputs()
+    got = layer(history, mask, targets, training=True)
+    assert isinstance(got, tuple) == bool(layer.utilisation)
+    user, loss = got if isinstance(got, tuple) else (got, 0.0)
+    losses = np.zeros(B)
+    for row, k in np.ndindex(B, K):
+        events = history[row, L - LENGTHS[row] :]
+        expected, losses[row] = plain(layer, events, targets[row, k])
+        np.testing.assert_allclose(user[row, k], expected, atol=1e-9)
+    np.testing.assert_allclose(loss, losses.mean(), atol=1e-12)
+    np.testing.assert_allclose(layer(history, mask, targets), user, atol=1e-12)
+
+
+def test_padding_and_other_candidates_change_nothing(float64):
+    layer = built()
+    history, mask, targets = inputs()
+    expected, loss = layer(history, mask, targets, training=True)
+    wider = np.pad(history, [[0, 0], [4, 0], [0, 0]])
+    wider[0, :4] = 7.0
+    wider_mask = tf.pad(mask, [[0, 0], [4, 0]])
+    got, own_loss = layer(wider, wider_mask, targets, training=True)
+    np.testing.assert_allclose(got, expected, atol=1e-12)
+    np.testing.assert_allclose(own_loss, loss, atol=1e-12)
+    for k in range(K):
+        alone = layer(history, mask, targets[:, k : k + 1])
+        np.testing.assert_allclose(alone[:, 0], expected[:, k], atol=1e-12)
+
+
+def gradients(layer, history, mask, targets):
+    history = tf.convert_to_tensor(history)
+    with tf.GradientTape() as tape:
+        tape.watch(history)
+        user, loss = layer(history, mask, targets, training=True)
+        total = tf.reduce_sum(tf.sin(user)) + loss
+    return total, tape.gradient(total, [history, *layer.trainable_variables])
+
+
+def test_every_weight_has_a_gradient():
+    layer = built()
+    total, found = gradients(layer, *inputs("float32"))
+    assert np.isfinite(total)
+    for weight, gradient in zip(layer.trainable_variables, found[1:], strict=True):
+        assert np.isfinite(gradient).all(), weight.name
+        assert np.any(gradient), weight.name
+    # Padding has none, and each event has one.
+    np.testing.assert_array_equal(np.any(found[0], axis=2), MASK)
+
+
+@pytest.mark.parametrize("shape", [(0, 4), (2, 0), (0, 0), (2, 3)])
+def test_empty_batches_and_histories_are_finite(shape):
+    layer = built()
+    graph = tf.function(lambda *given: gradients(layer, *given), autograph=False)
+    given = tf.zeros([*shape, D]), tf.zeros(shape, tf.bool), tf.zeros([shape[0], K, D])
+    total, found = graph(*given)
+    assert np.isfinite(total)
+    assert all(np.isfinite(gradient).all() for gradient in found)
+    assert layer(*given).shape == (shape[0], K, D)
