@@ -51,7 +51,7 @@ class Server:
         spec = transform.raw_feature_spec()
         self._spec = {name: spec[name] for name in _NEEDED}
         self._length = spec[features.HISTORY_ITEM].shape[0]
-        self._vocabulary = transform.vocabulary_file_by_name(features.ITEM_VOCABULARY)
+        self._vocabulary = transform.vocabulary_file_by_name(features.ITEM_VOCABULARY) or ""
 
     def save(self, folder: str) -> None:
         """Writes a SavedModel: `serving_default`, `classify`, `regress`, `rank`, and warm-up."""

@@ -4,14 +4,15 @@ import logging
 import os
 import threading
 from collections.abc import Callable
+from typing import Generic
 
 from serving.refusal import not_found
-from serving.versions import Closable, Versions, versions
+from serving.versions import M, Versions, versions
 
 _LOG = logging.getLogger("serving")
 
 
-class Catalog:
+class Catalog(Generic[M]):
     """The models of a folder: a subfolder a model, in it a subfolder a version.
 
     Args:
@@ -19,9 +20,9 @@ class Catalog:
       load: loads a version's folder and warms it up.
     """
 
-    def __init__(self, root: str, load: Callable[[str], Closable]):
+    def __init__(self, root: str, load: Callable[[str], M]):
         self._root, self._load = root, load
-        self._models: dict[str, Versions] = {}
+        self._models: dict[str, Versions[M]] = {}
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -49,7 +50,7 @@ class Catalog:
         self._thread = threading.Thread(target=run, name="watch", daemon=True)
         self._thread.start()
 
-    def model(self, name: str) -> Versions:
+    def model(self, name: str) -> Versions[M]:
         """The versions of a model.
 
         Raises:

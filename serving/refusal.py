@@ -1,7 +1,8 @@
 """A request that is not answered, and why: the only error that reaches a client."""
 
+from typing import Any
+
 import grpc
-import tensorflow as tf
 
 
 class Refusal(Exception):
@@ -27,8 +28,8 @@ def not_found(message: str) -> Refusal:
     return Refusal(grpc.StatusCode.NOT_FOUND, message)
 
 
-def of_tensorflow(error: tf.errors.OpError) -> Refusal:
-    """TensorFlow's own words, without the names of operations that follow them."""
+def of_tensorflow(error: Any) -> Refusal:
+    """The words of a `tf.errors.OpError`, without the names of operations that follow them."""
     code = _BY_NUMBER.get(error.error_code, grpc.StatusCode.INTERNAL)
     return Refusal(code, error.message.split("\n\t")[0].split("[[{{")[0].strip())
 

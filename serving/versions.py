@@ -6,7 +6,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 import grpc
 
@@ -22,10 +22,13 @@ class Closable(Protocol):
         """Frees it."""
 
 
-class _Held:
+M = TypeVar("M", bound=Closable)
+
+
+class _Held(Generic[M]):
     """A loaded version, closed when it was replaced and its last request is answered."""
 
-    def __init__(self, version: int, model: Closable):
+    def __init__(self, version: int, model: M):
         self.version, self.model = version, model
         self._users, self._replaced = 0, False
         self._lock = threading.Lock()
@@ -61,7 +64,7 @@ class State:
     error: str = ""
 
 
-class Versions:
+class Versions(Generic[M]):
     """Watches a folder whose subfolders are versions, named by numbers.
 
     Args:
@@ -70,10 +73,10 @@ class Versions:
       load: loads and warms up a version's folder; what it raises refuses the version.
     """
 
-    def __init__(self, name: str, folder: str, load: Callable[[str], Closable]):
+    def __init__(self, name: str, folder: str, load: Callable[[str], M]):
         self.name = name
         self._folder, self._load = folder, load
-        self._current: _Held | None = None
+        self._current: _Held[M] | None = None
         self._refused: dict[int, tuple[object, str]] = {}
         self._loading: int | None = None
         self._polling = threading.Lock()
@@ -119,7 +122,7 @@ class Versions:
         return True
 
     @contextlib.contextmanager
-    def use(self, version: int | None = None) -> Iterator[tuple[int, Closable]]:
+    def use(self, version: int | None = None) -> Iterator[tuple[int, M]]:
         """The served version, which stays whole until the request is done with it.
 
         Args:
