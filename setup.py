@@ -13,6 +13,8 @@ setuptools.setup(
     install_requires=[
         "apache-beam>=2.74,<3",
         "dill",  # Beam dropped it, TFX still imports it
+        "google-crc32c",
+        "isal",
         "numpy>=1.26",
         "pyarrow>=10",
         "rich>=13",
