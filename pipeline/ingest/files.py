@@ -15,7 +15,7 @@ from pipeline.errors import InputError
 from pipeline.ingest import layouts
 
 RANGE_BYTES = 32 << 20  # of text that is parsed at once
-_RANGES = 16  # of a file, at least, of a megabyte and more, so that several workers share it
+_RANGES = 8  # of a file, at least, of a megabyte and more, so that several workers share it
 _HEAD_BYTES = 1 << 18
 _GZIP_RATIO = 4  # text a compressed byte, about, where only the number of buckets depends on it
 

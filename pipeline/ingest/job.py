@@ -30,7 +30,7 @@ from pipeline.ingest.stages import Job, Tally
 from transforms import features
 
 BUCKET_BYTES = 24 << 20  # of text a bucket, about: what decides the memory of a worker
-_BUCKETS = 16  # at least, of a megabyte and more, so that several workers get like shares
+_BUCKETS = 8  # at least, of a megabyte and more, so that several workers get like shares
 
 
 def ingest(
