@@ -40,7 +40,7 @@ def attend(
         def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, ...]:
             kernel, _, w2, _ = weighing
             rows, count, units, dim = tf.unstack(tf.shape(kernel))
-            flat = [rows, count * units, -1]
+            flat = [rows, count * units, tf.shape(history)[1]]
             dw = tf.matmul(upstream, history, transpose_b=True)
             if normalization == "softmax":
                 dlogits = w * (dw - tf.reduce_sum(w * dw, axis=2, keepdims=True))
@@ -94,7 +94,7 @@ def _hidden_and_weights(
     flat = tf.reshape(kernel, [rows, count * units, dim])
     inner = tf.matmul(flat, history, transpose_b=True)
     inner += tf.reshape(bias, [rows, count * units, 1])
-    hidden = tf.reshape(tf.sigmoid(inner), [rows, count, units, -1])
+    hidden = tf.reshape(tf.sigmoid(inner), [rows, count, units, tf.shape(history)[1]])
     logits = tf.squeeze(tf.matmul(w2[:, None, :], hidden), 2) + b2[:, None]
     filled = tf.cast(mask, history.dtype)[:, None, :]
     if normalization == "softmax":
