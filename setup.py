@@ -29,7 +29,7 @@ setuptools.setup(
     ],
     extras_require={
         "kfp": ["kfp>=1.8.22"],
-        "test": ["hypothesis", "mypy", "pytest", "ruff"],
+        "test": ["hypothesis", "mypy", "pytest", "pytest-xdist", "ruff"],
         "bench": ["matplotlib", "polars", "psutil"],
     },
 )
