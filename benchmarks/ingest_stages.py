@@ -12,18 +12,19 @@ Example: python -m benchmarks.ingest_stages --ratings ratings.csv.gz --rows 2000
 
 import argparse
 import collections
-import functools
 import json
 import os
 import pathlib
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from typing import Any
 
 import matplotlib
 
 from benchmarks import ingest
+from benchmarks.timers import Timers
 
 matplotlib.use("Agg")
 
@@ -75,6 +76,7 @@ def measure(arguments: argparse.Namespace, scratch: str) -> dict[str, Any]:
             run = ingest.in_a_process(_workers, path, os.path.join(scratch, "workers"), arguments)
             workers[str(count)].append(run)
             print(f"{count} process(es): {run['working_seconds']:.1f} s of work", flush=True)
+    seconds, cpu = one_over_two(workers)
     best = {name: min(found, key=lambda run: run["cpu_seconds"]) for name, found in runs.items()}
     return {
         "source": os.path.basename(arguments.ratings),
@@ -82,53 +84,27 @@ def measure(arguments: argparse.Namespace, scratch: str) -> dict[str, Any]:
         "repeats": arguments.repeats,
         **best,
         "workers": workers,
-        "one_over_two": _ratio(workers, lambda run: run["working_seconds"]),
-        "one_over_two_cpu": _ratio(workers, lambda run: max(run["cpu_seconds_of_workers"])),
+        "one_over_two": seconds,
+        "one_over_two_cpu": cpu,
     }
 
 
-def _ratio(workers: dict[str, list[dict[str, Any]]], of: Any) -> float:
-    one, two = (statistics.median(of(run) for run in workers[count]) for count in ("1", "2"))
-    return one / two
+def one_over_two(workers: dict[str, list[dict[str, Any]]]) -> tuple[float, float]:
+    """Medians of one process over those of two: seconds, and CPU seconds of the busier worker."""
 
+    def median(count: str, of: Callable[[dict[str, Any]], float]) -> float:
+        return statistics.median(of(run) for run in workers[count])
 
-class Timers:
-    """Time of functions, without that of the timed functions which they call.
+    def seconds(run: dict[str, Any]) -> float:
+        return run["working_seconds"]
 
-    Attributes:
-      seconds: by the part that a function belongs to, on the clock.
-      cpu: the same, of the processor.
-    """
+    def busiest(run: dict[str, Any]) -> float:
+        return max(run["cpu_seconds_of_workers"])
 
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = collections.defaultdict(float)
-        self.cpu: dict[str, float] = collections.defaultdict(float)
-        self._parts: list[str | None] = [None]
-        self._last = (time.perf_counter(), time.thread_time())
-
-    def time(self, part: str, owner: Any, name: str) -> None:
-        """Replaces a function of a module or class by one that is timed."""
-        function = getattr(owner, name)
-
-        @functools.wraps(function)
-        def timed(*args: Any, **kwargs: Any) -> Any:
-            self._switch()
-            self._parts.append(part)
-            try:
-                return function(*args, **kwargs)
-            finally:
-                self._switch()
-                self._parts.pop()
-
-        setattr(owner, name, timed)
-
-    def _switch(self) -> None:
-        now = (time.perf_counter(), time.thread_time())
-        part = self._parts[-1]
-        if part is not None:
-            self.seconds[part] += now[0] - self._last[0]
-            self.cpu[part] += now[1] - self._last[1]
-        self._last = now
+    return (
+        median("1", seconds) / median("2", seconds),
+        median("1", busiest) / median("2", busiest),
+    )
 
 
 def _parts(path: str, output: str, arguments: argparse.Namespace) -> dict[str, Any]:
