@@ -122,7 +122,6 @@ _HELP = {
     "seconds": "longest a request may take",
     "running": "requests that compute at the same time",
     "queue": "requests that wait for that; more get RESOURCE_EXHAUSTED",
-    "connections": "most open REST connections",
 }
 
 
