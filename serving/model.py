@@ -84,6 +84,10 @@ class Model:
             return self._session.run(dict(signature.outputs), feed, options=options)
         except tf.errors.OpError as error:
             raise of_tensorflow(error) from None
+        except UnicodeDecodeError as error:
+            # TensorFlow quotes what it refuses, and Python cannot read its words.
+            words = error.object.decode(errors="replace")
+            raise invalid(words.split("\n")[0]) from None
 
     def warm_up(self, answer: Callable[[Any], Any]) -> int:
         """Gives the requests that were exported with the model to `answer`; how many there were.

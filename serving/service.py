@@ -39,7 +39,7 @@ class Service:
     def __init__(self, root: str, limits: Limits):
         self.limits = limits
         self.catalog = Catalog(root, self._load)
-        self._gate = Gate(limits.running, limits.queue)
+        self.gate = Gate(limits.running, limits.queue)
 
     def predict(
         self, request: predict_pb2.PredictRequest, call: Call
@@ -179,7 +179,7 @@ class Service:
         end = time.monotonic() + min(call.seconds, self.limits.seconds)
         versions, version = self.catalog.model(spec.name), _version(spec)
         with (
-            self._gate.slot(Call(end - time.monotonic(), call.waits)),
+            self.gate.slot(Call(end - time.monotonic(), call.waits)),
             versions.use(version) as (served, model),
         ):
             yield served, model, lambda: end - time.monotonic()
