@@ -147,7 +147,16 @@ def no_number(folder):
         (wrong_warmup, "request_time"),
         (no_number, "not finite"),
     ],
-    ids=["no protobuf", "no graph", "no variables", "no ids", "cut", "no warm-up", "warm-up", "not finite"],
+    ids=[
+        "bytes",
+        "no graph",
+        "no variables",
+        "no ids",
+        "cut",
+        "no warm-up",
+        "warm-up",
+        "not finite",
+    ],
 )
 def test_a_broken_version_is_refused_and_the_old_one_answers(
     server, push, models, expected, broken, says
