@@ -5,7 +5,7 @@ from typing import Any
 import tensorflow as tf
 
 from model.layers.attention import MultiwayAttention
-from model.layers.passing_on import PassingOn
+from model.layers.passing_on import starting
 
 
 class MemoryUpdate(tf.keras.layers.Layer):
@@ -21,6 +21,7 @@ class MemoryUpdate(tf.keras.layers.Layer):
       feedback: False lets every pass attend with m = v, as the authors' released
         code does by default; the GRU's state still runs on.
       attention: arguments of `MultiwayAttention`.
+      start: first values of the cell's input kernel, `passing_on` or `random`.
     """
 
     def __init__(
@@ -29,6 +30,7 @@ class MemoryUpdate(tf.keras.layers.Layer):
         share_attention: bool = False,
         feedback: bool = True,
         attention: dict[str, Any] | None = None,
+        start: str = "passing_on",
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
@@ -40,11 +42,14 @@ class MemoryUpdate(tf.keras.layers.Layer):
         ]
         self.attentions = made
         self.share_attention = share_attention
+        self.start = start
 
     def build(self, input_shape: Any) -> None:
         """Makes the cell as wide as the history."""
         if self.passes:
-            self.cell = tf.keras.layers.GRUCell(input_shape[-1], kernel_initializer=PassingOn())
+            self.cell = tf.keras.layers.GRUCell(
+                input_shape[-1], kernel_initializer=starting(self.start)
+            )
         super().build(input_shape)
 
     def call(self, history: tf.Tensor, mask: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
