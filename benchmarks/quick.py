@@ -12,7 +12,10 @@ import sys
 from pipeline import sample_data
 
 # Each benchmark with the arguments that make it quick.
-BENCHMARKS = {"ingest": ["--rows", "100000", "--repeats", "1"]}
+BENCHMARKS = {
+    "ingest": ["--rows", "100000", "--repeats", "1"],
+    "ingest_stages": ["--quick"],
+}
 
 
 def main() -> int:
