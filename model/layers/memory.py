@@ -73,7 +73,7 @@ class MemoryUpdate(tf.keras.layers.Layer):
     def attention_weights(
         self, history: tf.Tensor, mask: tf.Tensor, targets: tf.Tensor
     ) -> tf.Tensor:
-        """The weights of every pass, the mean of its heads, `(B, N, K, L)`; arguments as of `call`."""
+        """The weights of every pass, the mean of its heads, `(B, N, K, L)`; as `call` has them."""
         rows, length = tf.unstack(tf.shape(mask))
         count = tf.shape(targets)[1]
         passes = [tf.zeros(tf.stack([rows, 0, count, length]), history.dtype)]
