@@ -33,10 +33,10 @@ run: setup
 
 # TensorFlow's level 3 hides what it says about GPUs at every start.
 serve: setup
-	@TF_CPP_MIN_LOG_LEVEL=3 $(PYTHON) -m serving.server --models "$(or $(OUTPUT),runs)/serving_model" $(ARGS)
+	@TF_CPP_MIN_LOG_LEVEL=3 $(PYTHON) -m serving.server --models "$(or $(IMN_OUTPUT),runs)/serving_model" $(ARGS)
 
 recommend: setup
-	@TF_CPP_MIN_LOG_LEVEL=3 $(PYTHON) -m serving.recommend "$(if $(findstring command,$(origin USER)),$(USER))" --output "$(or $(OUTPUT),runs)" $(ARGS)
+	@TF_CPP_MIN_LOG_LEVEL=3 $(PYTHON) -m serving.recommend "$(if $(findstring command,$(origin USER)),$(USER))" --output "$(or $(IMN_OUTPUT),runs)" $(ARGS)
 
 test: setup
 	$(PYTHON) -m ruff check .

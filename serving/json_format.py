@@ -2,7 +2,6 @@
 
 import base64
 import binascii
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -111,7 +110,7 @@ def _flatten(name: str, value: Any, shape: tuple[int, ...], flat: list[Any]) -> 
             raise invalid(f"`{name}` must have rows of the same length and depth.")
         flat.append(value)
         return
-    if not isinstance(value, list) or (len(value) != shape[0] and math.prod(shape)):
+    if not isinstance(value, list) or (len(value) != shape[0] and 0 not in shape):
         raise invalid(f"`{name}` must have rows of the same length and depth.")
     for each in value:
         _flatten(name, each, shape[1:], flat)
@@ -149,8 +148,8 @@ def _example(row: Any) -> tf.train.Example:
     example = tf.train.Example()
     for name, value in row.items():
         values = value if isinstance(value, list) else [value]
-        feature = example.features.feature[name]
         try:
+            feature = example.features.feature[name]
             if any(isinstance(each, bool) for each in values):
                 raise ValueError("true and false are no values")
             if all(isinstance(each, int) for each in values):

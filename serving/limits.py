@@ -25,7 +25,6 @@ class Limits:
     seconds: float = 10.0  # from arrival to answer; a client's own deadline may be sooner
     running: int = 2  # requests that compute at the same time
     queue: int = 64  # requests that wait for that; more are refused
-    connections: int = 256  # of REST, open at the same time
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):

@@ -13,7 +13,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 from serving.refusal import invalid, of_tensorflow
 
 _INIT = "__saved_model_init_op"  # a signature by its form only
-WARMUP = os.path.join("assets.extra", "tf_serving_warmup_requests")
+_WARMUP = os.path.join("assets.extra", "tf_serving_warmup_requests")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,15 +51,14 @@ class Model:
 
     Args:
       folder: where `saved_model.pb` lies.
-      config: threads of the session.
 
     Raises:
       Exception: of whatever kind a broken SavedModel makes TensorFlow raise.
     """
 
-    def __init__(self, folder: str, config: tf.compat.v1.ConfigProto | None = None):
+    def __init__(self, folder: str):
         self.folder = folder
-        self._session = tf.compat.v1.Session(graph=tf.Graph(), config=config)
+        self._session = tf.compat.v1.Session(graph=tf.Graph())
         try:
             with self._session.graph.as_default():
                 meta = tf.compat.v1.saved_model.load(self._session, ["serve"], folder)
@@ -85,6 +84,10 @@ class Model:
             return self._session.run(dict(signature.outputs), feed, options=options)
         except tf.errors.OpError as error:
             raise of_tensorflow(error) from None
+        except UnicodeDecodeError as error:
+            # TensorFlow quotes what it refuses, and Python cannot read its words.
+            words = error.object.decode(errors="replace")
+            raise invalid(words.split("\n")[0]) from None
 
     def warm_up(self, answer: Callable[[Any], Any]) -> int:
         """Gives the requests that were exported with the model to `answer`; how many there were.
@@ -95,7 +98,7 @@ class Model:
         Raises:
           tf.errors.DataLossError: where the file of requests is broken.
         """
-        path, count = os.path.join(self.folder, WARMUP), 0
+        path, count = os.path.join(self.folder, _WARMUP), 0
         if not os.path.exists(path):
             return 0
         for record in tf.compat.v1.io.tf_record_iterator(path):

@@ -1,8 +1,11 @@
 """A request that is not answered, and why: the only error that reaches a client."""
 
+import re
 from typing import Any
 
 import grpc
+
+_LONGEST = 500  # of a message that may quote a request; gRPC sends it in a header
 
 
 class Refusal(Exception):
@@ -15,7 +18,7 @@ class Refusal(Exception):
 
     def __init__(self, code: grpc.StatusCode, message: str):
         super().__init__(message)
-        self.code, self.message = code, message
+        self.code, self.message = code, message[:_LONGEST]
 
 
 def invalid(message: str) -> Refusal:
@@ -29,9 +32,12 @@ def not_found(message: str) -> Refusal:
 
 
 def of_tensorflow(error: Any) -> Refusal:
-    """The words of a `tf.errors.OpError`, without the names of operations that follow them."""
+    """A `tf.errors.OpError` in the words of the operation that failed, without its place."""
+    lines = error.message.split("[[{{")[0].strip().splitlines() or [type(error).__name__]
+    said = _ASSERTED.search(lines[-1])
     code = _BY_NUMBER.get(error.error_code, grpc.StatusCode.INTERNAL)
-    return Refusal(code, error.message.split("\n\t")[0].split("[[{{")[0].strip())
+    return Refusal(code, said[1] if said else lines[-1])
 
 
+_ASSERTED = re.compile(r"assertion failed: \[(.*?)\] \[Condition")
 _BY_NUMBER = {code.value[0]: code for code in grpc.StatusCode}

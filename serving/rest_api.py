@@ -1,16 +1,16 @@
-"""TF Serving's REST paths over a `Service`, on the standard library's HTTP server."""
+"""TF Serving's REST paths over a `Service`, on aiohttp."""
 
+import asyncio
 import json
 import logging
 import re
-import select
 import socket
 import threading
-import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from concurrent import futures
 from typing import Any
 
 import grpc
+from aiohttp import web
 from google.protobuf import json_format as protobuf_json
 from tensorflow_serving.apis import (
     classification_pb2,
@@ -42,15 +42,11 @@ _STATUS = {
     grpc.StatusCode.UNAVAILABLE: 503,
     grpc.StatusCode.DEADLINE_EXCEEDED: 504,
 }
-_BUSY = (
-    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n"
-    b"Content-Length: 33\r\nConnection: close\r\n\r\n"
-    b'{"error": "Too many connections"}'
-)
+_SPARE_THREADS = 8  # that refuse, or tell a status, while all others wait or compute
 
 
-class RestServer(ThreadingHTTPServer):
-    """The REST port; `start` answers in threads of its own.
+class RestServer:
+    """The REST port: an event loop in a thread of its own, answers in a pool of threads.
 
     Args:
       service: what answers.
@@ -61,162 +57,118 @@ class RestServer(ThreadingHTTPServer):
       OSError: where the address cannot be listened on.
     """
 
-    daemon_threads = True
-    request_queue_size = 128
-
     def __init__(self, service: Service, host: str, port: int):
-        self.service, self.stopping = service, False
-        self._open = threading.Semaphore(service.limits.connections)
-        self._busy, self._lock = 0, threading.Condition()
+        self._service, limits = service, service.limits
+        self._threads = limits.running + limits.queue + _SPARE_THREADS
+        self._pool = futures.ThreadPoolExecutor(self._threads, thread_name_prefix="rest")
+        self._under_way = 0  # counted in the loop's thread only
         try:
-            super().__init__((host, port), _Handler)
+            self._socket = socket.create_server((host, port), backlog=128)
         except OSError as error:
             raise OSError(f"Cannot listen on {host}:{port} for REST: {error.strerror}.") from None
-        self.port = self.server_address[1]
+        self.port = self._socket.getsockname()[1]
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="rest", daemon=True)
+        self._runner: web.AppRunner | None = None
 
     def start(self) -> None:
         """Answers from now on."""
-        threading.Thread(target=self.serve_forever, args=(0.1,), name="rest", daemon=True).start()
+
+        async def listen() -> web.AppRunner:
+            app = web.Application(client_max_size=self._service.limits.message_bytes)
+            app.router.add_route("*", "/{path:.*}", self._handle)
+            runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
+            await runner.setup()
+            await web.SockSite(runner, self._socket).start()
+            return runner
+
+        self._thread.start()
+        self._runner = asyncio.run_coroutine_threadsafe(listen(), self._loop).result()
 
     def stop(self, grace: float) -> None:
         """Takes no new connections, and gives the requests under way so many seconds."""
-        self.stopping = True
-        self.shutdown()
-        self.server_close()
-        end = time.monotonic() + grace
-        with self._lock:
-            self._lock.wait_for(lambda: not self._busy, max(end - time.monotonic(), 0))
+        if self._runner:
+            asyncio.run_coroutine_threadsafe(self._drain(self._runner, grace), self._loop).result()
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop.close()
+        self._socket.close()
+        self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def work(self, change: int) -> None:
-        """Counts requests between their first line and the end of their answer."""
-        with self._lock:
-            self._busy += change
-            self._lock.notify_all()
+    async def _drain(self, runner: web.AppRunner, grace: float) -> None:
+        for site in list(runner.sites):
+            await site.stop()
+        end = self._loop.time() + grace
+        await asyncio.sleep(0)  # what has arrived is under way from here on
+        if runner.server:
+            runner.server.pre_shutdown()  # connections close after their answer
+        while self._under_way and self._loop.time() < end:
+            await asyncio.sleep(0.02)
+        await runner.cleanup()
 
-    def process_request(self, request: Any, client_address: Any) -> None:
-        """Called for a new connection; beyond the limit it is refused here, without a thread."""
-        if not self._open.acquire(blocking=False):
-            try:
-                request.settimeout(1)
-                request.sendall(_BUSY)
-            except OSError:
-                pass
-            self.shutdown_request(request)
-            return
-        super().process_request(request, client_address)
-
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """Called in the thread of a connection."""
+    async def _handle(self, request: web.Request) -> web.Response:
+        if self._under_way >= self._threads:  # before a body is read, so that none pile up
+            return _json({"error": "The queue is full. Try again later."}, 429)
+        self._under_way += 1
         try:
-            super().process_request_thread(request, client_address)
+            answer, status = await self._answer(request), 200
+        except Refusal as refusal:
+            answer, status = {"error": refusal.message}, _STATUS.get(refusal.code, 500)
+        except web.HTTPRequestEntityTooLarge:
+            most = self._service.limits.message_bytes
+            answer, status = {"error": f"A request may have at most {most:,} bytes."}, 413
+        except (ConnectionError, web.RequestPayloadError):
+            raise  # the client has gone, or sends what is no body
+        except Exception:
+            _LOG.exception("A request of %s failed.", request.path)
+            answer, status = {"error": "The server failed; its log says why."}, 500
         finally:
-            self._open.release()
+            self._under_way -= 1
+        return _json(answer, status)
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Called for what a handler raises: a client that has gone is no error of ours."""
-        _LOG.debug("The connection of %s broke.", client_address, exc_info=True)
-
-
-class _Handler(BaseHTTPRequestHandler):
-    """One connection."""
-
-    server: RestServer
-    protocol_version = "HTTP/1.1"
-    server_version, sys_version = "imn", ""
-    timeout = 30  # seconds that a client may be silent
-    disable_nagle_algorithm = True
-
-    def do_GET(self) -> None:
-        """Status and metadata."""
-        self._answer("GET")
-
-    def do_POST(self) -> None:
-        """Predict, classify and regress."""
-        self._answer("POST")
-
-    def _answer(self, verb: str) -> None:
-        self.server.work(1)
+    async def _answer(self, request: web.Request) -> dict[str, Any]:
+        seconds = self._service.limits.seconds
         try:
-            try:
-                answer, status = self._dispatch(verb), 200
-            except Refusal as refusal:
-                answer, status = {"error": refusal.message}, _STATUS.get(refusal.code, 500)
-            except (TimeoutError, ConnectionError):
-                self.close_connection = True
-                return
-            except Exception:
-                _LOG.exception("A request of %s failed.", self.path)
-                answer, status = {"error": "The server failed; its log says why."}, 500
-            self._send(status, answer)
-        finally:
-            self.server.work(-1)
-
-    def _dispatch(self, verb: str) -> dict[str, Any]:
-        body = self._body() if verb == "POST" else b""
-        match = _PATH.fullmatch(self.path)
-        if not match or (verb == "POST") != bool(match["method"]):
-            raise invalid(f"Malformed request: {verb} {self.path}")
-        spec = model_pb2.ModelSpec(name=match["name"])
-        if match["version"]:
-            spec.version.value = int(match["version"])
-        if match["metadata"]:
-            return _metadata(self.server.service, spec)
-        if verb == "GET":
-            return _status(self.server.service, spec)
-        fields = _parse(body)
-        name = fields.get("signature_name", "")
-        if not isinstance(name, str):
-            raise invalid("`signature_name` must be a string.")
-        spec.signature_name = name
-        call = Call(self.server.service.limits.seconds, self._waits)
-        if match["method"] == "predict":
-            return _predict(self.server.service, spec, fields, call)
-        return _examples(self.server.service, spec, fields, call, match["method"])
-
-    def _body(self) -> bytes:
-        limit, text = self.server.service.limits.message_bytes, self.headers["Content-Length"]
-        if text is None or not (text.isascii() and text.isdecimal()) or len(text) > 18:
-            self.close_connection = True
-            raise invalid("A request must say its Content-Length.")
-        if int(text) > limit:
-            self.close_connection = True  # what follows is not read
+            body = await asyncio.wait_for(request.read(), seconds)
+        except asyncio.TimeoutError:
             raise Refusal(
-                grpc.StatusCode.INVALID_ARGUMENT,
-                f"A request may have at most {limit:,} bytes. Received: {int(text):,}.",
-            )
-        body = self.rfile.read(int(text))
-        if len(body) < int(text):
-            raise ConnectionError("The client hung up.")
-        return body
+                grpc.StatusCode.DEADLINE_EXCEEDED, f"No whole request within {seconds:g} seconds."
+            ) from None
+        call = Call(seconds, lambda: request.transport is not None)
+        return await self._loop.run_in_executor(
+            self._pool, _dispatch, self._service, request.method, request.path, body, call
+        )
 
-    def _waits(self) -> bool:
-        """Whether the client is still there: a closed connection reads as the end."""
-        try:
-            # A socket with a timeout waits even where told not to: ask first.
-            watched = select.poll()
-            watched.register(self.connection, select.POLLIN)
-            return not watched.poll(0) or self.connection.recv(1, socket.MSG_PEEK) != b""
-        except OSError:
-            return False
 
-    def _send(self, status: int, answer: dict[str, Any]) -> None:
-        data = json.dumps(answer).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        if self.server.stopping or self.close_connection:
-            self.close_connection = True
-            self.send_header("Connection", "close")
-        self.end_headers()
-        self.wfile.write(data)
+def _json(answer: dict[str, Any], status: int) -> web.Response:
+    return web.Response(
+        body=json.dumps(answer).encode(), status=status, content_type="application/json"
+    )
 
-    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """Called for what is no HTTP, or a method that is not served: JSON here too."""
-        self.close_connection = True
-        self._send(code, {"error": message or self.responses[code][0]})
 
-    def log_message(self, format: str, *args: Any) -> None:
-        """Called for every request: too many to log."""
+def _dispatch(service: Service, verb: str, path: str, body: bytes, call: Call) -> dict[str, Any]:
+    match = _PATH.fullmatch(path)
+    if not match or verb != ("POST" if match["method"] else "GET"):
+        raise Refusal(
+            grpc.StatusCode.NOT_FOUND,
+            f"No such path: {verb} {path}. There are GET /v1/models/NAME and .../NAME/metadata, "
+            "and POST .../NAME:predict, :classify and :regress.",
+        )
+    spec = model_pb2.ModelSpec(name=match["name"])
+    if match["version"]:
+        spec.version.value = int(match["version"])
+    if match["metadata"]:
+        return _metadata(service, spec)
+    if verb == "GET":
+        return _status(service, spec)
+    fields = _parse(body)
+    name = fields.get("signature_name", "")
+    if not isinstance(name, str) or not name.isprintable():
+        raise invalid("`signature_name` must be a string of printable characters.")
+    spec.signature_name = name
+    if match["method"] == "predict":
+        return _predict(service, spec, fields, call)
+    return _examples(service, spec, fields, call, match["method"])
 
 
 def _parse(body: bytes) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from serving.limits import Limits
 
 _LOG = logging.getLogger("serving")
 _LOOPBACK = "127.0.0.1"
+_REFUSING_SECONDS = 0.5  # at the end, before the ports close
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -55,6 +56,7 @@ def _serve(arguments: argparse.Namespace, limits: Limits) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
 
+    _LOG.info("Loading the newest version of %s.", ", ".join(names(arguments.models)))
     from serving.grpc_api import GrpcServer
     from serving.rest_api import RestServer
     from serving.service import Service
@@ -72,17 +74,23 @@ def _serve(arguments: argparse.Namespace, limits: Limits) -> int:
     grpc_server.tell_health(service.catalog.available)
     grpc_server.start()
     rest.start()
+    urls = [
+        f"http://{arguments.host}:{rest.port}/v1/models/{name}" for name in names(arguments.models)
+    ]
     _LOG.info(
-        "Ready: gRPC on %s:%d, REST on http://%s:%d/v1/models/NAME. Ctrl-C stops.",
+        "Ready: gRPC on %s:%d, REST on %s. Ctrl-C stops.",
         arguments.host,
         grpc_server.port,
-        arguments.host,
-        rest.port,
+        ", ".join(urls),
     )
     service.catalog.watch(arguments.poll_seconds)
     while not stop.wait(arguments.poll_seconds):
         grpc_server.tell_health(service.catalog.available)
     _LOG.info("Stopping: requests under way have %g seconds.", arguments.grace_seconds)
+    # gRPC cancels, without a word, what arrives while it stops: first say so to everyone.
+    grpc_server.tell_health(False)
+    service.refuse_more()
+    time.sleep(_REFUSING_SECONDS)
     end = time.monotonic() + arguments.grace_seconds
     # Both ports at once: neither takes new work while the other drains.
     draining = threading.Thread(target=rest.stop, args=(arguments.grace_seconds,))
@@ -122,7 +130,6 @@ _HELP = {
     "seconds": "longest a request may take",
     "running": "requests that compute at the same time",
     "queue": "requests that wait for that; more get RESOURCE_EXHAUSTED",
-    "connections": "most open REST connections",
 }
 
 

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import grpc
 import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis import (
@@ -21,7 +22,7 @@ from serving import tensors
 from serving.catalog import Catalog
 from serving.limits import Call, Gate, Limits
 from serving.model import Model, Signature
-from serving.refusal import invalid
+from serving.refusal import Refusal, invalid
 
 CLASSIFY, REGRESS = "tensorflow/serving/classify", "tensorflow/serving/regress"
 _DEFAULT = "serving_default"
@@ -39,7 +40,12 @@ class Service:
     def __init__(self, root: str, limits: Limits):
         self.limits = limits
         self.catalog = Catalog(root, self._load)
-        self._gate = Gate(limits.running, limits.queue)
+        self.gate = Gate(limits.running, limits.queue)
+        self._stopping = False
+
+    def refuse_more(self) -> None:
+        """What comes from now on is UNAVAILABLE; what is under way is answered."""
+        self._stopping = True
 
     def predict(
         self, request: predict_pb2.PredictRequest, call: Call
@@ -176,10 +182,12 @@ class Service:
         self, spec: model_pb2.ModelSpec, call: Call
     ) -> Iterator[tuple[int, Model, Callable[[], float]]]:
         """Waits in the queue, then holds the served version until the answer is made."""
+        if self._stopping:
+            raise Refusal(grpc.StatusCode.UNAVAILABLE, "The server is stopping.")
         end = time.monotonic() + min(call.seconds, self.limits.seconds)
         versions, version = self.catalog.model(spec.name), _version(spec)
         with (
-            self._gate.slot(Call(end - time.monotonic(), call.waits)),
+            self.gate.slot(Call(end - time.monotonic(), call.waits)),
             versions.use(version) as (served, model),
         ):
             yield served, model, lambda: end - time.monotonic()

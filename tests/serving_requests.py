@@ -1,4 +1,4 @@
-"""Requests, and a server in this process to send them to."""
+"""Requests, and servers to send them to."""
 
 import json
 import urllib.error
@@ -40,18 +40,12 @@ def predict_request(inputs, signature="rank", name="imn"):
     return request
 
 
-class Running:
-    """A server and the ways to ask it."""
+class Asking:
+    """The ways to ask a server by its ports."""
 
-    def __init__(self, models, limits=None):
-        self.service = Service(str(models), limits or Limits())
-        self.grpc = GrpcServer(self.service, "127.0.0.1:0")
-        self.rest = RestServer(self.service, "127.0.0.1", 0)
-        self.service.catalog.poll()
-        self.grpc.tell_health(self.service.catalog.available)
-        self.grpc.start()
-        self.rest.start()
-        self.channel = grpc.insecure_channel(f"127.0.0.1:{self.grpc.port}")
+    def __init__(self, grpc_port, rest_port):
+        self.grpc_port, self.rest_port = grpc_port, rest_port
+        self.channel = grpc.insecure_channel(f"127.0.0.1:{grpc_port}")
         self.stub = prediction_service_pb2_grpc.PredictionServiceStub(self.channel)
 
     def rank(self, **changes):
@@ -61,12 +55,26 @@ class Running:
     def http(self, path, body=None):
         """Status and JSON of a REST request; `body` as JSON or as bytes."""
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
-        request = urllib.request.Request(f"http://127.0.0.1:{self.rest.port}{path}", data)
+        request = urllib.request.Request(f"http://127.0.0.1:{self.rest_port}{path}", data)
         try:
             with urllib.request.urlopen(request, timeout=20) as answer:
                 return answer.status, json.load(answer)
         except urllib.error.HTTPError as error:
             return error.code, json.load(error)
+
+
+class Running(Asking):
+    """A server in this process."""
+
+    def __init__(self, models, limits=None):
+        self.service = Service(str(models), limits or Limits())
+        self.grpc = GrpcServer(self.service, "127.0.0.1:0")
+        self.rest = RestServer(self.service, "127.0.0.1", 0)
+        self.service.catalog.poll()
+        self.grpc.tell_health(self.service.catalog.available)
+        self.grpc.start()
+        self.rest.start()
+        super().__init__(self.grpc.port, self.rest.port)
 
     def stop(self):
         self.channel.close()

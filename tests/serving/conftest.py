@@ -1,4 +1,4 @@
-"""A server in this process, over a folder of versions that tests may add to."""
+"""A server in this process, and what it must answer."""
 
 import shutil
 
@@ -20,13 +20,6 @@ def expected(reference):
     return reference["rank"](**inputs)["scores"].numpy()
 
 
-@pytest.fixture
-def models(export, tmp_path):
-    """A folder with one model `imn`, version 1."""
-    shutil.copytree(export, tmp_path / "models" / "imn" / "1")
-    return tmp_path / "models"
-
-
 @pytest.fixture(scope="module")
 def running(export, tmp_path_factory):
     """A server that the tests of a module share."""
@@ -35,17 +28,3 @@ def running(export, tmp_path_factory):
     server = Running(folder)
     yield server
     server.stop()
-
-
-@pytest.fixture
-def start(models):
-    """Starts servers over `models`."""
-    started = []
-
-    def run(limits=None):
-        started.append(Running(models, limits))
-        return started[-1]
-
-    yield run
-    for server in started:
-        server.stop()
