@@ -120,12 +120,24 @@ class MultiwayAttention(tf.keras.layers.Layer):
         bias = self.b1 - tf.reduce_sum(m * wa + v * wb, axis=3)  # (B, K, heads, units)
         # Block-diagonal over heads, so that the history is multiplied once, as it lies.
         own = tf.eye(heads, dtype=history.dtype)[:, None, :, None]
-        kernel = tf.transpose(kernel, [0, 2, 3, 1, 4])[:, :, :, :, None, :]
-        kernel = tf.reshape(kernel * own[:, :, None], [-1, dim, count * heads * units])
-        hidden = tf.matmul(history, kernel) + tf.reshape(bias, [-1, 1, count * heads * units])
-        w2 = tf.reshape(self.w2[:, :, None] * own[..., 0], [heads * units, heads])
-        logits = tf.matmul(tf.reshape(tf.sigmoid(hidden), [-1, heads * units]), w2) + self.b2
+        kernel = tf.transpose(kernel, [0, 2, 3, 1, 4])
+        if heads > 1:
+            kernel = kernel[:, :, :, :, None, :] * own[:, :, None]
+        # `σ(x) = (1 + tanh(x / 2)) / 2`, and tanh is the cheaper one.
+        kernel = tf.reshape(kernel, [-1, dim, count * heads * units]) * 0.5
+        bias = tf.reshape(bias, [-1, 1, count * heads * units]) * 0.5
         rows, places = tf.unstack(tf.shape(history)[:2])
+        if memory.shape[1] == 1:
+            hidden = tf.matmul(history, kernel) + bias
+        else:
+            # With many candidates `(B, L, K * units)` is what costs: one pass over it less.
+            ones = tf.ones(tf.stack([rows, places, 1]), history.dtype)
+            hidden = tf.matmul(
+                tf.concat([history, ones], axis=2), tf.concat([kernel, bias], axis=1)
+            )
+        w2 = tf.reshape(self.w2[:, :, None] * own[..., 0], [heads * units, heads]) * 0.5
+        logits = tf.matmul(tf.reshape(tf.tanh(hidden), [-1, heads * units]), w2)
+        logits += self.b2 + tf.reduce_sum(w2, axis=0)
         logits = tf.reshape(logits, [rows, places, count * heads])
         filled = tf.cast(mask, history.dtype)[:, :, None]
         if self.normalization == "softmax":

@@ -39,11 +39,11 @@ def plain(layer, e, mask, m, v):
     return out
 
 
-def inputs(seed=0):
+def inputs(seed=0, count=K):
     rng = np.random.default_rng(seed)
     e = rng.normal(size=(B, L, D))
     mask = np.arange(L) < np.array([[L], [2], [0]])
-    return e, mask, rng.normal(size=(B, K, D)), rng.normal(size=(B, K, D))
+    return e, mask, rng.normal(size=(B, count, D)), rng.normal(size=(B, count, D))
 
 
 def built(float64, **options):
@@ -65,17 +65,19 @@ def test_what_is_left_out_of_the_attention_has_no_part_in_it(float64, difference
 
 @pytest.mark.parametrize("normalization", NORMALIZATIONS)
 @pytest.mark.parametrize("num_heads", [1, 2, 4])
-def test_exact_algebra_gives_the_plain_form(float64, num_heads, normalization):
+@pytest.mark.parametrize("count", [1, K])
+def test_exact_algebra_gives_the_plain_form(float64, num_heads, normalization, count):
     layer = built(float64, num_heads=num_heads, normalization=normalization)
-    e, mask, m, v = inputs()
+    e, mask, m, v = inputs(count=count)
     np.testing.assert_allclose(layer(e, mask, m, v), plain(layer, e, mask, m, v), atol=1e-12)
 
 
 @pytest.mark.parametrize("num_heads", [1, 2])
-def test_gradients_are_those_of_the_plain_form(float64, num_heads):
+@pytest.mark.parametrize("count", [1, K])
+def test_gradients_are_those_of_the_plain_form(float64, num_heads, count):
     """Every input and weight, against central differences of the NumPy formula."""
     layer = built(float64, num_heads=num_heads)
-    e, mask, m, v = inputs()
+    e, mask, m, v = inputs(count=count)
     cotangent = np.random.default_rng(2).normal(size=m.shape)
     tensors = [tf.constant(x) for x in (e, m, v)]
     with tf.GradientTape() as tape:
