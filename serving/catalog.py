@@ -1,5 +1,6 @@
 """All models under one folder, each with its versions, watched by one thread."""
 
+import gc
 import logging
 import os
 import threading
@@ -32,10 +33,9 @@ class Catalog(Generic[M]):
             if name not in self._models:
                 folder = os.path.join(self._root, name)
                 self._models = self._models | {name: Versions(name, folder, self._load)}
-        for model in self._models.values():
-            if self._stopped.is_set():
-                return
-            model.poll()
+        loaded = [model.poll() for model in self._models.values() if not self._stopped.is_set()]
+        if any(loaded):
+            gc.collect()  # graphs hold themselves: those replaced or refused would stay for long
 
     def watch(self, seconds: float) -> None:
         """Polls every so many seconds, in a thread of its own, until `close`."""

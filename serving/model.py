@@ -53,7 +53,8 @@ class Model:
       folder: where `saved_model.pb` lies.
 
     Raises:
-      Exception: of whatever kind a broken SavedModel makes TensorFlow raise.
+      Refusal: with TensorFlow's words for variables or assets that cannot be read.
+      Exception: of whatever other kind a broken SavedModel makes TensorFlow raise.
     """
 
     def __init__(self, folder: str):
@@ -62,8 +63,10 @@ class Model:
         try:
             with self._session.graph.as_default():
                 meta = tf.compat.v1.saved_model.load(self._session, ["serve"], folder)
-        except BaseException:
+        except BaseException as error:
             self._session.close()
+            if isinstance(error, tf.errors.OpError):
+                raise of_tensorflow(error) from None
             raise
         self.definition: dict[str, meta_graph_pb2.SignatureDef] = {
             name: proto for name, proto in meta.signature_def.items() if name != _INIT

@@ -9,6 +9,7 @@ that, 2 where it cannot start.
 
 import argparse
 import dataclasses
+import gc
 import logging
 import os
 import signal
@@ -68,6 +69,7 @@ def _serve(arguments: argparse.Namespace, limits: Limits) -> int:
     except OSError as error:
         sys.stderr.write(f"{error}\n")
         return 2
+    gc.freeze()  # what is imported stays: collecting after a swap need not look through it
     service.catalog.poll()
     if not service.catalog.available:
         _LOG.error("No version works yet; waiting for one under %s.", arguments.models)

@@ -81,24 +81,30 @@ class Versions(Generic[M]):
         self._loading: int | None = None
         self._polling = threading.Lock()
 
-    def poll(self) -> None:
+    def poll(self) -> bool:
         """Serves the newest version that loads, if it is not served already.
 
         A version that was refused is tried again once its files have changed: it
         may have been looked at while it was written.
+
+        Returns:
+          whether it loaded any, in vain or not.
         """
+        tried = False
         with self._polling:
             found = versions(self._folder)
             self._refused = {v: why for v, why in self._refused.items() if v in found}
             for version in sorted(found, reverse=True):
                 if self._current and version == self._current.version:
-                    return
+                    break
                 path = os.path.join(self._folder, str(version))
                 stamp = _stamp(path)
                 if version in self._refused and self._refused[version][0] == stamp:
                     continue
+                tried = True
                 if self._try(version, path, stamp):
-                    return
+                    break
+        return tried
 
     def _try(self, version: int, path: str, stamp: object) -> bool:
         self._loading = version

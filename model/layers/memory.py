@@ -81,8 +81,8 @@ class MemoryUpdate(tf.keras.layers.Layer):
         for step, memory in enumerate(memories[:-1]):
             attention, seen = self._attention(step), self._seen(memory, targets)
             weights = attention.weights_of(history, mask, seen, targets)
-            heads = tf.reshape(weights, tf.stack([rows, length, count, attention.num_heads]))
-            passes.append(tf.transpose(tf.reduce_mean(heads, axis=3), [0, 2, 1])[:, None])
+            heads = tf.reshape(weights, tf.stack([rows, count, attention.num_heads, length]))
+            passes.append(tf.reduce_mean(heads, axis=2)[:, None])
         return tf.concat(passes, axis=1)
 
     def _attention(self, step: int) -> MultiwayAttention:

@@ -1,6 +1,5 @@
 """Methods of the signatures, warm-up, and a defined answer for every odd request."""
 
-import base64
 import json
 import subprocess
 import sys
@@ -11,6 +10,8 @@ import tensorflow as tf
 from raw_examples import DAY, NOW, example, raw_sample
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import prediction_log_pb2
+
+from serving import c_api
 
 L = 6
 
@@ -74,22 +75,44 @@ def test_classify_and_regress_say_what_the_score_says(served):
     assert classes["classes"].numpy().tolist() == [[b"no", b"yes"]] * 3
 
 
-@pytest.mark.parametrize(
-    ("name", "output", "of"),
-    [("regress", "outputs", lambda p: p), ("classify", "scores", lambda p: [1 - p, p])],
-)
-def test_the_loader_of_tf_serving_takes_them(export, served, definitions, name, output, of):
-    request = [base64.b64encode(each).decode() for each in EXAMPLES]
-    tensors = [definitions[name].inputs["inputs"].name, definitions[name].outputs[output].name]
+def test_the_loader_of_tf_serving_takes_every_signature(export, served, definitions):
+    history, times, candidates = [b"i001", b"i002"], [NOW - 2 * DAY, NOW - DAY], [b"i003", b"new"]
+    given = {
+        "serving_default": {"examples": np.array(EXAMPLES, object)},
+        "classify": {"inputs": np.array(EXAMPLES, object)},
+        "regress": {"inputs": np.array(EXAMPLES, object)},
+        "rank": {
+            "history_item": np.array([history], object),
+            "history_time": np.array([times]),
+            "history_length": np.array([2]),
+            "request_time": np.array([NOW]),
+            "candidates": np.array([candidates], object),
+        },
+    }
+    output = {"serving_default": "score", "classify": "scores", "regress": "outputs"}
+    runs = [
+        {
+            "feed": {
+                definitions[name].inputs[key].name: c_api.plain(value.ravel().tolist(), value.shape)
+                for key, value in inputs.items()
+            },
+            "fetch": definitions[name].outputs[output.get(name, "scores")].name,
+        }
+        for name, inputs in given.items()
+    ]
     done = subprocess.run(
-        [sys.executable, "-m", "serving.c_api", export, *tensors],
-        input=json.dumps(request),
+        [sys.executable, "-m", "serving.c_api", export],
+        input=json.dumps(runs),
         capture_output=True,
         text=True,
         check=True,
     )
-    expected = np.ravel([of(p) for p in score(served, *EXAMPLES)])
-    np.testing.assert_allclose(json.loads(done.stdout), expected, atol=1e-6)
+    expected = score(served, *EXAMPLES)
+    both = np.ravel(np.stack([1 - expected, expected], axis=1))
+    ranked = rank(served, history, candidates)
+    answers = json.loads(done.stdout)
+    for answer, wanted in zip(answers, (expected, both, expected, ranked), strict=True):
+        np.testing.assert_allclose(answer, wanted, atol=1e-6)
 
 
 def test_warm_up_requests_are_real_and_cover_every_signature(export, served):

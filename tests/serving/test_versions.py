@@ -138,15 +138,25 @@ def no_number(folder):
 @pytest.mark.parametrize(
     ("broken", "says"),
     [
-        (lambda folder: (folder / "saved_model.pb").write_bytes(b"\x0a\xff"), ""),
+        (lambda folder: (folder / "saved_model.pb").write_bytes(b"\x0a\xff"), "Cannot parse"),
         (lambda folder: (folder / "saved_model.pb").unlink(), "saved_model.pb"),
-        (lambda folder: shutil.rmtree(folder / "variables"), ""),
-        (cut_variables, ""),
+        (lambda folder: shutil.rmtree(folder / "variables"), "variables"),
+        (lambda folder: shutil.rmtree(folder / "assets"), "No such file"),
+        (cut_variables, "less bytes"),
         (lambda folder: (folder / WARMUP).write_bytes(b"no records" * 9), "corrupted"),
         (wrong_warmup, "request_time"),
         (no_number, "not finite"),
     ],
-    ids=["no protobuf", "no graph", "no variables", "cut", "no warm-up", "warm-up", "not finite"],
+    ids=[
+        "bytes",
+        "no graph",
+        "no variables",
+        "no ids",
+        "cut",
+        "no warm-up",
+        "warm-up",
+        "not finite",
+    ],
 )
 def test_a_broken_version_is_refused_and_the_old_one_answers(
     server, push, models, expected, broken, says
