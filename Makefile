@@ -42,7 +42,7 @@ test: setup
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy pipeline model transforms serving local_runner.py kubeflow_runner.py
-	$(PYTHON) -m pytest
+	$(PYTHON) -m pytest -n 2 --dist loadfile
 
 bench: setup
 	$(PYTHON) -m benchmarks.quick

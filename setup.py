@@ -31,7 +31,7 @@ setuptools.setup(
     ],
     extras_require={
         "kfp": ["kfp>=1.8.22"],
-        "test": ["hypothesis", "mypy", "psutil", "pytest", "pyyaml", "ruff"],
+        "test": ["hypothesis", "mypy", "psutil", "pytest", "pytest-xdist", "pyyaml", "ruff"],
         "bench": ["matplotlib", "polars", "psutil"],
     },
 )
