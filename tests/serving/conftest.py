@@ -20,9 +20,9 @@ def expected(reference):
     return reference["rank"](**inputs)["scores"].numpy()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def running(export, tmp_path_factory):
-    """A server that the tests of a module share."""
+    """A server with one version, which all tests share."""
     folder = tmp_path_factory.mktemp("served")
     shutil.copytree(export, folder / "imn" / "1")
     server = Running(folder)
