@@ -33,10 +33,10 @@ def attend(
 
     @tf.custom_gradient
     def sums(history: tf.Tensor, *weighing: tf.Tensor) -> Any:
-        hidden, w = _hidden_and_weights(history, mask, *weighing, normalization)
+        kernel, w2, b2 = weighing
+        hidden, w = _hidden_and_weights(history, mask, kernel, w2, b2, normalization)
 
         def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            kernel, w2, _ = weighing
             rows, count, units, columns = tf.unstack(tf.shape(kernel))
             flat = [rows, count * units, tf.shape(history)[1]]
             flat_kernel = tf.reshape(kernel, [rows, count * units, columns])

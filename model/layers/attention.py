@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from model.layers.attend import attend, weights
 
+Perceptron = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
 NORMALIZATIONS = ("sigmoid", "softmax", "length")
 
 
@@ -110,7 +111,7 @@ class MultiwayAttention(tf.keras.layers.Layer):
         """The weights w `(B, K * heads, L)`, heads fastest; 0 where padded."""
         return weights(history, mask, *self._perceptron(memory, targets), self.normalization)
 
-    def _perceptron(self, memory: tf.Tensor, targets: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    def _perceptron(self, memory: tf.Tensor, targets: tf.Tensor) -> Perceptron:
         """Each candidate's and head's own: kernel, w2 and b2 of `attend`.
 
         Halved, because `σ(x) = (1 + tanh(x / 2)) / 2`, and tanh takes less time.
