@@ -84,3 +84,9 @@ class IMN(tf.keras.layers.Layer):
         """The user as seen by each candidate, `(B, K, D)`; see `ModelConfig.block`."""
         memory = self.update(history, mask, targets)
         return self.enhance(memory, targets) if self.enhance else memory
+
+    def attention_weights(
+        self, history: tf.Tensor, mask: tf.Tensor, targets: tf.Tensor
+    ) -> tf.Tensor:
+        """The weights of every pass, the mean of its heads, `(B, passes, K, L)`."""
+        return self.update.attention_weights(history, mask, targets)

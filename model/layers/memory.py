@@ -63,11 +63,36 @@ class MemoryUpdate(tf.keras.layers.Layer):
         Returns:
           m^N `(B, K, D)`. An empty history still passes zeros through the GRU.
         """
+        return self.memories(history, mask, targets)[-1]
+
+    def memories(self, history: tf.Tensor, mask: tf.Tensor, targets: tf.Tensor) -> list[tf.Tensor]:
+        """m⁰ to m^N, each `(B, K, D)`; arguments as of `call`."""
         flat = [-1, history.shape[-1]]
-        memory = targets
+        memories = [targets]
         for step in range(self.passes):
-            attention = self.attentions[0 if self.share_attention else step]
-            read = attention(history, mask, memory if self.feedback else targets, targets)
+            memory = memories[-1]
+            read = self._attention(step)(history, mask, self._seen(memory, targets), targets)
             _, [state] = self.cell(tf.reshape(read, flat), [tf.reshape(memory, flat)])
-            memory = tf.reshape(state, tf.shape(targets))
-        return memory
+            memories.append(tf.reshape(state, tf.shape(targets)))
+        return memories
+
+    def attention_weights(
+        self, history: tf.Tensor, mask: tf.Tensor, targets: tf.Tensor
+    ) -> tf.Tensor:
+        """The weights of every pass, the mean of its heads, `(B, N, K, L)`; as `call` has them."""
+        rows, length = tf.unstack(tf.shape(mask))
+        count = tf.shape(targets)[1]
+        passes = [tf.zeros(tf.stack([rows, 0, count, length]), history.dtype)]
+        memories = self.memories(history, mask, targets)
+        for step, memory in enumerate(memories[:-1]):
+            attention, seen = self._attention(step), self._seen(memory, targets)
+            weights = attention.weights_of(history, mask, seen, targets)
+            heads = tf.reshape(weights, tf.stack([rows, count, attention.num_heads, length]))
+            passes.append(tf.reduce_mean(heads, axis=2)[:, None])
+        return tf.concat(passes, axis=1)
+
+    def _attention(self, step: int) -> MultiwayAttention:
+        return self.attentions[0 if self.share_attention else step]
+
+    def _seen(self, memory: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+        return memory if self.feedback else targets

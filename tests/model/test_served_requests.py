@@ -55,6 +55,7 @@ def test_methods_are_those_that_tf_serving_asks_for(definitions):
     assert methods == {
         "serving_default": "tensorflow/serving/predict",
         "rank": "tensorflow/serving/predict",
+        "explain": "tensorflow/serving/predict",
         "classify": "tensorflow/serving/classify",
         "regress": "tensorflow/serving/regress",
     }
@@ -125,7 +126,7 @@ def test_warm_up_requests_are_real_and_cover_every_signature(export, served):
         request = getattr(log, log.WhichOneof("log_type")).request
         name = request.model_spec.signature_name
         seen.add((log.WhichOneof("log_type"), name))
-        if name in ("rank", "serving_default"):
+        if name in ("rank", "explain", "serving_default"):
             inputs = {key: tf.constant(tf.make_ndarray(of)) for key, of in request.inputs.items()}
         else:
             rows = request.input.example_list.examples
@@ -135,6 +136,7 @@ def test_warm_up_requests_are_real_and_cover_every_signature(export, served):
     assert seen == {
         ("predict_log", "serving_default"),
         ("predict_log", "rank"),
+        ("predict_log", "explain"),
         ("classify_log", "classify"),
         ("regress_log", "regress"),
     }

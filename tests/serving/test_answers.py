@@ -89,7 +89,8 @@ def test_metadata_and_status(running):
     packed = running.stub.GetModelMetadata(request, 20).metadata["signature_def"]
     signatures = get_model_metadata_pb2.SignatureDefMap()
     assert packed.Unpack(signatures)
-    assert set(signatures.signature_def) == {"serving_default", "rank", "classify", "regress"}
+    names = {"serving_default", "rank", "explain", "classify", "regress"}
+    assert set(signatures.signature_def) == names
     assert "history_item" in signatures.signature_def["rank"].inputs
     stub = model_service_pb2_grpc.ModelServiceStub(running.channel)
     request = get_model_status_pb2.GetModelStatusRequest()
