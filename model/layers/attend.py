@@ -9,7 +9,6 @@ def attend(
     history: tf.Tensor,
     mask: tf.Tensor,
     kernel: tf.Tensor,
-    bias: tf.Tensor,
     w2: tf.Tensor,
     b2: tf.Tensor,
     normalization: str,
@@ -23,8 +22,7 @@ def attend(
     Args:
       history: e `(B, L, D)`.
       mask: `(B, L)`, True where filled.
-      kernel: `(B, C, units, D)`.
-      bias: `(B, C, units)`.
+      kernel: `(B, C, units, D + 1)`, the bias last.
       w2: `(C, units)`.
       b2: `(C,)`.
       normalization: `sigmoid`, `length` or `softmax`.
@@ -35,12 +33,13 @@ def attend(
 
     @tf.custom_gradient
     def sums(history: tf.Tensor, *weighing: tf.Tensor) -> Any:
-        hidden, w = _hidden_and_weights(history, mask, *weighing, normalization)
+        kernel, w2, b2 = weighing
+        hidden, w = _hidden_and_weights(history, mask, kernel, w2, b2, normalization)
 
         def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            kernel, _, w2, _ = weighing
-            rows, count, units, dim = tf.unstack(tf.shape(kernel))
+            rows, count, units, columns = tf.unstack(tf.shape(kernel))
             flat = [rows, count * units, tf.shape(history)[1]]
+            flat_kernel = tf.reshape(kernel, [rows, count * units, columns])
             dw = tf.matmul(upstream, history, transpose_b=True)
             if normalization == "softmax":
                 dlogits = w * (dw - tf.reduce_sum(w * dw, axis=2, keepdims=True))
@@ -50,31 +49,30 @@ def attend(
             else:
                 dlogits = tf.raw_ops.SigmoidGrad(y=w, dy=dw)
             dhidden = tf.reshape(dlogits[:, :, None, :] * w2[:, :, None], flat)
-            dinner = tf.raw_ops.SigmoidGrad(y=tf.reshape(hidden, flat), dy=dhidden)
+            dinner = tf.raw_ops.TanhGrad(y=tf.reshape(hidden, flat), dy=dhidden)
             # One product for both ways from the history to the result.
             dhistory = tf.matmul(
                 tf.concat([w, dinner], axis=1),
-                tf.concat([upstream, tf.reshape(kernel, [rows, count * units, dim])], axis=1),
+                tf.concat([upstream, flat_kernel[:, :, :-1]], axis=1),
                 transpose_a=True,
             )
             dw2 = tf.reduce_sum(tf.matmul(hidden, dlogits[..., None]), axis=0)
             return (
                 dhistory,
-                tf.reshape(tf.matmul(dinner, history), tf.shape(kernel)),
-                tf.reshape(tf.reduce_sum(dinner, axis=2), [rows, count, units]),
+                tf.reshape(tf.matmul(dinner, _with_ones(history)), tf.shape(kernel)),
                 tf.squeeze(dw2, 2),
                 tf.reduce_sum(dlogits, axis=[0, 2]),
             )
 
         return tf.matmul(w, history), gradient
 
-    return sums(history, kernel, bias, w2, b2)
+    return sums(history, kernel, w2, b2)
 
 
 def weights(*arguments: Any) -> tf.Tensor:
     """The weights `(B, C, L)` of `attend`'s arguments, 0 where padded.
 
-    `w_j = σ(w2 · σ(kernel e_j + bias) + b2)`; `length` divides by how many places are
+    `w_j = σ(w2 · tanh(kernel [e_j ; 1]) + b2)`; `length` divides by how many places are
     filled, `softmax` takes the place of the outer sigmoid.
     """
     return _hidden_and_weights(*arguments)[1]
@@ -84,17 +82,16 @@ def _hidden_and_weights(
     history: tf.Tensor,
     mask: tf.Tensor,
     kernel: tf.Tensor,
-    bias: tf.Tensor,
     w2: tf.Tensor,
     b2: tf.Tensor,
     normalization: str,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """σ of the hidden layer `(B, C, units, L)`, and the weights `(B, C, L)`."""
-    rows, count, units, dim = tf.unstack(tf.shape(kernel))
-    flat = tf.reshape(kernel, [rows, count * units, dim])
-    inner = tf.matmul(flat, history, transpose_b=True)
-    inner += tf.reshape(bias, [rows, count * units, 1])
-    hidden = tf.reshape(tf.sigmoid(inner), [rows, count, units, tf.shape(history)[1]])
+    """The hidden layer `(B, C, units, L)`, and the weights `(B, C, L)`."""
+    rows, count, units, columns = tf.unstack(tf.shape(kernel))
+    flat = tf.reshape(kernel, [rows, count * units, columns])
+    # The hidden layer is what costs: with the bias as a column it is written twice, not thrice.
+    hidden = tf.tanh(tf.matmul(flat, _with_ones(history), transpose_b=True))
+    hidden = tf.reshape(hidden, [rows, count, units, tf.shape(history)[1]])
     logits = tf.squeeze(tf.matmul(w2[:, None, :], hidden), 2) + b2[:, None]
     filled = tf.cast(mask, history.dtype)[:, None, :]
     if normalization == "softmax":
@@ -104,3 +101,7 @@ def _hidden_and_weights(
     if normalization == "length":
         made /= tf.maximum(tf.reduce_sum(filled, axis=2, keepdims=True), 1)
     return hidden, made
+
+
+def _with_ones(history: tf.Tensor) -> tf.Tensor:
+    return tf.pad(history, [[0, 0], [0, 0], [0, 1]], constant_values=1)
