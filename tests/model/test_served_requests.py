@@ -77,18 +77,25 @@ def test_classify_and_regress_say_what_the_score_says(served):
 
 def test_the_loader_of_tf_serving_takes_every_signature(export, served, definitions):
     history, times, candidates = [b"i001", b"i002"], [NOW - 2 * DAY, NOW - DAY], [b"i003", b"new"]
-    given = {
-        "serving_default": {"examples": np.array(EXAMPLES, object)},
-        "classify": {"inputs": np.array(EXAMPLES, object)},
-        "regress": {"inputs": np.array(EXAMPLES, object)},
-        "rank": {
-            "history_item": np.array([history], object),
-            "history_time": np.array([times]),
-            "history_length": np.array([2]),
-            "request_time": np.array([NOW]),
-            "candidates": np.array([candidates], object),
-        },
+    ranking = {
+        "history_item": np.array([history], object),
+        "history_time": np.array([times]),
+        "history_length": np.array([2]),
+        "request_time": np.array([NOW]),
+        "candidates": np.array([candidates], object),
     }
+    nothing = {
+        "history_item": np.zeros((1, 0), object),
+        "history_time": np.zeros((1, 0), np.int64),
+        "history_length": np.array([0]),
+    }
+    given = [
+        ("serving_default", {"examples": np.array(EXAMPLES, object)}),
+        ("classify", {"inputs": np.array(EXAMPLES, object)}),
+        ("regress", {"inputs": np.array(EXAMPLES, object)}),
+        ("rank", ranking),
+        ("rank", ranking | nothing),
+    ]
     output = {"serving_default": "score", "classify": "scores", "regress": "outputs"}
     runs = [
         {
@@ -98,7 +105,7 @@ def test_the_loader_of_tf_serving_takes_every_signature(export, served, definiti
             },
             "fetch": definitions[name].outputs[output.get(name, "scores")].name,
         }
-        for name, inputs in given.items()
+        for name, inputs in given
     ]
     done = subprocess.run(
         [sys.executable, "-m", "serving.c_api", export],
@@ -109,9 +116,9 @@ def test_the_loader_of_tf_serving_takes_every_signature(export, served, definiti
     )
     expected = score(served, *EXAMPLES)
     both = np.ravel(np.stack([1 - expected, expected], axis=1))
-    ranked = rank(served, history, candidates)
+    ranked, alone = rank(served, history, candidates), rank(served, [], candidates)
     answers = json.loads(done.stdout)
-    for answer, wanted in zip(answers, (expected, both, expected, ranked), strict=True):
+    for answer, wanted in zip(answers, (expected, both, expected, ranked, alone), strict=True):
         np.testing.assert_allclose(answer, wanted, atol=1e-6)
 
 
