@@ -1,6 +1,7 @@
 """What one user did, out of ratings files of any size."""
 
 import dataclasses
+import os
 import time
 
 import pyarrow as pa
@@ -40,7 +41,7 @@ def read(settings: Settings, user: str) -> UserHistory:
       InputError: where there are no ratings, or none of this user.
     """
     now = time.time()
-    wanted = pa.scalar(user.encode(), pa.binary())
+    wanted = pa.scalar(os.fsencode(user), pa.binary())
     events, had, newest, other = [], set(), 0, b""
     ranges, _ = files.plan(files.list_files(settings.ratings), settings.layout)
     for part in ranges:

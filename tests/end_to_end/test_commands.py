@@ -92,6 +92,22 @@ def test_the_tfx_command_line_runs_the_pipeline_to_a_pushed_model(project):
     assert 0.0 < report["metrics"]["overall"]["auc"] < 1.0
 
 
+def test_the_pushed_model_recommends_what_is_new_to_a_user_of_its_ratings(project):
+    """Without being told which ratings those are."""
+    rows = [line.split(",") for line in (project / "ratings.csv").read_text().splitlines()]
+    user = rows[0][0]
+    done = call(
+        project,
+        [sys.executable, "-m", "serving.recommend", user, "--output", "out"],
+        IMN_RATINGS="",
+    )
+    assert done.returncode == 0, done.stderr
+    best = re.findall(r"^ +\d+  0\.\d{4}  (\w+)$", done.stdout, re.MULTILINE)
+    assert len(set(best)) == 10
+    assert set(best) <= {row[1] for row in rows} - {row[1] for row in rows if row[0] == user}
+    assert done.stdout.count("pass 3: ") == 10
+
+
 def test_the_same_run_again_reuses_everything_and_leaves_one_version(project):
     before = versions(project)
     done = run(project)
