@@ -19,9 +19,9 @@ from transforms import features
 
 
 class Product(NamedTuple):
-    """`count` products of `(rows, inner)` by `(inner, columns)`, computed at once."""
+    """`copies` products of `(rows, inner)` by `(inner, columns)`, computed at once."""
 
-    count: int
+    copies: int
     rows: int
     inner: int
     columns: int
@@ -29,13 +29,13 @@ class Product(NamedTuple):
     @property
     def multiply_adds(self) -> int:
         """Multiplications, each with its addition."""
-        return self.count * self.rows * self.inner * self.columns
+        return self.copies * self.rows * self.inner * self.columns
 
     def gradients(self) -> tuple["Product", "Product"]:
         """What the gradients of both factors take: as much again, each."""
         return (
-            Product(self.count, self.rows, self.columns, self.inner),
-            Product(self.count, self.inner, self.rows, self.columns),
+            Product(self.copies, self.rows, self.columns, self.inner),
+            Product(self.copies, self.inner, self.rows, self.columns),
         )
 
 
@@ -103,7 +103,7 @@ def step(length: int, batch: int, items: int, dim: int) -> Callable[[Any], Any]:
         name: [tf.Variable(tf.random.normal([rows, dim])) for _ in range(3)]  # weights, m, v
         for name, rows in (("item", items), ("time", features.NUM_TIME_BUCKETS))
     }
-    history = {
+    history: dict[tuple[int, ...], tf.Tensor] = {
         (batch, length, dim): tf.random.normal([batch, length, dim]),
         (batch, dim, length): tf.random.normal([batch, dim, length]),
     }
@@ -115,12 +115,15 @@ def step(length: int, batch: int, items: int, dim: int) -> Callable[[Any], Any]:
         return made
 
     pairs = [
-        (factor(each.count, each.rows, each.inner), factor(each.count, each.inner, each.columns))
+        (factor(each.copies, each.rows, each.inner), factor(each.copies, each.inner, each.columns))
         for product in forward_products(length, batch, dim)
         for each in (product, *product.gradients())
     ]
 
-    @tf.function(autograph=False)
+    some = tf.TensorSpec([None], tf.int64)
+    signature = {name: LookUps(some, some, some) for name in tables}
+
+    @tf.function(input_signature=[signature], autograph=False)
     def compute(given: dict[str, LookUps]) -> list[tf.Tensor]:
         results = [tf.matmul(left, right) for left, right in pairs]
         for name, (table, *moments) in tables.items():

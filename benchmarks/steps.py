@@ -19,7 +19,6 @@ ITEMS = 100_000
 # More than one, so that no step finds its rows in the cache because the last one left them.
 BATCHES = 3
 _MOST_STEPS = 40
-_FEWEST_STEPS = 3
 _FIRST_ITEM = 2  # after padding and the bucket of what is out of the vocabulary
 _TIME_BUCKETS = 14  # of days: up to 22 years
 
@@ -82,24 +81,29 @@ def timed(step: Callable[[Any], Any], given: Sequence[Any], seconds: float) -> d
     Args:
       step: called with one of `given`; comes back when its work is done.
       given: batches, taken in turn.
-      seconds: how long to measure, at least `_FEWEST_STEPS` steps.
+      seconds: how long to measure; three steps at least, two if one takes longer.
 
     Returns:
-      `step_seconds`, how many `steps` that is the median of, `peak_memory_mb` of
-      the process so far, and `memory_before_mb`, its peak before the first step.
+      `step_seconds`, and `step_cpu_seconds` of all threads together; how many
+      `steps` these are medians of; `peak_memory_mb` of the process so far, and
+      `memory_before_mb`, its peak before the first step.
     """
     before = peak_memory_mb()
-    for place in range(2):  # the first one traces, the second one meets warm allocators
-        step(given[place % len(given)])
-    taken: list[float] = []
+    step(given[0])  # traces
+    taken: list[tuple[float, float]] = []
     end = time.perf_counter() + seconds
-    while len(taken) < _FEWEST_STEPS or (time.perf_counter() < end and len(taken) < _MOST_STEPS):
-        start = time.perf_counter()
-        step(given[len(taken) % len(given)])
-        taken.append(time.perf_counter() - start)
+    while len(taken) < 3 or (time.perf_counter() < end and len(taken) < _MOST_STEPS):
+        start, cpu = time.perf_counter(), time.process_time()
+        step(given[(len(taken) + 1) % len(given)])
+        taken.append((time.perf_counter() - start, time.process_time() - cpu))
+        if len(taken) == 2 and taken[-1][0] > seconds:
+            break
+    # The first of many meets cold allocators.
+    counted = taken[len(taken) > 3 :]
     return {
-        "step_seconds": statistics.median(taken),
-        "steps": len(taken),
+        "step_seconds": statistics.median(wall for wall, _ in counted),
+        "step_cpu_seconds": statistics.median(cpu for _, cpu in counted),
+        "steps": len(counted),
         "peak_memory_mb": peak_memory_mb(),
         "memory_before_mb": before,
     }

@@ -15,7 +15,6 @@ Example: python -m benchmarks.training --ratings ratings.csv.gz --output out
 
 import argparse
 import dataclasses
-import hashlib
 import json
 import math
 import os
@@ -29,7 +28,7 @@ from typing import Any
 import numpy as np
 import psutil
 
-from benchmarks import arguments, processes, steps, training_report
+from benchmarks import arguments, kept, processes, steps, training_report
 from benchmarks.peers import environment
 
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -95,8 +94,8 @@ class Benchmark:
 
     def __init__(self, given: argparse.Namespace, output: pathlib.Path):
         self._given = given
-        self._folder = output / "training_cells"
-        self._folder.mkdir(exist_ok=True)
+        self._kept = kept.Kept(output / "training_cells")
+        self._fits: dict[tuple[str, int], int] = {}  # rows of a batch, by model and length
         self.limit_mb = _MEMORY_SHARE * psutil.virtual_memory().available / 2**20
 
     def cells(self) -> tuple[list[dict[str, Any]], dict[str, str]]:
@@ -144,7 +143,7 @@ class Benchmark:
                     "seconds": self._given.seconds,
                 }
                 run = self._measured(
-                    "training_records:real_lengths", argument, f"real-{model}-{place}"
+                    f"real-{model}-{place}", "training_records:real_lengths", argument
                 )
                 runs.setdefault(model, []).append(run)
         for model, of in runs.items():
@@ -180,7 +179,7 @@ class Benchmark:
                     "batches": batches,
                 }
                 key = f"pipeline-{length}-{name.split()[0]}"
-                run = self._measured("training_records:pipeline", argument, key)
+                run = self._measured(key, "training_records:pipeline", argument)
                 overhead = run["records_seconds"] / run["memory_seconds"] - 1
                 rows.append(
                     {"history_length": length, "lengths": name, **run, "overhead": overhead}
@@ -195,7 +194,7 @@ class Benchmark:
         ):
             for model in (OURS, f"{OURS}_recipe"):
                 cell = steps.Cell(model, length, threads=self._given.threads)
-                run = self._measured("profile:top_operations", cell, f"profile-{model}-{length}")
+                run = self._measured(f"profile-{model}-{length}", "profile:top_operations", cell)
                 found.append({"model": model, "history_length": length, **run})
         return found
 
@@ -213,60 +212,40 @@ class Benchmark:
 
     def _cell(self, cell: steps.Cell, place: int, pythons: dict[str, str]) -> dict[str, Any]:
         """A measurement of a cell; where it runs out of memory, of the largest batch that fits."""
-        name = f"{cell.model}-{cell.length}-{place}"
-        key = {"cell": dataclasses.asdict(cell), "code": code(cell.model)}
-        kept = self._kept(name, key)
-        if kept:
-            return kept
-        smaller = self._kept(f"{cell.model}-{cell.length}-0", key) if place else None
-        size = smaller["batch_size"] if smaller else cell.batch_size
-        while True:
-            smaller_cell = dataclasses.replace(cell, batch_size=size)
-            try:
-                if cell.model in pythons:
-                    command = [
-                        pythons[cell.model],
-                        "-m",
-                        f"benchmarks.peers.{cell.model}",
-                        json.dumps(dataclasses.asdict(smaller_cell)),
-                    ]
-                    run = processes.command(command, {"PYTHONPATH": str(_ROOT)}, self.limit_mb)
-                else:
-                    function = "benchmarks.training_cells:measure"
-                    run = processes.call(function, smaller_cell, self.limit_mb)
-                break
-            except processes.OutOfMemory:
-                print(f"{name}: a batch of {size} does not fit", flush=True)
+
+        def measure() -> dict[str, Any]:
+            size = self._fits.get((cell.model, cell.length), cell.batch_size)
+            while True:
+                try:
+                    run = self._run(dataclasses.replace(cell, batch_size=size), pythons)
+                    return {**run, "batch_size": size}
+                except processes.OutOfMemory:
+                    print(f"{cell.model} at {cell.length}: {size} rows do not fit", flush=True)
                 if size == 1:
-                    raise RuntimeError("not even a batch of 1 fits into memory") from None
+                    raise RuntimeError(f"not even one row fits into memory at L = {cell.length}")
                 size //= 2
-        return self._keep(name, key, {**run, "batch_size": size})
 
-    def _measured(self, function: str, argument: Any, name: str) -> dict[str, Any]:
-        shown = dataclasses.asdict(argument) if dataclasses.is_dataclass(argument) else argument
-        key = {"argument": shown, "code": code(OURS)}
-        kept = self._kept(name, key)
-        if kept:
-            return kept
-        return self._keep(
-            name, key, processes.call(f"benchmarks.{function}", argument, self.limit_mb)
-        )
-
-    def _kept(self, name: str, key: dict[str, Any]) -> dict[str, Any] | None:
-        path = self._folder / f"{name}.json"
-        if not path.exists():
-            return None
-        content = json.loads(path.read_text())
-        return content["run"] if content["key"] == json.loads(json.dumps(key)) else None
-
-    def _keep(self, name: str, key: dict[str, Any], run: dict[str, Any]) -> dict[str, Any]:
-        shown = f"{run['step_seconds'] * 1000:.1f} ms" if "step_seconds" in run else "done"
-        print(f"{name}: {shown}", flush=True)
-        path = self._folder / f"{name}.json"
-        unfinished = path.with_suffix(".unfinished")
-        unfinished.write_text(json.dumps({"key": key, "run": run}))
-        unfinished.replace(path)
+        key = {"cell": dataclasses.asdict(cell), "code": _code(cell.model)}
+        run = self._kept.get(f"{cell.model}-{cell.length}-{place}", key, measure)
+        self._fits[cell.model, cell.length] = run["batch_size"]
         return run
+
+    def _run(self, cell: steps.Cell, pythons: dict[str, str]) -> dict[str, Any]:
+        if cell.model not in PEERS:
+            return processes.call("benchmarks.training_cells:measure", cell, self.limit_mb)
+        module, told = f"benchmarks.peers.{cell.model}", json.dumps(dataclasses.asdict(cell))
+        # Threads that wait by turning would be measured, and hinder what else is running.
+        environment_of = {"PYTHONPATH": str(_ROOT), "OMP_WAIT_POLICY": "passive"}
+        command = [pythons[cell.model], "-m", module, told]
+        return processes.command(command, environment_of, self.limit_mb)
+
+    def _measured(self, name: str, function: str, argument: Any) -> dict[str, Any]:
+        shown = dataclasses.asdict(argument) if isinstance(argument, steps.Cell) else argument
+        return self._kept.get(
+            name,
+            {"argument": shown, "code": _code(OURS)},
+            lambda: processes.call(f"benchmarks.{function}", argument, self.limit_mb),
+        )
 
 
 def _row(model: str, length: int, runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -376,21 +355,21 @@ def targets(result: dict[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
-def code(model: str) -> str:
-    """Twelve digits of SHA-256 over the sources that a row's speed depends on."""
-    files = [_ROOT / "benchmarks" / "steps.py"]
+def _code(model: str) -> str:
+    """A digest of the sources that a row's speed depends on."""
+    shared = "benchmarks/steps.py"
     if model in PEERS:
-        files.append(_ROOT / "benchmarks" / "peers" / f"{model}.py")
-        files.append(_ROOT / "requirements" / f"bench-{PEERS[model]}.txt")
-    elif model == FLOOR:
-        files.append(_ROOT / "benchmarks" / "floor.py")
-    else:
-        files += sorted((_ROOT / "model").rglob("*.py"))
-        files += [_ROOT / "benchmarks" / f"{name}.py" for name in ("training_cells", "plain_imn")]
-    sha = hashlib.sha256()
-    for file in files:
-        sha.update(file.relative_to(_ROOT).as_posix().encode() + b"\0" + file.read_bytes())
-    return sha.hexdigest()[:12]
+        return kept.code(
+            shared, f"benchmarks/peers/{model}.py", f"requirements/bench-{PEERS[model]}.txt"
+        )
+    if model == FLOOR:
+        return kept.code(shared, "benchmarks/floor.py")
+    own = (
+        "benchmarks/training_cells.py",
+        "benchmarks/training_records.py",
+        "benchmarks/plain_imn.py",
+    )
+    return kept.code(shared, *own, "model/**/*.py")
 
 
 def machine(threads: int, limit_mb: float) -> dict[str, Any]:
