@@ -11,6 +11,7 @@ import time
 from typing import Any
 
 import numpy as np
+import psutil
 import tensorflow as tf
 import tensorflow_transform as tft
 
@@ -20,6 +21,7 @@ from transforms import features
 
 _FILES = 4
 _ROUNDS = 3
+_STEPS = 20
 
 
 def prepare(argument: dict[str, Any]) -> tuple[list[str], int]:
@@ -97,6 +99,51 @@ def pipeline(argument: dict[str, Any]) -> dict[str, Any]:
         **{f"{name}_seconds": statistics.median(values) for name, values in taken.items()},
         "batches": len(held),
         "mean_length": float(np.mean([batch["history_length"].numpy().mean() for batch in held])),
+    }
+
+
+def from_files(argument: dict[str, Any]) -> dict[str, Any]:
+    """A training that has just begun on files of any number of rows.
+
+    Args:
+      argument: `files` of samples with histories of `length`, `threads`.
+
+    Returns:
+      `bytes_on_disk`; `bytes_in_buffer`, what the process grew by until the first
+      batch was there, and `first_batch_seconds`; `step_seconds`, a median with
+      reading, and `peak_memory_mb` until then; `read_rows_per_s` of an epoch without
+      training.
+    """
+    training_cells.use_threads(argument["threads"])
+    length, files = argument["length"], argument["files"]
+    ranker, recipe = training_cells.build("imn_3p_plus_recipe", length, steps.ITEMS)
+    given = training_cells.constants(steps.batch(length, recipe.batch_size, steps.ITEMS, 0))
+    step = training_cells.training_step(ranker, recipe, given)
+    step(given)
+    process = psutil.Process()
+    before, start = process.memory_info().rss, time.perf_counter()
+    files_of = data.training_batches(files, _spec(length), recipe.batch_size, 0, 0)
+    source = iter(files_of)
+    batch = next(source)
+    first = time.perf_counter() - start
+    grown = process.memory_info().rss - before
+    taken: list[float] = []
+    while batch is not None and len(taken) < _STEPS:
+        start = time.perf_counter()
+        step(batch)
+        batch = next(source, None)
+        taken.append(time.perf_counter() - start)
+    peak = steps.peak_memory_mb()
+    del source
+    start = time.perf_counter()
+    rows = sum(int(tf.size(batch["label"])) for batch in files_of)
+    return {
+        "bytes_on_disk": sum(os.path.getsize(file) for file in files),
+        "bytes_in_buffer": grown,
+        "first_batch_seconds": first,
+        "step_seconds": statistics.median(taken),
+        "read_rows_per_s": rows / (time.perf_counter() - start),
+        "peak_memory_mb": peak,
     }
 
 

@@ -24,17 +24,23 @@ def label(model: str) -> str:
     return LABELS.get(model, model)
 
 
+def conditions(result: dict[str, Any]) -> str:
+    """When, by which command and on what a result was measured."""
+    of = result["machine"]
+    return (
+        f"{result['date']}, `{result['command']}`. {of['processor']}, {of['cores']} cores, "
+        f"{of['threads']} threads, {of['memory_mb'] / 1024:.0f} GB, TensorFlow {of['tensorflow']}; "
+        f"load {of['load_at_start']:.1f} at the start."
+    )
+
+
 def markdown(result: dict[str, Any]) -> str:
     """All that was measured, and what was aimed at."""
-    machine = result["machine"]
     parts = [
-        f"{result['date']}, `{result['command']}`. {machine['processor']}, {machine['cores']} "
-        f"cores, {machine['threads']} threads, {machine['memory_mb'] / 1024:.0f} GB, TensorFlow "
-        f"{machine['tensorflow']}; load {machine['load_at_start']:.1f} at the start. "
-        f"B = {result['batch_size']}, D = {result['dim']}, {result['items']:,} items, histories "
-        f"full, one candidate a row where the row does not say otherwise, data in memory; the "
-        f"fastest of {result['rounds']} rounds (of 1 for rows without a target), each the median "
-        f"of its steps.",
+        f"{conditions(result)} B = {result['batch_size']}, D = {result['dim']}, "
+        f"{result['items']:,} items, histories full, one candidate a row where the row does not "
+        f"say otherwise, data in memory; the fastest of {result['rounds']} rounds (of 1 for rows "
+        f"without a target), each the median of its steps.",
         "## Examples/s",
         _table(result, lambda row: row["examples_per_s"], "{:,.0f}"),
         *_out_of_memory(result),
@@ -43,7 +49,7 @@ def markdown(result: dict[str, Any]) -> str:
         "DINs have our DIN's widths (attention 80 and 40 with Dice, head 128 and 64), Adam as "
         "they ship it, which sweeps the whole item table, and no decay.",
         "## Targets",
-        _targets(result),
+        targets_table(result["targets"]),
         "## Peak memory of the process, MB",
         _table(result, lambda row: row["peak_memory_mb"], "{:,.0f}"),
         "## Growth with L",
@@ -64,7 +70,7 @@ def markdown(result: dict[str, Any]) -> str:
 def _table(result: dict[str, Any], value: Callable[[dict[str, Any]], Any], form: str) -> str:
     rows = {(row["model"], row["history_length"]): row for row in result["rows"]}
     lengths = sorted({length for _, length in rows})
-    lines = [_line(["L", *lengths]), _rule(len(lengths))]
+    lines = [line(["L", *lengths]), rule(len(lengths))]
     for model in dict.fromkeys(model for model, _ in rows):
         cells = []
         for length in lengths:
@@ -75,7 +81,7 @@ def _table(result: dict[str, Any], value: Callable[[dict[str, Any]], Any], form:
                 cells.append(f"out of memory ({row['largest_batch']})")
             else:
                 cells.append(form.format(value(row)))
-        lines.append(_line([label(model), *cells]))
+        lines.append(line([label(model), *cells]))
     return "\n".join(lines)
 
 
@@ -90,9 +96,10 @@ def _out_of_memory(result: dict[str, Any]) -> list[str]:
     return ["\n".join(f"- {line}" for line in lines)] if lines else []
 
 
-def _targets(result: dict[str, Any]) -> str:
-    lines = [_line(["target", "wanted", "measured", ""]), _rule(3)]
-    for target in result["targets"]:
+def targets_table(targets: Sequence[dict[str, Any]]) -> str:
+    """What was aimed at, what was measured, and by how much it was missed."""
+    lines = [line(["target", "wanted", "measured", ""]), rule(3)]
+    for target in targets:
         sign = "≥" if target["at_least"] else "≤"
         measured, wanted = target["measured"], target["wanted"]
         if measured is None:
@@ -100,29 +107,29 @@ def _targets(result: dict[str, Any]) -> str:
         else:
             found = f"{measured:.2f}"
             verdict = "met" if target["met"] else f"missed by {abs(measured - wanted):.2f}"
-        lines.append(_line([target["target"], f"{sign} {wanted:g}", found, verdict]))
+        lines.append(line([target["target"], f"{sign} {wanted:g}", found, verdict]))
     return "\n".join(lines)
 
 
 def _exponents(result: dict[str, Any]) -> str:
     names = ("time", "memory", "memory_of_steps")
-    lines = [_line(["", "time", "memory", "memory, steps"]), _rule(3)]
+    lines = [line(["", "time", "memory", "memory, steps"]), rule(3)]
     for model, of in result["exponents"].items():
-        lines.append(_line([label(model), *[f"{of[name]:.2f}" for name in names]]))
+        lines.append(line([label(model), *[f"{of[name]:.2f}" for name in names]]))
     return "\n".join(lines)
 
 
 def _ratios(result: dict[str, Any]) -> str:
     lengths = sorted({row["history_length"] for row in result["rows"]})
     lines = [
-        _line(["examples/s over", *[f"L = {length}" for length in lengths]]),
-        _rule(len(lengths)),
+        line(["examples/s over", *[f"L = {length}" for length in lengths]]),
+        rule(len(lengths)),
     ]
     for pair in dict.fromkeys(name.rsplit(" @ ", 1)[0] for name in result["ratios"]):
         over, under = pair.split(" / ")
         name = label(under) if over == "imn_3p_plus" else f"{label(over)} over IMN 3P+"
         values = [result["ratios"].get(f"{pair} @ {length}") for length in lengths]
-        lines.append(_line([name, *["" if value is None else f"{value:.2f}" for value in values]]))
+        lines.append(line([name, *["" if value is None else f"{value:.2f}" for value in values]]))
     return "\n".join(lines)
 
 
@@ -160,12 +167,12 @@ def _pipeline(rows: Sequence[dict[str, Any]]) -> str:
         "shuffled, parsed), filling of the shuffle buffer included, against the same batches from "
         "memory.",
         "",
-        _line(["L", "lengths", "mean", "batches", "from memory, s", "from files, s", "more"]),
-        _rule(6),
+        line(["L", "lengths", "mean", "batches", "from memory, s", "from files, s", "more"]),
+        rule(6),
     ]
     for row in rows:
         lines.append(
-            _line(
+            line(
                 [
                     row["history_length"],
                     row["lengths"],
@@ -183,11 +190,11 @@ def _pipeline(rows: Sequence[dict[str, Any]]) -> str:
 def _profile(found: Sequence[dict[str, Any]]) -> list[str]:
     parts = ["TensorFlow's profiler, shares of the time of all kernels (calls a step in brackets)."]
     heads = [f"{label(of['model'])}, L = {of['history_length']}" for of in found]
-    lines = [_line(["", *heads]), _rule(len(heads))]
+    lines = [line(["", *heads]), rule(len(heads))]
     for place in range(min(len(of["operations"]) for of in found)):
         shown = [of["operations"][place] for of in found]
         lines.append(
-            _line(
+            line(
                 [
                     place + 1,
                     *[
@@ -201,11 +208,13 @@ def _profile(found: Sequence[dict[str, Any]]) -> list[str]:
     return [*parts, "\n".join(lines)]
 
 
-def _line(cells: Sequence[Any]) -> str:
+def line(cells: Sequence[Any]) -> str:
+    """A row of a Markdown table."""
     return "| " + " | ".join(str(cell) for cell in cells) + " |"
 
 
-def _rule(columns: int) -> str:
+def rule(columns: int) -> str:
+    """The rule under the heads: the first column to the left, others to the right."""
     return "|---" + "|--:" * columns + "|"
 
 
