@@ -32,12 +32,12 @@ from benchmarks import arguments, kept, processes, steps, training_report
 from benchmarks.peers import environment
 
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
-OURS, PLAIN, FLOOR = "imn_3p_plus", "imn_3p_plus_plain", "floor"
+OURS, PLAIN, RECIPE, FLOOR = "imn_3p_plus", "imn_3p_plus_plain", "imn_3p_plus_recipe", "floor"
 PEERS = {"deepctr_din": "deepctr", "fuxictr_din": "fuxictr"}
 # Rows that a target speaks of are measured in every round, the others in the first alone.
 COMPARED = (OURS, PLAIN, *PEERS, FLOOR)
 OTHERS = (
-    "imn_3p_plus_recipe",
+    RECIPE,
     "imn_3p",
     "imn_3p_plain",
     "imn_2p",
@@ -188,15 +188,15 @@ class Benchmark:
         return rows
 
     def profile(self) -> list[dict[str, Any]]:
-        """What the step of IMN 3P+ spends its time in, at the shortest and a long history."""
+        """What the step of IMN 3P+ spends its time in, with short and with long histories."""
         found = []
-        for length in sorted(
-            {min(self._given.lengths), max(n for n in self._given.lengths if n <= 1000)}
-        ):
-            for model in (OURS, f"{OURS}_recipe"):
-                cell = steps.Cell(model, length, threads=self._given.threads)
-                run = self._measured(f"profile-{model}-{length}", "profile:top_operations", cell)
-                found.append({"model": model, "history_length": length, **run})
+        for length in sorted({min(self._given.lengths), max(self._given.lengths)}):
+            for model in (OURS, RECIPE):
+                if model in self._given.models:
+                    cell = steps.Cell(model, length, threads=self._given.threads)
+                    name = f"profile-{model}-{length}"
+                    run = self._measured(name, "profile:top_operations", cell)
+                    found.append({"model": model, "history_length": length, **run})
         return found
 
     def _samples(self, length: int) -> tuple[list[str], int]:

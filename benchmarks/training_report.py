@@ -63,7 +63,8 @@ def markdown(result: dict[str, Any]) -> str:
     if "real_lengths" in result:
         parts += ["## Real lengths", _real(result["real_lengths"])]
         parts += ["## Files against memory", _pipeline(result["input_pipeline"])]
-    parts += ["## Where the step's time goes", *_profile(result["profile"])]
+    if result["profile"]:
+        parts += ["## Where the step's time goes", *_profile(result["profile"])]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
