@@ -15,10 +15,12 @@ endif
 export TF_USE_LEGACY_KERAS := 1
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: help setup run test bench schema
+.PHONY: help setup run serve recommend test bench schema
 
 help:
 	@echo 'make run [RATINGS=FILE_OR_GLOB] [MODEL=PRESET] [OUTPUT=FOLDER]   the whole pipeline'
+	@echo 'make serve [OUTPUT=FOLDER]   answers with what was pushed: gRPC on 8500, REST on 8501'
+	@echo 'make recommend USER=ID [RATINGS=...] [OUTPUT=FOLDER]   the best items for a user'
 	@echo 'make test      lint, types, tests'
 	@echo 'make bench     the quick form of every benchmark'
 	@echo 'make schema    propose a schema from the last run'
@@ -29,11 +31,18 @@ setup:
 run: setup
 	@$(PYTHON) local_runner.py
 
+# TensorFlow's level 3 hides what it says about GPUs at every start.
+serve: setup
+	@TF_CPP_MIN_LOG_LEVEL=3 $(PYTHON) -m serving.server --models "$(or $(IMN_OUTPUT),runs)/serving_model" $(ARGS)
+
+recommend: setup
+	@TF_CPP_MIN_LOG_LEVEL=3 $(PYTHON) -m serving.recommend "$(if $(findstring command,$(origin USER)),$(USER))" --output "$(or $(IMN_OUTPUT),runs)" $(ARGS)
+
 test: setup
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy pipeline model transforms serving local_runner.py kubeflow_runner.py
-	$(PYTHON) -m pytest
+	$(PYTHON) -m pytest -n 2 --dist loadfile
 
 bench: setup
 	$(PYTHON) -m benchmarks.quick

@@ -11,8 +11,11 @@ setuptools.setup(
     package_data={"pipeline": ["*.pbtxt"]},
     # The sets that ran, version by version, are the locks in requirements/.
     install_requires=[
+        "aiohttp>=3.9,<4",
         "apache-beam>=2.74,<3",
         "dill",  # Beam dropped it, TFX still imports it
+        "grpcio>=1.48",
+        "grpcio-health-checking>=1.48",
         "numpy>=1.26",
         "pyarrow>=10",
         "rich>=13",
@@ -21,13 +24,14 @@ setuptools.setup(
         "tensorflow-data-validation>=1.15.1,<1.22",
         "tensorflow-model-analysis>=0.46,<0.53",
         "tensorflow-recommenders==0.7.7",
+        "tensorflow-serving-api>=2.15.1,<2.22",
         "tensorflow-transform>=1.15,<1.22",
         "tf-keras>=2.15,<2.22",
         "tfx>=1.15.1,!=1.16.*,!=1.17.*,<1.22",
     ],
     extras_require={
         "kfp": ["kfp>=1.8.22"],
-        "test": ["hypothesis", "mypy", "pytest", "ruff"],
+        "test": ["hypothesis", "mypy", "psutil", "pytest", "pytest-xdist", "pyyaml", "ruff"],
         "bench": ["matplotlib", "polars", "psutil"],
     },
 )

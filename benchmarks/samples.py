@@ -64,7 +64,6 @@ class Samples:
 def prepare(
     settings: Settings,
     cache: str,
-    users_share: float = 1.0,
     min_events: int = 0,
     leaking: bool = False,
 ) -> Samples:
@@ -73,7 +72,6 @@ def prepare(
     Args:
       settings: of ingestion and Transform.
       cache: a folder; the samples lie in one of their own below it.
-      users_share: of the users, chosen by hash of their id.
       min_events: users with fewer are left out.
       leaking: splits the windows of all users at random, 80/10/10, as the seed did:
         windows overlap, so that training has seen what test asks for.
@@ -91,7 +89,7 @@ def prepare(
     names = [*component.SETTINGS, "min_item_count", "max_vocabulary_size", "oov_buckets"]
     values = dataclasses.asdict(settings)
     chosen = {name: values[name] for name in sorted({*names, "time_unit"}) if name != "ratings"}
-    chosen |= {"users_share": users_share, "min_events": min_events, "content": sha.hexdigest()}
+    chosen |= {"min_events": min_events, "content": sha.hexdigest()}
     if leaking:
         chosen["leaking"] = True
     digest = hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:16]
@@ -100,9 +98,9 @@ def prepare(
         unfinished = f"{folder}.unfinished"
         shutil.rmtree(unfinished, ignore_errors=True)
         os.makedirs(unfinished)
-        if users_share < 1 or min_events:
+        if min_events:
             part = f"{unfinished}/ratings.csv"
-            _write_part(settings, part, users_share, min_events)
+            _write_part(settings, part, min_events)
             settings_of_part = dataclasses.replace(settings, ratings=part, layout="2014")
         else:
             settings_of_part = settings
@@ -235,8 +233,8 @@ def _write_test(folder: str) -> None:
     np.savez_compressed(f"{folder}/test.npz", **arrays)
 
 
-def _write_part(settings: Settings, path: str, share: float, min_events: int) -> None:
-    """Ratings of some users, in the 2014 layout."""
+def _write_part(settings: Settings, path: str, min_events: int) -> None:
+    """Ratings of the users with `min_events` and more, in the 2014 layout."""
     import time
 
     import pyarrow as pa
@@ -255,13 +253,7 @@ def _write_part(settings: Settings, path: str, share: float, min_events: int) ->
     )
     users = table["user"].combine_chunks().dictionary_encode()
     counts = np.bincount(users.indices.to_numpy(), minlength=len(users.dictionary))
-    limit = share * 2**64
-    kept = [
-        count >= min_events
-        and int.from_bytes(hashlib.blake2b(_bytes(user), digest_size=8).digest(), "little") < limit
-        for user, count in zip(users.dictionary.to_pylist(), counts, strict=True)
-    ]
-    table = table.filter(pc.take(pa.array(kept), users.indices))
+    table = table.filter(pc.take(pa.array(counts >= min_events), users.indices))
     rows = zip(*(table[name].to_pylist() for name in ("user", "item", "time")), strict=True)
     with open(path, "wb") as file:
         for user, item, when in rows:

@@ -1,14 +1,16 @@
-"""The same budget of tuning for every system: eight short trainings on a fifth of the users.
+"""The same budget of tuning for every system: eight short trainings on each user's newest windows.
 
-Each trial changes one thing of the best trial so far: rates, width,
-regularisation, and one option of the system's own. What is better on eval is
-kept. The test split is never looked at. The three rows of IMN share one search,
-that of 3P+.
+A trial sees all users, so that the item table is trained as in a whole training, but
+only the newest ten training windows of each, for one epoch. It changes one thing of
+the best trial so far: rates, width, regularisation, and one option of the system's
+own. What is better on eval is kept. The test split is never looked at. The three
+rows of IMN share one search, that of 3P+.
 
 Example: python -m benchmarks.search --ratings ratings.csv.gz --output out
 """
 
 import argparse
+import dataclasses
 import json
 import pathlib
 import threading
@@ -21,25 +23,26 @@ from benchmarks import arguments, cells, samples
 Change = tuple[str, dict[str, Any]]
 SHARED: list[Change] = [
     ("", {}),
-    ("", {"table_learning_rate": 5e-3}),
     ("", {"learning_rate": 3e-3}),
-    ("embedding_dim=64", {}),
-    ("dropout=0.2", {}),
-    ("", {"table_l2": 0.1}),
     ("", {"learning_rate": 3e-4}),
+    ("", {"table_learning_rate": 5e-3}),
+    ("embedding_dim=16", {}),
+    ("dropout=0.2", {}),
 ]
-OWN = {
-    "youtube_dnn": "head_units=256x128",
-    "din": "normalization=softmax",
-    "dien": "auxiliary_weight=0.1",
-    "sasrec": "blocks=1",
-    "mimn": "induction=false",
-    "ubr4ctr": "selected=50",
-    "imn_3p_plus": "normalization=softmax",
+# Regularisation of the tables, and one option of the system's own.
+OWN: dict[str, list[Change]] = {
+    "youtube_dnn": [("", {"table_l2": 0.01}), ("head_units=256x128", {})],
+    "din": [("", {"table_l2": 0.0}), ("normalization=softmax", {})],
+    "dien": [("", {"table_l2": 0.01}), ("auxiliary_weight=0.1", {})],
+    "sasrec": [("", {"table_l2": 0.01}), ("blocks=1", {})],
+    "mimn": [("", {"table_l2": 0.01}), ("induction=false", {})],
+    "ubr4ctr": [("", {"table_l2": 0.01}), ("selected=50", {})],
+    "imn_3p_plus": [("", {"table_l2": 0.01}), ("normalization=softmax", {})],
 }
 # Rows that take over the settings found for another.
 SAME_AS = {"imn_2p": "imn_3p_plus", "imn_3p": "imn_3p_plus"}
-USERS_SHARE = 0.2
+WINDOWS = 10  # newest training windows of each user
+EPOCHS = 1
 
 
 def main() -> None:
@@ -48,19 +51,18 @@ def main() -> None:
     parser.add_argument(
         "--models", nargs="+", default=list(OWN), choices=list(OWN), metavar="MODEL"
     )
-    parser.add_argument("--epochs", type=int, default=2, help="of a trial")
     given = parser.parse_args()
-    settings = arguments.settings(given)
+    settings = dataclasses.replace(arguments.settings(given), max_windows_per_user=WINDOWS)
     output = pathlib.Path(given.output)
     cells.share_cores(given.jobs)
-    shared = samples.prepare(settings, given.cache, USERS_SHARE)
+    shared = samples.prepare(settings, given.cache)
     result = search(given, shared, str(output / "search_cells"))
     path = output / "search.json"
     if path.exists():  # of other models, perhaps
         found = json.loads(path.read_text())
-        if (found["samples"]["digest"], found["epochs"]) == (shared.digest, given.epochs):
+        if found["samples"]["digest"] == shared.digest:
             result = {**found["models"], **result}
-    content = {"samples": shared.describe(), "epochs": given.epochs, "models": result}
+    content = {"samples": shared.describe(), "models": result}
     path.write_text(json.dumps(content, indent=1) + "\n")
     (output / "search.md").write_text(markdown(content))
     print(markdown(content))
@@ -79,7 +81,7 @@ def search(
     def tune(model: str) -> dict[str, Any]:
         best: dict[str, Any] = {"options": "", "recipe": {}, "eval_auc": -1.0}
         trials = []
-        for number, (options, recipe) in enumerate([*SHARED, (OWN[model], {})]):
+        for number, (options, recipe) in enumerate([*SHARED, *OWN[model]]):
             trial = {
                 "options": joined(best["options"], options),
                 "recipe": {**best["recipe"], **recipe},
@@ -88,12 +90,12 @@ def search(
                 f"{model}-{number}",
                 model,
                 trial["options"],
-                {**trial["recipe"], "epochs": given.epochs},
+                {**trial["recipe"], "epochs": EPOCHS},
             )
             quiet = lambda line: None  # noqa: E731
             [done] = cells.run([cell], shared, folder, given.cache, tell=quiet)
             trial["eval_auc"] = done["eval_auc"]
-            tell(f"{model} trial {number + 1} of {len(SHARED) + 1}: {trial}")
+            tell(f"{model} trial {number + 1} of {len(SHARED) + len(OWN[model])}: {trial}")
             trials.append(trial)
             best = max(best, trial, key=lambda each: each["eval_auc"])
         return {"trials": trials, **best}
@@ -120,7 +122,7 @@ def tuned(path: str | None, model: str) -> tuple[str, dict[str, Any]]:
 def markdown(content: dict[str, Any]) -> str:
     """The trials of all models as a table."""
     lines = [
-        f"Eval AUC of trials of {content['epochs']} epochs on {USERS_SHARE:.0%} of the users of "
+        f"Eval AUC of trials of one epoch on the newest {WINDOWS} windows of each user of "
         f"{content['samples']['ratings']}. Each trial changes one thing of the best before it.",
         "",
         "| model | trial | change | eval AUC |",
@@ -128,7 +130,7 @@ def markdown(content: dict[str, Any]) -> str:
     ]
     for model, found in content["models"].items():
         for number, trial in enumerate(found["trials"]):
-            change = [*SHARED, (OWN[model], {})][number]
+            change = [*SHARED, *OWN[model]][number]
             text = ", ".join(filter(None, [change[0], *(f"{k}={v}" for k, v in change[1].items())]))
             mark = "**" if trial["eval_auc"] == found["eval_auc"] else ""
             lines.append(

@@ -45,6 +45,7 @@ class InterestEvolution(tf.keras.layers.Layer):
         dim = input_shape[-1]
         self.extract = GatedRecurrence(dim)
         self.evolve = GatedRecurrence(dim)
+        self.evolve.build([None, None, dim])
         self.attention = tf.keras.layers.Dense(dim, use_bias=False)
         super().build(input_shape)
 
@@ -57,14 +58,13 @@ class InterestEvolution(tf.keras.layers.Layer):
         seed: tf.Tensor | None = None,
     ) -> Any:
         """The user `(B, K, D)`, zeros for an empty history; with the loss while training."""
+        # A first place of padding, so that a history of no places has one.
+        events, mask = tf.pad(history, [[0, 0], [1, 0], [0, 0]]), tf.pad(mask, [[0, 0], [1, 0]])
         filled = tf.cast(mask, history.dtype)[:, :, None]
-        # A first place that is padding keeps the state, and gives an empty history one.
-        events = tf.pad(history, [[0, 0], [1, 0], [0, 0]])
-        filled = tf.pad(filled, [[0, 0], [1, 0], [0, 0]])
-        states = tf.transpose(self.extract(events, filled)[:, :, 0, :], [1, 0, 2])
+        states = self.extract(events, mask)
         logits = tf.matmul(self.attention(states), targets, transpose_b=True)
         weights = tf.nn.softmax(logits + (filled - 1) * 1e9, axis=1) * filled
-        user = self.evolve(states, weights)[-1]
+        user = self.evolve.last(states, mask, weights)
         if training and self.auxiliary_weight:
             return user, self.auxiliary_weight * auxiliary_loss(states, events, filled)
         return user

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 import tensorflow as tf
 
 from model.configs import ModelConfig, number
+from model.layers.packed import Packed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,8 +17,8 @@ class MIMNConfig(ModelConfig):
     utilisation: float = number(0.1, 0.0)  # λ; 0: slots neither rebalanced nor regularised
     induction: bool = True  # the memory induction unit
 
-    # Each part runs through its own loop over time, which is what costs.
-    length_groups: ClassVar[int] = 2
+    # Each part would run through a loop of its own, and padding costs nothing here.
+    length_groups: ClassVar[int] = 1
 
     def block(self) -> "MemoryNetwork":
         """The layer that these options describe."""
@@ -107,14 +108,14 @@ class MemoryNetwork(tf.keras.layers.Layer):
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """`[M ; S]` `(B, m, 2D)`, or M alone, after the history, and g `(B, m)`."""
         dim, slots, dtype = history.shape[-1], self.slots, history.dtype
-        rows, length = tf.unstack(tf.shape(mask))
-        # Time first. What does not wait for a state is computed here, at once: a step
-        # costs by how many operations it has.
-        events = tf.transpose(history, [1, 0, 2])
-        filled = tf.cast(tf.transpose(mask), dtype)[:, :, None]
-        read_at = _array(self.controller.given(events, filled))
-        induced_at = _array(self.inductor.given(events, filled)) if self.inductor else None
-        filled_at = _array(filled[:, :, None])
+        # A first place of padding, so that a history of no places has one.
+        history, mask = tf.pad(history, [[0, 0], [1, 0], [0, 0]]), tf.pad(mask, [[0, 0], [1, 0]])
+        packed = Packed(mask)
+        # What does not wait for a state is computed here, at once: a step costs by how
+        # many operations it has.
+        events = packed.flat(history)
+        read_at = packed.columns(self.controller.given(events))
+        induced_at = packed.columns(self.inductor.given(events)) if self.inductor else None
         controller = self.controller.kernel()
         inductor = self.inductor.kernel() if self.inductor else None
         beta = beta[:2, None]
@@ -122,16 +123,27 @@ class MemoryNetwork(tf.keras.layers.Layer):
             # Reading is not rebalanced.
             rebalance = tf.concat([tf.zeros_like(self.rebalance), self.rebalance], axis=1)
         emit, bias = tf.convert_to_tensor(self.emit), tf.convert_to_tensor(self.emit_bias)
+        rows = tf.shape(mask)[0]
+        # h, r, M, g, S before the first event.
+        first = [
+            tf.zeros([rows, dim], dtype),
+            tf.zeros([rows, dim], dtype),
+            tf.tile(self.first[None], [rows, 1, 1]),
+            tf.zeros([rows, slots], dtype),
+            tf.zeros([rows, slots, dim], dtype),
+        ]
 
-        def step(place: tf.Tensor, h: Any, r: Any, memory: Any, used: Any, induced: Any) -> Any:
-            # Where padded, h and S are kept by their cells; w is 0, which keeps M and g,
-            # and r at its first value: padding is on the left.
-            h = Cell.step(read_at.read(place), h, r, controller)
+        def step(column: tf.Tensor, *states: tf.Tensor) -> Any:
+            h, r, memory, used, induced = (
+                packed.joined(state, start, column)
+                for state, start in zip(states, first, strict=True)
+            )
+            h = Cell.step(read_at.read(column), h, r, controller)
             emitted = tf.reshape(tf.matmul(h, emit) + bias, [-1, 4, dim])
             logits = beta * cosine(emitted[:, :2], memory)
             if self.utilisation:
                 logits += tf.reshape(tf.matmul(used, rebalance), [-1, 2, slots])
-            weights = tf.nn.softmax(logits) * filled_at.read(place)
+            weights = tf.nn.softmax(logits)
             r = tf.squeeze(tf.matmul(weights[:, :1], memory), 1)
             reading, writing = weights[:, 0], weights[:, 1]
             erase, add = tf.sigmoid(emitted[:, 2:3]), tf.tanh(emitted[:, 3:])
@@ -142,19 +154,13 @@ class MemoryNetwork(tf.keras.layers.Layer):
                 top = tf.one_hot(tf.argmax(reading, axis=1), slots, dtype=dtype)[:, :, None]
                 old = tf.reduce_sum(top * induced, axis=1)
                 of_slot = tf.reduce_sum(top * memory, axis=1)
-                new = Cell.step(induced_at.read(place), old, of_slot, inductor)
+                new = Cell.step(induced_at.read(column), old, of_slot, inductor)
                 induced += top * (new - old)[:, None, :]
-            return place + 1, h, r, memory, used, induced
+            return h, r, memory, used, induced
 
-        memory = tf.tile(self.first[None], [rows, 1, 1])
-        zeros = tf.zeros([rows, dim], dtype)
-        # Columns that are padding in every row are left out.
-        start = length - tf.reduce_sum(tf.cast(tf.reduce_any(mask, axis=0), tf.int32))
-        _, _, _, memory, used, induced = tf.while_loop(
-            lambda place, *_: place < length,
-            step,
-            (start, zeros, zeros, memory, tf.zeros([rows, slots], dtype), tf.zeros_like(memory)),
-            parallel_iterations=1,
+        last = packed.run(step, [start[:0] for start in first])
+        _, _, memory, used, induced = (
+            packed.rows(state, start) for state, start in zip(last, first, strict=True)
         )
         return tf.concat([memory, induced], axis=2) if self.inductor else memory, used
 
@@ -179,16 +185,9 @@ class Cell(tf.keras.layers.Layer):
         self.bias = self.add_weight(name="bias", shape=(3 * units,), initializer="zeros")
         self.units = units
 
-    def given(self, x: tf.Tensor, filled: tf.Tensor) -> tf.Tensor:
-        """What x `(L, B, D)` adds to z, r, c and `Uc h`, `(L, B, 4D)`.
-
-        Where `filled` `(L, B, 1)` is 0, z will be 0, and the state kept.
-        """
-        flat = tf.matmul(tf.reshape(x, [-1, self.units]), self.x_kernel) + self.bias
-        gate, others = tf.split(flat, [self.units, 2 * self.units], axis=1)
-        gate += tf.reshape(filled - 1, [-1, 1]) * 1e9
-        shape = tf.concat([tf.shape(x)[:2], [4 * self.units]], axis=0)
-        return tf.reshape(tf.concat([gate, others, tf.zeros_like(gate)], axis=1), shape)
+    def given(self, x: tf.Tensor) -> tf.Tensor:
+        """What x `(N, D)` adds to z, r, c and `Uc h`, `(N, 4D)`."""
+        return tf.pad(tf.matmul(x, self.x_kernel) + self.bias, [[0, 0], [0, self.units]])
 
     def kernel(self) -> tf.Tensor:
         """Of `[h ; y]`, `(2D, 4D)`: `Uc h` stands apart from `Vc y`, being reset."""
@@ -208,8 +207,3 @@ def cosine(keys: tf.Tensor, memory: tf.Tensor) -> tf.Tensor:
     keys *= tf.math.rsqrt(tf.reduce_sum(tf.square(keys), axis=2, keepdims=True) + 1e-6)
     memory *= tf.math.rsqrt(tf.reduce_sum(tf.square(memory), axis=2, keepdims=True) + 1e-6)
     return tf.matmul(keys, memory, transpose_b=True)
-
-
-def _array(values: tf.Tensor) -> tf.TensorArray:
-    """`(L, ...)` to be read by place."""
-    return tf.TensorArray(values.dtype, tf.shape(values)[0]).unstack(values)

@@ -1,7 +1,14 @@
 """What a pushed model answers: raw features in, probabilities out.
 
-Both signatures hold the Transform graph, so that a client recomputes nothing,
+All signatures hold the Transform graph, so that a client recomputes nothing,
 and only operations of core TensorFlow, so that any server loads them.
+
+Odd requests have defined answers. An id outside the vocabulary shares one of
+the out-of-vocabulary rows, by its hash, with other such ids; a row that no
+training reached keeps its first values. Histories may be empty and may repeat
+an id: each event counts. Order is that of the places, not of the times; a time
+after the request counts as the request's, one before 1970 as 1970. What lies
+beyond `history_length` is never read, whatever a server's batcher put there.
 """
 
 from typing import Any
@@ -9,11 +16,18 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_transform as tft
 
+from model import warmup
 from model.ranker import Ranker
 from transforms import features
 
 CANDIDATES = "candidates"
 REQUEST_TIME = "request_time"
+# Method names by which TF Serving knows what Classify and Regress may call.
+METHODS = {
+    "classify": tf.compat.v1.saved_model.signature_constants.CLASSIFY_METHOD_NAME,
+    "regress": tf.compat.v1.saved_model.signature_constants.REGRESS_METHOD_NAME,
+}
+CLASSES = (b"no", b"yes")  # of `classify`: is the target the user's next event?
 _NEEDED = (
     features.HISTORY_ITEM,
     features.HISTORY_TIME,
@@ -37,39 +51,60 @@ class Server:
         spec = transform.raw_feature_spec()
         self._spec = {name: spec[name] for name in _NEEDED}
         self._length = spec[features.HISTORY_ITEM].shape[0]
+        self._vocabulary = transform.vocabulary_file_by_name(features.ITEM_VOCABULARY) or ""
 
     def save(self, folder: str) -> None:
-        """Writes a SavedModel with the signatures `serving_default` and `rank`."""
+        """Writes a SavedModel: `serving_default`, `classify`, `regress`, `rank`, and warm-up."""
         string, integer = tf.string, tf.int64
+        examples = [tf.TensorSpec([None], string, name="examples")]
+        # TF Serving's Classify and Regress ask for an input of this name.
+        inputs = [tf.TensorSpec([None], string, name="inputs")]
+        history = [
+            tf.TensorSpec([None, None], string, name=features.HISTORY_ITEM),
+            tf.TensorSpec([None, None], integer, name=features.HISTORY_TIME),
+            tf.TensorSpec([None], integer, name=features.HISTORY_LENGTH),
+            tf.TensorSpec([None], integer, name=REQUEST_TIME),
+            tf.TensorSpec([None, None], string, name=CANDIDATES),
+        ]
         signatures = {
-            "serving_default": tf.function(self.score_examples, autograph=False),
-            "rank": tf.function(self.rank, autograph=False),
-        }
-        inputs = {
-            "serving_default": [tf.TensorSpec([None], string, name="examples")],
-            "rank": [
-                tf.TensorSpec([None, None], string, name=features.HISTORY_ITEM),
-                tf.TensorSpec([None, None], integer, name=features.HISTORY_TIME),
-                tf.TensorSpec([None], integer, name=features.HISTORY_LENGTH),
-                tf.TensorSpec([None], integer, name=REQUEST_TIME),
-                tf.TensorSpec([None, None], string, name=CANDIDATES),
-            ],
+            "serving_default": (self.score_examples, examples),
+            "classify": (self.classify, inputs),
+            "regress": (self.regress, inputs),
+            "rank": (self.rank, history),
         }
         # What the signatures read must hang on what is saved. Of the ranker that is
         # its variables alone: Keras would add a training graph of every layer.
         module = tf.Module()
         module.transform, module.weights = self.transform, self.ranker.variables
         concrete = {
-            name: function.get_concrete_function(*inputs[name])
-            for name, function in signatures.items()
+            name: tf.function(function, autograph=False).get_concrete_function(*specs)
+            for name, (function, specs) in signatures.items()
         }
         tf.saved_model.save(module, folder, signatures=concrete)
+        # `save` knows no method but Predict.
+        updater = tf.compat.v1.saved_model.signature_def_utils.MethodNameUpdater(folder)
+        for name, method in METHODS.items():
+            updater.replace_method_name(name, method)
+        updater.save()
+        warmup.write(folder, self._vocabulary, self._length)
 
     def score_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """Probabilities `score` `(B,)` of serialized raw tf.Examples `(B,)`, labels unread."""
         raw = tf.io.parse_example(examples, self._spec)
         logits = self.ranker(self.transform(raw), training=False)
         return {"score": tf.sigmoid(tf.reshape(logits, [-1]))}
+
+    def classify(self, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        """`classes` and `scores` `(B, 2)`: that the target is not, and that it is, the next."""
+        score = self.score_examples(inputs)["score"]
+        return {
+            "classes": tf.tile(tf.constant([CLASSES]), [tf.size(score), 1]),
+            "scores": tf.stack([1 - score, score], axis=1),
+        }
+
+    def regress(self, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        """`outputs` `(B,)`, the probabilities of `score_examples`."""
+        return {"outputs": self.score_examples(inputs)["score"]}
 
     def rank(
         self,
@@ -93,6 +128,24 @@ class Server:
         Returns:
           `scores` `(B, K)`.
         """
+        # Broadcasting would answer some requests whose parts do not belong together.
+        rows, places = tf.shape(history_item)[0], tf.shape(history_item)[1]
+        checks = [
+            tf.debugging.assert_equal(
+                tf.shape(value),
+                tf.stack(shape),
+                f"`{name}` must have the shape {words}, B and H being those of "
+                f"`{features.HISTORY_ITEM}`.",
+            )
+            for name, value, shape, words in (
+                (features.HISTORY_TIME, history_time, [rows, places], "(B, H)"),
+                (features.HISTORY_LENGTH, history_length, [rows], "(B,)"),
+                (REQUEST_TIME, request_time, [rows], "(B,)"),
+                (CANDIDATES, candidates, [rows, tf.shape(candidates)[1]], "(B, K)"),
+            )
+        ]
+        with tf.control_dependencies(checks):
+            history_item = tf.identity(history_item)
         length = tf.clip_by_value(history_length, 0, tf.shape(history_item, tf.int64)[1])
         kept = tf.minimum(length, self._length)
         raw = {

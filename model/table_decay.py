@@ -33,7 +33,7 @@ class TableDecay:
         filled = tf.sequence_mask(length, tf.shape(history)[1])
         own = tf.boolean_mask(history, filled)
         items, _ = tf.unique(tf.concat([own, tf.reshape(batch[features.TARGET_ITEM], [-1])], 0))
-        rows = tf.gather(ranker.encoder.tables["item"], items)
+        rows = tf.squeeze(ranker.encoder.candidates(items[:, None]), 1)
         sizes = tf.reduce_sum(tf.square(rows), axis=1)
         return self._weight / 2 * tf.reduce_sum(sizes / tf.gather(self._counts, items))
 

@@ -2,15 +2,17 @@
 
 TFX's InfraValidator needs Docker or Kubernetes. This check needs neither: it
 starts a fresh process on the C API that TF Serving builds on, sends raw
-Examples to the signature, and holds the answers against those of the in-memory
-Keras model (its best weights, not its export) on the transformed Examples.
+Examples to `serving_default`, and the same as histories with a candidate each
+to `rank`, and holds the answers against those of the in-memory Keras model (its
+best weights, not its export) on the transformed Examples.
 """
 
-import base64
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -22,7 +24,8 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
-from model import trainer
+from model import signatures, trainer
+from serving import c_api
 from transforms import features
 
 _ROWS = 256
@@ -40,28 +43,50 @@ def refusal(model_dir: str, model_run_dir: str, transform_dir: str, examples: li
       transform_dir: the Transform graph.
       examples: serialized raw Examples to compare on.
     """
+    expected = in_memory_scores(model_run_dir, transform_dir, examples)
+    spec = tft.TFTransformOutput(transform_dir).raw_feature_spec()
     try:
-        served = np.asarray(served_scores(model_dir, examples))
+        answers = served_scores(model_dir, requests(examples, spec))
     except RuntimeError as error:
         return f"the export cannot be served: {error}"
-    expected = in_memory_scores(model_run_dir, transform_dir, examples)
-    if served.shape != expected.shape:
-        return f"the export gives {served.size} scores for {expected.size} Examples"
-    if not np.isfinite(served).all():
-        return (
-            f"{np.sum(~np.isfinite(served))} of {served.size} scores of the export are not finite"
-        )
-    difference = float(np.abs(served - expected).max())
-    if difference > _TOLERANCE:
-        return (
-            f"the export answers differently from the trained model: by {difference:.2g} at most "
-            f"over {served.size} Examples, {_TOLERANCE:g} is allowed"
-        )
+    for name, served in answers.items():
+        if served.shape != expected.shape:
+            return f"`{name}` gives {served.size} scores for {expected.size} Examples"
+        if not np.isfinite(served).all():
+            odd = np.sum(~np.isfinite(served))
+            return f"{odd} of {served.size} scores of `{name}` are not finite"
+        difference = float(np.abs(served - expected).max())
+        if difference > _TOLERANCE:
+            return (
+                f"`{name}` of the export answers differently from the trained model: by "
+                f"{difference:.2g} at most over {served.size} Examples, {_TOLERANCE:g} is allowed"
+            )
     return ""
 
 
-def served_scores(model_dir: str, examples: list[bytes]) -> list[float]:
-    """Scores `(B,)` of `serving_default`, from a process that holds only the export.
+def requests(examples: list[bytes], spec: Mapping[str, Any]) -> dict[str, dict[str, np.ndarray]]:
+    """The same Examples for `serving_default`, `(B,)`, and for `rank`, a candidate a history."""
+    raw = {name: value.numpy() for name, value in tf.io.parse_example(examples, spec).items()}
+    history = (features.HISTORY_ITEM, features.HISTORY_TIME)
+    return {
+        "serving_default": {"examples": np.array(examples, object)},
+        "rank": {name: raw[name] for name in history}
+        | {
+            features.HISTORY_LENGTH: raw[features.HISTORY_LENGTH][:, 0],
+            signatures.REQUEST_TIME: raw[features.TARGET_TIME][:, 0],
+            signatures.CANDIDATES: raw[features.TARGET_ITEM],
+        },
+    }
+
+
+def served_scores(
+    model_dir: str, asked: Mapping[str, Mapping[str, np.ndarray]]
+) -> dict[str, np.ndarray]:
+    """Scores, flat, by signature, from a process that holds only the export.
+
+    Args:
+      model_dir: the exported SavedModel.
+      asked: the inputs by signature; each must have one output of floats.
 
     Raises:
       RuntimeError: where the export cannot be read, loaded or run.
@@ -69,22 +94,33 @@ def served_scores(model_dir: str, examples: list[bytes]) -> list[float]:
     try:
         with fileio.open(os.path.join(model_dir, "saved_model.pb"), "rb") as file:
             graph = saved_model_pb2.SavedModel.FromString(file.read()).meta_graphs[0]
-        signature = graph.signature_def["serving_default"]
-        feed, fetch = signature.inputs["examples"].name, signature.outputs["score"].name
+        runs = []
+        for name, inputs in asked.items():
+            signature = graph.signature_def[name]
+            (output,) = signature.outputs.values()
+            feed = {
+                signature.inputs[key].name: c_api.plain(value.ravel().tolist(), value.shape)
+                for key, value in inputs.items()
+            }
+            runs.append({"feed": feed, "fetch": output.name})
     except Exception as error:  # whatever a broken file raises, the model is not served
         raise RuntimeError(f"saved_model.pb cannot be read ({error})") from error
-    request = json.dumps([base64.b64encode(example).decode() for example in examples])
-    command = [sys.executable, "-m", "serving.c_api", model_dir, feed, fetch]
+    command = [sys.executable, "-m", "serving.c_api", model_dir]
     try:
         answer = subprocess.run(
-            command, input=request, capture_output=True, text=True, timeout=_SECONDS, check=False
+            command,
+            input=json.dumps(runs),
+            capture_output=True,
+            text=True,
+            timeout=_SECONDS,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         raise RuntimeError(f"no answer within {_SECONDS} seconds") from None
     if answer.returncode:
         lines = answer.stderr.strip().splitlines() or ["no message"]
         raise RuntimeError(f"exit status {answer.returncode}, {lines[-1].strip()}")
-    return json.loads(answer.stdout)
+    return dict(zip(asked, map(np.array, json.loads(answer.stdout)), strict=True))
 
 
 def in_memory_scores(model_run_dir: str, transform_dir: str, examples: list[bytes]) -> np.ndarray:

@@ -49,7 +49,7 @@ def tell(connection: metadata_store_pb2.ConnectionConfig, output: str, name: str
 
     lines = _lines(report)
     if report["pushed"]:
-        lines += ["", f"Pushed:  {where}", "", "Next:", *_next(name, os.path.dirname(where), logs)]
+        lines += ["", f"Pushed:  {where}", "", "Next:", *_next(name, output, where, logs)]
     folder = os.path.join(output, "report")
     fileio.makedirs(folder)
     for file, text in (
@@ -93,9 +93,12 @@ def _number(value: Any) -> str:
     return "-" if value is None else f"{value:.4f}"
 
 
-def _next(name: str, served: str, logs: str) -> list[str]:
+def _next(name: str, output: str, pushed: str, logs: str) -> list[str]:
+    served = os.path.dirname(pushed)
+    default = os.path.abspath(output) == os.path.abspath("runs")
     return [
-        f"  .venv/bin/tensorboard --logdir {logs}",
+        "  make serve" + ("" if default else f" OUTPUT={output}"),
         f"  docker run -p 8501:8501 -v {served}:/models/{name} -e MODEL_NAME={name} "
         "tensorflow/serving",
+        f"  .venv/bin/tensorboard --logdir {logs}",
     ]

@@ -5,10 +5,12 @@ session from the MetaGraph. This module does the same through ctypes and never
 imports TensorFlow's Python side, so that a process of its own, which holds
 nothing of the process that trained, answers as a server would:
 
-    python -m serving.c_api MODEL_DIR INPUT_TENSOR OUTPUT_TENSOR < REQUEST > ANSWER
+    python -m serving.c_api MODEL_DIR < REQUESTS > ANSWERS
 
-REQUEST is a JSON list of serialized Examples in base64, ANSWER a JSON list of
-scores. Exit status 1 and a line on stderr say what TensorFlow refused.
+REQUESTS is a JSON list of runs, each an object with `feed`, which gives tensors
+by name as `{"shape": [...], "values": [...]}` (integers, or bytes in base64),
+and `fetch`, the name of a tensor of floats. ANSWERS is a list of its values for
+each run, flat. Exit status 1 and a line on stderr say what TensorFlow refused.
 """
 
 import base64
@@ -17,9 +19,10 @@ import importlib.util
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-_TF_FLOAT, _TF_STRING = 1, 7
+_TF_FLOAT, _TF_STRING, _TF_INT64 = 1, 7, 9
 _TSTRING_BYTES = 24  # sizeof(TF_TString), fixed by TensorFlow's ABI
 _P = ctypes.c_void_p
 
@@ -87,30 +90,30 @@ class Session:
         )
         self._check()
 
-    def scores(self, examples: Sequence[bytes], feed: str, fetch: str) -> list[float]:
+    def run(self, feed: Mapping[str, Mapping[str, Any]], fetch: str) -> list[float]:
         """Runs one signature.
 
         Args:
-          examples: serialized Examples, B of them.
-          feed: name of the string tensor `(B,)` they go into, as `op:0`.
-          fetch: name of the float tensor `(B,)` to read.
+          feed: by tensor name (`op:0`), `shape` and `values`: bytes or int64, flat.
+          fetch: name of the float tensor to read.
 
         Returns:
-          B scores.
+          Its values, flat.
 
         Raises:
           RuntimeError: with TensorFlow's own words where the run fails.
         """
-        request = self._strings(examples)
+        count = len(feed)
+        given = [self._given(each["values"], each["shape"]) for each in feed.values()]
         answer = (_P * 1)()
-        inputs, outputs = (_Output * 1)(self._tensor(feed)), (_Output * 1)(self._tensor(fetch))
+        inputs = (_Output * count)(*[self._tensor(name) for name in feed])
         self._tf.TF_SessionRun(
             self._session,
             None,
             inputs,
-            (_P * 1)(request),
-            1,
-            outputs,
+            (_P * count)(*given),
+            count,
+            (_Output * 1)(self._tensor(fetch)),
             answer,
             1,
             None,
@@ -118,19 +121,27 @@ class Session:
             None,
             self._status,
         )
-        self._tf.TF_DeleteTensor(request)
+        for tensor in given:
+            self._tf.TF_DeleteTensor(tensor)
         self._check()
         if self._tf.TF_TensorType(answer[0]) != _TF_FLOAT:
             raise RuntimeError(f"`{fetch}` must be a float32 tensor.")
-        count = self._tf.TF_TensorByteSize(answer[0]) // ctypes.sizeof(ctypes.c_float)
+        size = self._tf.TF_TensorByteSize(answer[0]) // ctypes.sizeof(ctypes.c_float)
         data = ctypes.cast(self._tf.TF_TensorData(answer[0]), ctypes.POINTER(ctypes.c_float))
-        scores = data[:count]
+        values = data[:size]
         self._tf.TF_DeleteTensor(answer[0])
-        return scores
+        return values
 
-    def _strings(self, values: Sequence[bytes]) -> int:
-        shape = (ctypes.c_int64 * 1)(len(values))
-        tensor = self._tf.TF_AllocateTensor(_TF_STRING, shape, 1, _TSTRING_BYTES * len(values))
+    def _given(self, values: Sequence[Any], shape: Sequence[int]) -> int:
+        sizes = (ctypes.c_int64 * len(shape))(*shape)
+        if values and isinstance(values[0], int):
+            numbers = (ctypes.c_int64 * len(values))(*values)
+            size = ctypes.sizeof(numbers)
+            tensor = self._tf.TF_AllocateTensor(_TF_INT64, sizes, len(shape), size)
+            ctypes.memmove(self._tf.TF_TensorData(tensor), numbers, size)
+            return tensor
+        size = _TSTRING_BYTES * len(values)
+        tensor = self._tf.TF_AllocateTensor(_TF_STRING, sizes, len(shape), size)
         start = self._tf.TF_TensorData(tensor)
         for i, value in enumerate(values):
             place = start + i * _TSTRING_BYTES
@@ -150,12 +161,28 @@ class Session:
             raise RuntimeError(self._tf.TF_Message(self._status).decode(errors="replace"))
 
 
+def plain(values: Sequence[Any], shape: Sequence[int]) -> dict[str, Any]:
+    """A tensor as REQUESTS has it."""
+    return {
+        "shape": list(shape),
+        "values": [
+            base64.b64encode(v).decode() if isinstance(v, bytes) else int(v) for v in values
+        ],
+    }
+
+
 def main(argv: list[str]) -> int:
-    """Answers one request; see the module's docstring."""
-    model_dir, feed, fetch = argv
-    examples = [base64.b64decode(example) for example in json.load(sys.stdin)]
+    """Answers the requests of standard input; see the module's docstring."""
+    runs = json.load(sys.stdin)
+    for run in runs:
+        for tensor in run["feed"].values():
+            tensor["values"] = [
+                base64.b64decode(value) if isinstance(value, str) else value
+                for value in tensor["values"]
+            ]
     try:
-        json.dump(Session(model_dir).scores(examples, feed, fetch), sys.stdout)
+        session = Session(*argv)
+        json.dump([session.run(**run) for run in runs], sys.stdout)
     except RuntimeError as error:
         sys.stderr.write(f"{error}\n")
         return 1

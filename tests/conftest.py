@@ -17,8 +17,11 @@ import tensorflow_transform.beam as tft_beam
 from raw_examples import DAY, example, raw_sample, write
 from tensorflow_transform.tf_metadata import dataset_metadata, metadata_io
 
+from model import presets
+from model.ranker import Inputs, build_ranker
+from model.signatures import Server
 from pipeline.schema import filled_schema
-from transforms import preprocessing
+from transforms import features, preprocessing
 
 L = 6
 OOV = 2
@@ -79,6 +82,26 @@ def world(tmp_path_factory):
             flat = [{k: np.reshape(v, -1) for k, v in row.items()} for row in part[shard::2]]
             write(root / name / f"part-{shard}.gz", flat)
     return World(root, transform, str(root / "train"), str(root / "eval"), evaluation)
+
+
+@pytest.fixture(scope="session")
+def ranker(world):
+    """A small IMN for the items of `world`, untrained."""
+    config, recipe = presets.resolve(
+        "imn_3p_plus", "embedding_dim=8,head_units=8", {"table_initial_scale": 0.5}
+    )
+    transform = tft.TFTransformOutput(world.transform)
+    items = 1 + OOV + transform.vocabulary_size_by_name(features.ITEM_VOCABULARY)
+    tf.keras.utils.set_random_seed(3)
+    return build_ranker(config, Inputs(items, L), recipe)
+
+
+@pytest.fixture(scope="session")
+def export(world, ranker, tmp_path_factory):
+    """The folder of `ranker` as a SavedModel."""
+    folder = str(tmp_path_factory.mktemp("export") / "model")
+    Server(ranker, tft.TFTransformOutput(world.transform)).save(folder)
+    return folder
 
 
 @pytest.fixture

@@ -4,6 +4,9 @@ from typing import Any
 
 import tensorflow as tf
 
+from model.layers.attend import attend, weights
+
+Perceptron = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
 NORMALIZATIONS = ("sigmoid", "softmax", "length")
 
 
@@ -92,46 +95,50 @@ class MultiwayAttention(tf.keras.layers.Layer):
         Returns:
           `Σ_j w_j e_j` `(B, K, D)`; zeros for an empty history.
         """
-        weights = self.weights_of(history, mask, memory, targets)
+        sums = attend(history, mask, *self._perceptron(memory, targets), self.normalization)
         heads, width = self.num_heads, history.shape[-1] // self.num_heads
-        sums = tf.matmul(weights, history, transpose_a=True)
         if heads == 1:
             return sums
         # Each head keeps its own slice of D.
-        sums = tf.reshape(sums, [-1, tf.shape(memory)[1], heads, heads, width])
+        rows, count, _ = tf.unstack(tf.shape(memory))
+        sums = tf.reshape(sums, [rows, count, heads, heads, width])
         sums = tf.linalg.diag_part(tf.transpose(sums, [0, 1, 4, 2, 3]))
         return tf.reshape(tf.transpose(sums, [0, 1, 3, 2]), tf.shape(memory))
 
     def weights_of(
         self, history: tf.Tensor, mask: tf.Tensor, memory: tf.Tensor, targets: tf.Tensor
     ) -> tf.Tensor:
-        """The weights w `(B, L, K * heads)`, heads fastest; 0 where padded."""
-        dim = history.shape[-1]
-        heads, units = self.num_heads, self.units
-        count = tf.shape(memory)[1]
-        sliced = [-1, count, heads, dim // heads, 1]
+        """The weights w `(B, K * heads, L)`, heads fastest; 0 where padded."""
+        return weights(history, mask, *self._perceptron(memory, targets), self.normalization)
+
+    def _perceptron(self, memory: tf.Tensor, targets: tf.Tensor) -> Perceptron:
+        """Each candidate's and head's own: kernel, w2 and b2 of `attend`.
+
+        Halved, because `σ(x) = (1 + tanh(x / 2)) / 2`, and tanh takes less time.
+        """
+        heads, units, dim = self.num_heads, self.units, memory.shape[-1]
+        rows, count, _ = tf.unstack(tf.shape(memory))
+        sliced = [rows, count, heads, 1, dim // heads]
         m, v = tf.reshape(memory, sliced), tf.reshape(targets, sliced)
         # What is left out keeps its place, so that all variants start alike.
         wa, wb, wc, wd = (
-            part if used else tf.zeros_like(part)
+            tf.transpose(part, [0, 2, 1])
+            if used
+            else tf.zeros([heads, units, dim // heads], m.dtype)
             for part, used in zip(tf.unstack(self.w1), self.used, strict=True)
         )
-        kernel = (wa + wb) + m * wc + v * wd  # (B, K, heads, D / heads, units)
-        bias = self.b1 - tf.reduce_sum(m * wa + v * wb, axis=3)  # (B, K, heads, units)
-        # Block-diagonal over heads, so that the history is multiplied once, as it lies.
-        own = tf.eye(heads, dtype=history.dtype)[:, None, :, None]
-        kernel = tf.transpose(kernel, [0, 2, 3, 1, 4])[:, :, :, :, None, :]
-        kernel = tf.reshape(kernel * own[:, :, None], [-1, dim, count * heads * units])
-        hidden = tf.matmul(history, kernel) + tf.reshape(bias, [-1, 1, count * heads * units])
-        w2 = tf.reshape(self.w2[:, :, None] * own[..., 0], [heads * units, heads])
-        logits = tf.matmul(tf.reshape(tf.sigmoid(hidden), [-1, heads * units]), w2) + self.b2
-        rows, places = tf.unstack(tf.shape(history)[:2])
-        logits = tf.reshape(logits, [rows, places, count * heads])
-        filled = tf.cast(mask, history.dtype)[:, :, None]
-        if self.normalization == "softmax":
-            # A history without events has no largest logit: the mask takes its weights away.
-            return tf.nn.softmax(logits + (filled - 1) * 1e9, axis=1) * filled
-        weights = tf.sigmoid(logits) * filled
-        if self.normalization == "length":
-            weights /= tf.maximum(tf.reduce_sum(filled, axis=1, keepdims=True), 1)
-        return weights
+        kernel = (wa + wb) + m * wc + v * wd  # (B, K, heads, units, D / heads)
+        bias = self.b1 - tf.reduce_sum(m * wa + v * wb, axis=4)  # (B, K, heads, units)
+        if heads > 1:
+            # Block-diagonal over heads, so that the history is multiplied once, as it lies.
+            own = tf.eye(heads, dtype=m.dtype)[:, None, :, None]
+            kernel = kernel[:, :, :, :, None, :] * own
+        kernel = tf.reshape(kernel, [rows, count * heads, units, dim])
+        bias = tf.reshape(bias, [rows, count * heads, units, 1])
+        w2 = self.w2 / 2
+        b2 = self.b2 + tf.reduce_sum(w2, axis=1)
+        return (
+            tf.concat([kernel, bias], axis=3) / 2,
+            tf.tile(w2, [count, 1]),
+            tf.tile(b2, [count]),
+        )

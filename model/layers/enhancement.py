@@ -4,6 +4,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from model.layers.passing_on import PassingOn
+
 
 class MemoryEnhancement(tf.keras.layers.Layer):
     """A few GRU steps on the memory and the candidate (IMN paper, memory enhancement).
@@ -20,8 +22,10 @@ class MemoryEnhancement(tf.keras.layers.Layer):
 
     def build(self, input_shape: Any) -> None:
         """Makes W_u and the cell as wide as the memory."""
-        self.projection = tf.keras.layers.Dense(input_shape[-1], use_bias=False)
-        self.cell = tf.keras.layers.GRUCell(input_shape[-1])
+        self.projection = tf.keras.layers.Dense(
+            input_shape[-1], use_bias=False, kernel_initializer="identity"
+        )
+        self.cell = tf.keras.layers.GRUCell(input_shape[-1], kernel_initializer=PassingOn())
         super().build(input_shape)
 
     def call(self, memory: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:

@@ -1,16 +1,17 @@
-"""A GRU whose update gate is scaled from outside: DIEN's AUGRU, and with a mask a GRU."""
+"""A GRU, and one whose update gate is scaled from outside: DIEN's AUGRU."""
 
 from typing import Any
 
 import tensorflow as tf
+
+from model.layers.packed import Packed
 
 
 class GatedRecurrence(tf.keras.layers.Layer):
     """GRU with attentional update gate (DIEN, arXiv 1809.03672, eq. 2-7 and 12-14).
 
     `u = σ(Wu x + Uu h + bu)`, `r = σ(Wr x + Ur h + br)`, `c = tanh(Wc x + r ∘ Uc h + bc)`,
-    `u' = a u`, `h' = (1 − u') ∘ h + u' ∘ c`. Where a is 0 the state is carried, so a
-    mask as a makes a GRU that knows padding.
+    `u' = a u`, `h' = (1 − u') ∘ h + u' ∘ c`. With a = 1 it is a GRU.
 
     Args:
       units: width of the state.
@@ -28,41 +29,56 @@ class GatedRecurrence(tf.keras.layers.Layer):
         )
         super().build(input_shape)
 
-    def call(self, sequence: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
-        """All states, from a state of zeros.
+    def call(self, sequence: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+        """All states `(B, L, units)` of x `(B, L, D)`, from a state of zeros; zero where padded.
+
+        Args:
+          sequence: x.
+          mask: `(B, L)`, True where filled, False on the left.
+        """
+        packed = Packed(mask)
+        given_at = packed.columns(self.inputs(packed.flat(sequence)))
+        first = tf.zeros([tf.shape(mask)[0], self.units], sequence.dtype)
+        shape = [None, self.units]
+        written = tf.TensorArray(
+            sequence.dtype, tf.shape(mask)[1], infer_shape=False, element_shape=shape
+        )
+
+        def step(column: tf.Tensor, state: tf.Tensor, written: tf.TensorArray) -> Any:
+            state = packed.joined(state, first, column)
+            state = self._next(given_at.read(column), state, 1)
+            return state, written.write(column, state)
+
+        _, written = packed.run(step, (first[:0], written))
+        return packed.unflat(tf.ensure_shape(written.concat(), shape))
+
+    def last(self, sequence: tf.Tensor, mask: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
+        """The newest state `(B, K, units)` with the update gate scaled; zeros without events.
 
         Args:
           sequence: x `(B, L, D)`, the same for each of K.
+          mask: `(B, L)`, True where filled, False on the left.
           scale: a `(B, L, K)`.
-
-        Returns:
-          h `(L, B, K, units)`, the last one newest.
         """
-        rows, length, count = tf.unstack(tf.shape(scale))
-        # Time first, and all that does not wait for a state computed at once.
-        given = tf.transpose(self.inputs(sequence), [1, 0, 2])[:, :, None, :]
-        scale = tf.transpose(scale, [1, 0, 2])[:, :, :, None]
-        states = tf.TensorArray(sequence.dtype, length, element_shape=[None, None, self.units])
-        given_at = tf.TensorArray(sequence.dtype, length).unstack(given)
-        scale_at = tf.TensorArray(sequence.dtype, length).unstack(scale)
+        packed, count = Packed(mask), tf.shape(scale)[2]
+        given_at = packed.columns(self.inputs(packed.flat(sequence))[:, None, :])
+        scale_at = packed.columns(packed.flat(scale)[:, :, None])
+        first = tf.zeros([tf.shape(mask)[0], count, self.units], sequence.dtype)
+
+        def step(column: tf.Tensor, state: tf.Tensor) -> Any:
+            state = packed.joined(state, first, column)
+            return [self._next(given_at.read(column), state, scale_at.read(column))]
+
+        # One of K is read as any number: the loop takes the shape as it comes.
+        start = tf.ensure_shape(first[:0], [None, None, self.units])
+        [state] = packed.run(step, [start])
+        return packed.rows(state, first)
+
+    def _next(self, given: tf.Tensor, state: tf.Tensor, scale: Any) -> tf.Tensor:
         units = self.units
-
-        def step(place: tf.Tensor, state: tf.Tensor, states: Any) -> Any:
-            flat = tf.matmul(tf.reshape(state, [-1, units]), self.recurrent)
-            own = tf.reshape(flat, [rows, count, 3 * units])
-            x = given_at.read(place)
-            gates = tf.sigmoid(x[..., : 2 * units] + own[..., : 2 * units])
-            update, reset = tf.split(gates, 2, axis=-1)
-            fresh = tf.tanh(x[..., 2 * units :] + reset * own[..., 2 * units :])
-            state += scale_at.read(place) * update * (fresh - state)
-            return place + 1, state, states.write(place, state)
-
-        first = tf.zeros(tf.stack([rows, count, units]), sequence.dtype)
-        _, _, states = tf.while_loop(
-            lambda place, *_: place < length,
-            step,
-            (0, first, states),
-            shape_invariants=(tf.TensorShape([]), tf.TensorShape([None, None, units]), None),
-            parallel_iterations=1,
-        )
-        return tf.reshape(states.stack(), tf.stack([length, rows, count, units]))
+        flat = tf.matmul(tf.reshape(state, [-1, units]), self.recurrent)
+        own = tf.reshape(flat, tf.concat([tf.shape(state)[:-1], [3 * units]], axis=0))
+        gates = tf.sigmoid(given[..., : 2 * units] + own[..., : 2 * units])
+        update, reset = tf.split(gates, 2, axis=-1)
+        fresh = tf.tanh(given[..., 2 * units :] + reset * own[..., 2 * units :])
+        return state + scale * update * (fresh - state)

@@ -5,6 +5,7 @@ from typing import Any
 import tensorflow as tf
 
 from model.layers.attention import MultiwayAttention
+from model.layers.passing_on import PassingOn
 
 
 class MemoryUpdate(tf.keras.layers.Layer):
@@ -43,7 +44,7 @@ class MemoryUpdate(tf.keras.layers.Layer):
     def build(self, input_shape: Any) -> None:
         """Makes the cell as wide as the history."""
         if self.passes:
-            self.cell = tf.keras.layers.GRUCell(input_shape[-1])
+            self.cell = tf.keras.layers.GRUCell(input_shape[-1], kernel_initializer=PassingOn())
         super().build(input_shape)
 
     def call(self, history: tf.Tensor, mask: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:

@@ -33,7 +33,7 @@ def steps(layer, sequence, scale):
         c = np.tanh(x @ wc + r * (h @ uc) + bc)
         h = (1 - u) * h + u * c
         states.append(h)
-    return np.array(states)
+    return np.array(states).reshape(-1, len(uu))
 
 
 def randomized(layer, rng):
@@ -44,14 +44,19 @@ def randomized(layer, rng):
 def test_the_recurrence_follows_its_equations_for_each_candidate(float64):
     rng = np.random.default_rng(0)
     layer = GatedRecurrence(D)
-    sequence, scale = rng.normal(size=(B, L, D)), rng.uniform(size=(B, L, K))
-    layer(tf.constant(sequence), tf.constant(scale))
+    sequence, mask, _ = given(rng)
+    scale = rng.uniform(size=(B, L, K))
+    layer(sequence, mask)
     randomized(layer, rng)
-    got = layer(tf.constant(sequence), tf.constant(scale)).numpy()
-    for b in range(B):
+    states = layer(sequence, mask).numpy()
+    last = layer.last(sequence, mask, tf.constant(scale)).numpy()
+    for b, n in enumerate(LENGTHS):
+        events = sequence[b, L - n :].numpy()
+        assert not states[b, : L - n].any()
+        np.testing.assert_allclose(states[b, L - n :], steps(layer, events, np.ones(n)), atol=1e-10)
         for k in range(K):
-            expected = steps(layer, sequence[b], scale[b, :, k])
-            np.testing.assert_allclose(got[:, b, k], expected, atol=1e-10)
+            expected = steps(layer, events, scale[b, L - n :, k])[-1] if n else np.zeros(D)
+            np.testing.assert_allclose(last[b, k], expected, atol=1e-10)
 
 
 def test_the_user_is_the_last_state_of_the_evolution(float64):

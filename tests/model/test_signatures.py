@@ -9,31 +9,10 @@ import pytest
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from model import presets
-from model.ranker import Inputs, build_ranker
-from model.signatures import Server
 from transforms import features
 
 L = 6
 NOW, DAY = 1_400_000_000, 86_400
-
-
-@pytest.fixture(scope="module")
-def ranker(world):
-    config, recipe = presets.resolve(
-        "imn_3p_plus", "embedding_dim=8,head_units=8", {"table_initial_scale": 0.5}
-    )
-    transform = tft.TFTransformOutput(world.transform)
-    items = 1 + 2 + transform.vocabulary_size_by_name(features.ITEM_VOCABULARY)
-    tf.keras.utils.set_random_seed(3)
-    return build_ranker(config, Inputs(items, L), recipe)
-
-
-@pytest.fixture(scope="module")
-def export(world, ranker, tmp_path_factory):
-    folder = str(tmp_path_factory.mktemp("export") / "model")
-    Server(ranker, tft.TFTransformOutput(world.transform)).save(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -91,7 +91,30 @@ def test_an_export_that_answers_differently_is_refused(refusal, world, trained):
     assert "answers differently" in refusal(export_another)
 
 
+def test_an_export_whose_rank_alone_differs_is_refused(refusal, world, trained, monkeypatch):
+    """`serving_default` answers as trained; `rank` takes each request as of a day later."""
+    whole = Server.rank
+
+    def later(self, history_item, history_time, history_length, request_time, candidates):
+        late = request_time + 86_400
+        return whole(self, history_item, history_time, history_length, late, candidates)
+
+    def export_another(export):
+        monkeypatch.setattr(Server, "rank", later)
+        ranker = trainer.load_trained(str(trained / "run"), world.transform)
+        shutil.rmtree(export)
+        Server(ranker, tft.TFTransformOutput(world.transform)).save(str(export))
+
+    assert "`rank` of the export answers differently" in refusal(export_another)
+
+
 def test_the_process_of_its_own_scores_every_example(world, trained):
-    scores = np.asarray(infra_check.served_scores(str(trained / "export"), world.examples[:64]))
-    assert scores.shape == (64,)
-    assert len(np.unique(scores)) > 10
+    """By both signatures, as close as two orders of summing float32 are."""
+    spec = tft.TFTransformOutput(world.transform).raw_feature_spec()
+    examples = world.examples[:64]
+    asked = infra_check.requests(examples, spec)
+    scores = infra_check.served_scores(str(trained / "export"), asked)
+    expected = infra_check.in_memory_scores(str(trained / "run"), world.transform, examples)
+    assert len(np.unique(expected)) > 10
+    for name in ("serving_default", "rank"):
+        np.testing.assert_allclose(scores[name], expected, atol=1e-6)

@@ -71,10 +71,11 @@ def test_exact_algebra_gives_the_plain_form(float64, num_heads, normalization):
     np.testing.assert_allclose(layer(e, mask, m, v), plain(layer, e, mask, m, v), atol=1e-12)
 
 
+@pytest.mark.parametrize("normalization", NORMALIZATIONS)
 @pytest.mark.parametrize("num_heads", [1, 2])
-def test_gradients_are_those_of_the_plain_form(float64, num_heads):
+def test_gradients_are_those_of_the_plain_form(float64, num_heads, normalization):
     """Every input and weight, against central differences of the NumPy formula."""
-    layer = built(float64, num_heads=num_heads)
+    layer = built(float64, num_heads=num_heads, normalization=normalization)
     e, mask, m, v = inputs()
     cotangent = np.random.default_rng(2).normal(size=m.shape)
     tensors = [tf.constant(x) for x in (e, m, v)]

@@ -7,6 +7,7 @@ import tensorflow as tf
 from model.layers.enhancement import MemoryEnhancement
 from model.layers.head import Head
 from model.layers.memory import MemoryUpdate
+from model.layers.passing_on import PassingOn
 
 B, L, K, D = 3, 4, 2, 6
 
@@ -146,3 +147,14 @@ def test_gradients_agree_with_finite_differences(float64, make):
             argument.assign_sub(sign * 1e-6 * direction)
         expected = (sides[0] - sides[1]) / 2e-6
         np.testing.assert_allclose(np.sum(gradient * direction), expected, rtol=1e-5, atol=1e-7)
+
+
+def test_a_gru_starts_by_passing_on_what_it_reads():
+    dim, x = 4, np.random.default_rng(0).normal(size=(5, 4)).astype("f")
+    cell = tf.keras.layers.GRUCell(dim, kernel_initializer=PassingOn(seed=1))
+    _, [state] = cell(tf.constant(x), [tf.zeros([5, dim])])
+    gates = x @ cell.kernel.numpy()[:, :dim]
+    # From a state of zeros: h = (1 − z) tanh(x), but for a tenth of Glorot's noise.
+    expected = (1 - 1 / (1 + np.exp(-gates))) * np.tanh(x)
+    assert np.abs(state - expected).max() < 0.15
+    assert np.corrcoef(np.ravel(state), np.ravel(expected))[0, 1] > 0.97

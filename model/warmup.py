@@ -1,0 +1,91 @@
+"""Requests that TF Serving, and the embedded server, answer before a version takes traffic."""
+
+import itertools
+import os
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+from tensorflow_serving.apis import prediction_log_pb2
+
+from transforms import features
+
+# Where TF Serving looks, in the folder of a SavedModel.
+FILE = os.path.join("assets.extra", "tf_serving_warmup_requests")
+_CANDIDATES = (1, 200)
+_NOW, _DAY = 1_400_000_000, 86_400
+
+
+def write(folder: str, vocabulary_file: str, length: int) -> None:
+    """Writes requests for every signature, with ids of the vocabulary, into a SavedModel.
+
+    Args:
+      folder: the SavedModel.
+      vocabulary_file: known ids a line, most frequent first.
+      length: L; the histories are one as long as that, and an empty one.
+    """
+    with tf.io.gfile.GFile(vocabulary_file, "rb") as file:
+        vocabulary = [line.rstrip(b"\n") for line in itertools.islice(file, _CANDIDATES[-1])]
+    path = os.path.join(folder, FILE)
+    tf.io.gfile.makedirs(os.path.dirname(path))
+    with tf.io.TFRecordWriter(path) as writer:
+        for log in requests(vocabulary, length):
+            # The same model must give the same bytes: the pusher compares files.
+            writer.write(log.SerializeToString(deterministic=True))
+
+
+def requests(vocabulary: Sequence[bytes], length: int) -> list[prediction_log_pb2.PredictionLog]:
+    """The requests as TF Serving logs them, the longest one first; see `write`."""
+    examples = [_example(vocabulary, length, filled) for filled in (length, 0)]
+    logs = []
+    for count in reversed(_CANDIDATES):
+        log = prediction_log_pb2.PredictionLog()
+        request = log.predict_log.request
+        request.model_spec.signature_name = "rank"
+        for name, value in _rank(vocabulary, length, count).items():
+            request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
+        logs.append(log)
+    log = prediction_log_pb2.PredictionLog()
+    log.predict_log.request.model_spec.signature_name = "serving_default"
+    serialized = [example.SerializeToString(deterministic=True) for example in examples]
+    log.predict_log.request.inputs["examples"].CopyFrom(tf.make_tensor_proto(serialized))
+    logs.append(log)
+    for name, kind in (("classify", "classify_log"), ("regress", "regress_log")):
+        log = prediction_log_pb2.PredictionLog()
+        request = getattr(log, kind).request
+        request.model_spec.signature_name = name
+        request.input.example_list.examples.extend(examples)
+        logs.append(log)
+    return logs
+
+
+def _items(vocabulary: Sequence[bytes], count: int) -> list[bytes]:
+    """So many known ids, from the most frequent on and again from the first."""
+    return [vocabulary[place % len(vocabulary)] for place in range(count)]
+
+
+def _times(length: int) -> list[int]:
+    return [_NOW - day * _DAY for day in range(length, 0, -1)]
+
+
+def _rank(vocabulary: Sequence[bytes], length: int, count: int) -> dict[str, np.ndarray]:
+    return {
+        features.HISTORY_ITEM: np.array([_items(vocabulary, length)], object),
+        features.HISTORY_TIME: np.array([_times(length)], np.int64),
+        features.HISTORY_LENGTH: np.array([length], np.int64),
+        "request_time": np.array([_NOW], np.int64),
+        "candidates": np.array([_items(vocabulary, count)], object),
+    }
+
+
+def _example(vocabulary: Sequence[bytes], length: int, filled: int) -> tf.train.Example:
+    padding = length - filled
+    example = tf.train.Example()
+    feature = example.features.feature
+    items = [*_items(vocabulary, filled), *[b""] * padding]
+    feature[features.HISTORY_ITEM].bytes_list.value.extend(items)
+    feature[features.HISTORY_TIME].int64_list.value.extend([*_times(filled), *[0] * padding])
+    feature[features.HISTORY_LENGTH].int64_list.value.append(filled)
+    feature[features.TARGET_ITEM].bytes_list.value.append(vocabulary[0])
+    feature[features.TARGET_TIME].int64_list.value.append(_NOW)
+    return example

@@ -1,0 +1,139 @@
+"""The embedded server: TF Serving's protocol where there is no Docker.
+
+    python -m serving.server --models runs/serving_model
+
+It serves the newest pushed version of every model under the folder, watches
+for the next, and stops gracefully on SIGTERM and Ctrl-C. Exit status: 0 after
+that, 2 where it cannot start.
+"""
+
+import argparse
+import dataclasses
+import gc
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+import warnings
+
+# Before TensorFlow is imported: less noise.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+from serving.catalog import names
+from serving.limits import Limits
+
+_LOG = logging.getLogger("serving")
+_LOOPBACK = "127.0.0.1"
+_REFUSING_SECONDS = 0.5  # at the end, before the ports close
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Serves until a signal; gives the exit status."""
+    arguments = _parser().parse_args(argv)
+    if not names(arguments.models):
+        sys.stderr.write(
+            f"No pushed model under {arguments.models}: run `make run` first, or name its output "
+            "folder with OUTPUT=.\n"
+        )
+        return 2
+    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", force=True)
+    _LOG.setLevel(logging.INFO)
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    warnings.simplefilter("ignore", FutureWarning)  # of libraries, about Python's age
+    try:
+        limits = Limits(
+            **{field.name: getattr(arguments, field.name) for field in dataclasses.fields(Limits)}
+        )
+    except ValueError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    return _serve(arguments, limits)
+
+
+def _serve(arguments: argparse.Namespace, limits: Limits) -> int:
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+
+    _LOG.info("Loading the newest version of %s.", ", ".join(names(arguments.models)))
+    from serving.grpc_api import GrpcServer
+    from serving.rest_api import RestServer
+    from serving.service import Service
+
+    service = Service(arguments.models, limits)
+    try:
+        grpc_server = GrpcServer(service, f"{arguments.host}:{arguments.grpc_port}")
+        rest = RestServer(service, arguments.host, arguments.rest_port)
+    except OSError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    gc.freeze()  # what is imported stays: collecting after a swap need not look through it
+    service.catalog.poll()
+    if not service.catalog.available:
+        _LOG.error("No version works yet; waiting for one under %s.", arguments.models)
+    grpc_server.tell_health(service.catalog.available)
+    grpc_server.start()
+    rest.start()
+    urls = [
+        f"http://{arguments.host}:{rest.port}/v1/models/{name}" for name in names(arguments.models)
+    ]
+    _LOG.info(
+        "Ready: gRPC on %s:%d, REST on %s. Ctrl-C stops.",
+        arguments.host,
+        grpc_server.port,
+        ", ".join(urls),
+    )
+    service.catalog.watch(arguments.poll_seconds)
+    while not stop.wait(arguments.poll_seconds):
+        grpc_server.tell_health(service.catalog.available)
+    _LOG.info("Stopping: requests under way have %g seconds.", arguments.grace_seconds)
+    # gRPC cancels, without a word, what arrives while it stops: first say so to everyone.
+    grpc_server.tell_health(False)
+    service.refuse_more()
+    time.sleep(_REFUSING_SECONDS)
+    end = time.monotonic() + arguments.grace_seconds
+    # Both ports at once: neither takes new work while the other drains.
+    draining = threading.Thread(target=rest.stop, args=(arguments.grace_seconds,))
+    draining.start()
+    grpc_server.stop(arguments.grace_seconds)
+    draining.join(max(end - time.monotonic(), 0) + 1)
+    service.catalog.close()
+    _LOG.info("Stopped.")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m serving.server",
+        description="Serves pushed models in TF Serving's protocol, gRPC and REST.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--models", default="runs/serving_model", help="a folder MODEL/VERSION a model")
+    add("--host", default=_LOOPBACK, help="interface; 0.0.0.0 for all (there is no encryption)")
+    add("--grpc-port", type=int, default=8500, help="0 for any free one")
+    add("--rest-port", type=int, default=8501, help="0 for any free one")
+    add("--poll-seconds", type=float, default=1.0, help="between two looks for new versions")
+    add("--grace-seconds", type=float, default=10.0, help="for requests under way, at the end")
+    for field in dataclasses.fields(Limits):
+        flag = "--" + field.name.replace("_", "-")
+        kind = float if isinstance(field.default, float) else int
+        add(flag, type=kind, default=field.default, help=_HELP[field.name])
+    return parser
+
+
+_HELP = {
+    "message_bytes": "largest request",
+    "rows": "most users or Examples of a request",
+    "values": "most elements of a tensor of a request",
+    "candidates": "most candidates of a request, over all its users",
+    "seconds": "longest a request may take",
+    "running": "requests that compute at the same time",
+    "queue": "requests that wait for that; more get RESOURCE_EXHAUSTED",
+}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

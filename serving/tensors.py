@@ -1,0 +1,72 @@
+"""Tensors of a request: checked first, so that a few bytes cannot claim a lot of memory."""
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.framework import tensor_pb2
+
+from serving.limits import Limits
+from serving.model import Signature
+from serving.refusal import invalid
+
+
+def of_protos(
+    signature: Signature, protos: Mapping[str, tensor_pb2.TensorProto], limits: Limits
+) -> dict[str, np.ndarray]:
+    """The inputs of a signature, from a Predict request.
+
+    Raises:
+      Refusal: for missing and unknown inputs, wrong types and shapes, and too many values.
+    """
+    check_names(signature, set(protos))
+    arrays = {}
+    for name, spec in signature.inputs.items():
+        proto = protos[name]
+        if proto.tensor_shape.unknown_rank:
+            raise invalid(f"`{name}` must have a shape. Received: one of unknown rank.")
+        shape = tuple(dim.size for dim in proto.tensor_shape.dim)
+        try:
+            dtype = tf.dtypes.as_dtype(proto.dtype)
+        except TypeError:
+            raise invalid(f"`{name}` has a type that there is not: {proto.dtype}.") from None
+        spec.check(name, dtype, shape)
+        check_size(name, shape, limits)
+        try:
+            arrays[name] = tf.make_ndarray(proto)
+        except (ValueError, TypeError) as error:
+            raise invalid(
+                f"`{name}` has other values than its shape {shape} asks for: {error}."
+            ) from None
+    return arrays
+
+
+def check_names(signature: Signature, names: set[str]) -> None:
+    """Refuses inputs that are missing, and those that the signature has not."""
+    wanted = set(signature.inputs)
+    if names != wanted:
+        raise invalid(
+            f"Signature `{signature.name}` has the inputs {_listed(wanted)}. "
+            f"Missing: {_listed(wanted - names)}. Unknown: {_listed(names - wanted)}."
+        )
+
+
+def check_size(name: str, shape: tuple[int, ...], limits: Limits) -> None:
+    """Refuses more than one request may ask for."""
+    count = math.prod(shape)
+    most = min(limits.values, limits.candidates) if name == "candidates" else limits.values
+    if count > most:
+        raise invalid(
+            f"`{name}` may hold at most {most:,} values in a request. Received: {count:,}. "
+            "Split the request."
+        )
+    if shape and shape[0] > limits.rows:
+        raise invalid(
+            f"`{name}` may have at most {limits.rows:,} rows in a request. "
+            f"Received: {shape[0]:,}. Split the request."
+        )
+
+
+def _listed(names: set[str]) -> str:
+    return ", ".join(f"`{name}`" for name in sorted(names)) or "none"

@@ -1,0 +1,30 @@
+"""A server in this process, and what it must answer."""
+
+import shutil
+
+import pytest
+import tensorflow as tf
+from serving_requests import Running, rank_inputs
+
+
+@pytest.fixture(scope="session")
+def reference(export):
+    """The signatures as Python's own loader of SavedModels gives them: what must come out."""
+    return tf.saved_model.load(export).signatures
+
+
+@pytest.fixture(scope="session")
+def expected(reference):
+    """Scores of the rank request that tests send again and again."""
+    inputs = {name: tf.constant(value) for name, value in rank_inputs().items()}
+    return reference["rank"](**inputs)["scores"].numpy()
+
+
+@pytest.fixture(scope="session")
+def running(export, tmp_path_factory):
+    """A server with one version, which all tests share."""
+    folder = tmp_path_factory.mktemp("served")
+    shutil.copytree(export, folder / "imn" / "1")
+    server = Running(folder)
+    yield server
+    server.stop()

@@ -1,0 +1,148 @@
+"""The command behind `make serve`, in a process of its own, from its start to SIGTERM."""
+
+import base64
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+
+import grpc
+import numpy as np
+import psutil
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from raw_examples import example, raw_sample
+from serving_requests import Asking, predict_request, rank_inputs
+
+from serving import server
+from serving.grpc_api import GrpcServer
+from serving.rest_api import RestServer
+
+COMMAND = [sys.executable, "-m", "serving.server", "--grpc-port=0", "--rest-port=0"]
+
+
+class Process(Asking):
+    """The server's process; `lines` is what it has said."""
+
+    def __init__(self, models):
+        self.process = subprocess.Popen(
+            [*COMMAND, "--models", str(models), "--poll-seconds=0.1", "--grace-seconds=20"],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.lines, ready = [], None
+        while ready is None:
+            line = self.process.stderr.readline()
+            assert line, self.lines
+            self.lines.append(line)
+            ready = re.search(r"Ready: gRPC on .*:(\d+), REST on http://.*?:(\d+)/", line)
+        super().__init__(*map(int, ready.groups()))
+        threading.Thread(target=self.listen, daemon=True).start()
+
+    def listen(self):
+        self.lines += self.process.stderr
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait()
+
+
+@pytest.fixture(scope="module")
+def models(export, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("process")
+    shutil.copytree(export, folder / "imn" / "1")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def process(models):
+    process = Process(models)
+    yield process
+    process.stop()
+
+
+def test_it_answers_on_the_loopback_interface_alone(process, expected):
+    np.testing.assert_allclose(process.rank(), expected, atol=1e-6)
+    status, answer = process.http("/v1/models/imn")
+    assert (status, answer["model_version_status"][0]["version"]) == (200, "1")
+    stub = health_pb2_grpc.HealthStub(process.channel)
+    answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=20)
+    assert answer.status == health_pb2.HealthCheckResponse.SERVING
+    listening = [
+        each.laddr.ip.removeprefix("::ffff:")  # gRPC's sockets are of IPv6
+        for each in psutil.Process(process.process.pid).net_connections("inet")
+        if each.status == psutil.CONN_LISTEN
+    ]
+    assert listening == ["127.0.0.1"] * 2
+
+
+def test_it_watches_for_the_next_version(process, export, models):
+    shutil.copytree(export, models / "imn" / ".pushing")
+    (models / "imn" / ".pushing").rename(models / "imn" / "2")
+    end = time.monotonic() + 60
+    while process.http("/v1/models/imn/versions/2")[1]["model_version_status"] == []:
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    while process.stub.Predict(predict_request(rank_inputs()), 20).model_spec.version.value != 2:
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def test_sigterm_under_load_answers_what_it_took_and_ends_with_0(process):
+    """Eight clients; none fails before the signal, and after it none in an unclear way."""
+    told, answered, odd = threading.Event(), [], []
+    encoded = base64.b64encode(example(raw_sample(6, [b"i001"], b"i003"))).decode()
+    body = {"instances": [{"b64": encoded}]}
+
+    def ask(over_rest):
+        before = True
+        while before:
+            before = not told.is_set()
+            try:
+                if over_rest:
+                    status, _ = process.http("/v1/models/imn:predict", body)
+                    answered.append(status == 200 or (told.is_set() and status == 503))
+                else:
+                    process.rank()
+                    answered.append(True)
+            except (grpc.RpcError, urllib.error.URLError, ConnectionError) as error:
+                code = error.code() if isinstance(error, grpc.RpcError) else None
+                if not told.is_set() or code not in (None, grpc.StatusCode.UNAVAILABLE):
+                    odd.append(error)
+                return
+
+    clients = [threading.Thread(target=ask, args=(number % 2,)) for number in range(8)]
+    for client in clients:
+        client.start()
+    while len(answered) < 50:
+        time.sleep(0.01)
+    told.set()
+    process.process.send_signal(signal.SIGTERM)
+    for client in clients:
+        client.join()
+    assert process.process.wait(30) == 0
+    assert not odd
+    assert all(answered)
+    assert "Stopped." in process.lines[-1]
+    assert not any("Traceback" in line for line in process.lines)
+
+
+def test_a_folder_without_a_model_is_a_mistake_with_a_cure(tmp_path, capsys):
+    assert server.main(["--models", str(tmp_path)]) == 2
+    assert "run `make run` first" in capsys.readouterr().err
+
+
+def test_a_limit_of_nothing_is_a_mistake(models, capsys):
+    assert server.main(["--models", str(models), "--candidates=0"]) == 2
+    assert "`candidates` must be positive" in capsys.readouterr().err
+
+
+def test_a_port_that_is_taken_is_named(running):
+    with pytest.raises(OSError, match=f":{running.grpc.port} for gRPC"):
+        GrpcServer(running.service, f"127.0.0.1:{running.grpc.port}")
+    with pytest.raises(OSError, match=f":{running.rest.port} for REST"):
+        RestServer(running.service, "127.0.0.1", running.rest.port)
