@@ -3,6 +3,7 @@
 Each function runs in a process of its own, called by benchmarks.training.
 """
 
+import collections
 import glob
 import os
 import shutil
@@ -67,8 +68,9 @@ def pipeline(argument: dict[str, Any]) -> dict[str, Any]:
 
     Returns:
       Medians over rounds, taken in turn: `memory_seconds` and `records_seconds` of
-      an epoch, `first_batch_seconds` of the latter, which holds the filling of the
-      shuffle buffer; `batches` of an epoch and `mean_length`.
+      an epoch, the same as `_cpu_seconds` of all threads together, and
+      `records_first_batch_seconds`, which holds the filling of the shuffle
+      buffer; `batches` of an epoch and `mean_length`.
     """
     training_cells.use_threads(argument["threads"])
     length = argument["length"]
@@ -83,18 +85,16 @@ def pipeline(argument: dict[str, Any]) -> dict[str, Any]:
     step = training_cells.training_step(ranker, recipe, held[0])
     for batch in held[:2]:
         step(batch)
-    taken: dict[str, list[float]] = {"memory": [], "records": [], "first_batch": []}
+    taken: dict[str, list[float]] = collections.defaultdict(list)
     for _ in range(_ROUNDS):
-        start = time.perf_counter()
-        for batch in held:
-            step(batch)
-        taken["memory"].append(time.perf_counter() - start)
-        start = time.perf_counter()
-        for place, batch in enumerate(records()):
-            if not place:
-                taken["first_batch"].append(time.perf_counter() - start)
-            step(batch)
-        taken["records"].append(time.perf_counter() - start)
+        for name, source in (("memory", held), ("records", records())):
+            start, cpu = time.perf_counter(), time.process_time()
+            for place, batch in enumerate(source):
+                if not place:
+                    taken[f"{name}_first_batch"].append(time.perf_counter() - start)
+                step(batch)
+            taken[name].append(time.perf_counter() - start)
+            taken[f"{name}_cpu"].append(time.process_time() - cpu)
     return {
         **{f"{name}_seconds": statistics.median(values) for name, values in taken.items()},
         "batches": len(held),
