@@ -81,7 +81,7 @@ def main() -> None:
     }
     if given.ratings:
         result["real_lengths"] = bench.real_lengths()
-        result["input_pipeline"] = bench.input_pipeline()
+    result["input_pipeline"] = bench.input_pipeline()
     result["profile"] = bench.profile()
     result["targets"] = targets(result)
     (output / "training.json").write_text(json.dumps(result, indent=1) + "\n")
@@ -160,7 +160,7 @@ class Benchmark:
     def input_pipeline(self) -> list[dict[str, Any]]:
         """An epoch from TFRecords against memory, for full and for real lengths."""
         rows = []
-        for length in PIPELINE_LENGTHS:
+        for length in sorted(set(PIPELINE_LENGTHS) & set(self._given.lengths)):
             batches = min(100, 20_000 // length)
             full = {
                 "folder": os.path.join(self._given.cache, f"full-{length}-{batches}"),
@@ -168,9 +168,10 @@ class Benchmark:
                 "rows": batches * steps.BATCH_SIZE,
             }
             sources = {
-                "full": processes.call("benchmarks.training_records:write_full", full, math.inf),
-                "of the ratings": self._samples(length),
+                "full": processes.call("benchmarks.training_records:write_full", full, math.inf)
             }
+            if self._given.ratings:
+                sources["of the ratings"] = self._samples(length)
             for name, (files, items) in sources.items():
                 argument = {
                     "files": files,
