@@ -20,7 +20,7 @@ import sys
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from pipeline.configs import Settings, SettingsError
+from pipeline.configs import Settings, SettingsError, serving_name
 
 # Where the image holds the project (Dockerfile).
 _CODE = "/imn"
@@ -34,7 +34,7 @@ def _pipeline(settings: Settings, kubeflow_2: bool):
     return pipeline.create_pipeline(
         dataclasses.replace(settings, ratings=ratings),
         pipeline_root=posixpath.join(root, "pipeline", pipeline.pipeline_name(settings)),
-        serving_dir=posixpath.join(root, "serving_model", pipeline.serving_name(settings)),
+        serving_dir=posixpath.join(root, "serving_model", serving_name(settings)),
         checkpoint_root=posixpath.join(root, "checkpoints"),
         beam_pipeline_args=stores.beam_args(settings, _CODE),
         only_stock_resolvers=kubeflow_2,

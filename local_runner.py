@@ -15,7 +15,7 @@ _ROOT = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, _ROOT)
 
 from pipeline import console, sample_data  # noqa: E402
-from pipeline.configs import Settings, check_at_once  # noqa: E402
+from pipeline.configs import Settings, check_at_once, serving_name  # noqa: E402
 from pipeline.errors import InputError  # noqa: E402
 
 
@@ -45,7 +45,7 @@ def main() -> int:
 
         from pipeline import pipeline, pusher, stores
 
-        serving_dir = os.path.join(output, "serving_model", pipeline.serving_name(settings))
+        serving_dir = os.path.join(output, "serving_model", serving_name(settings))
         tfx.orchestration.LocalDagRunner().run(
             pipeline.create_pipeline(
                 settings,
@@ -59,11 +59,9 @@ def main() -> int:
         )
 
     def report() -> int:
-        from pipeline import pipeline, report, stores
+        from pipeline import report, stores
 
-        return report.tell(
-            stores.metadata(settings, output), output, pipeline.serving_name(settings)
-        )
+        return report.tell(stores.metadata(settings, output), output, serving_name(settings))
 
     return console.run(output, start, report)
 

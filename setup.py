@@ -14,8 +14,10 @@ setuptools.setup(
         "aiohttp>=3.9,<4",
         "apache-beam>=2.74,<3",
         "dill",  # Beam dropped it, TFX still imports it
+        "google-crc32c",
         "grpcio>=1.48",
         "grpcio-health-checking>=1.48",
+        "isal",
         "numpy>=1.26",
         "pyarrow>=10",
         "rich>=13",

@@ -66,7 +66,7 @@ def measure(arguments: argparse.Namespace, scratch: str) -> dict[str, Any]:
     for _ in range(arguments.repeats):  # in turn, so that a busy moment meets all of them
         for name in asked:
             path, count = paths[rows[name]]
-            run = _in_a_process(_JOBS[name], path, os.path.join(scratch, name), arguments)
+            run = in_a_process(_JOBS[name], path, os.path.join(scratch, name), arguments)
             job = result["jobs"].setdefault(name, {"rows": count, "runs": []})
             job["runs"].append(run)
             print(f"{name}: {run['seconds']:.1f} s", flush=True)
@@ -130,17 +130,12 @@ def replicate(ratings: str, rows: int | None, path: str) -> int:
     return total
 
 
-def _id(column: str, letter: str, digits: int) -> polars.Expr:
-    text = polars.col(column).cast(polars.String).str.zfill(digits)
-    return (polars.lit(letter) + text).alias(column)
-
-
 def _ours(path: str, output: str, arguments: argparse.Namespace) -> None:
     import apache_beam as beam
 
     from pipeline.ingest.job import ingest
 
-    ingest(_settings(path, arguments), output, beam.Pipeline(argv=_beam_args(arguments)))
+    ingest(settings(path, arguments), output, beam.Pipeline(argv=beam_args(arguments.workers)))
 
 
 def _plain(path: str, output: str, arguments: argparse.Namespace) -> None:
@@ -148,11 +143,12 @@ def _plain(path: str, output: str, arguments: argparse.Namespace) -> None:
 
     from benchmarks import plain_ingest
 
-    pipeline = beam.Pipeline(argv=_beam_args(arguments))
-    plain_ingest.run(_settings(path, arguments), output, pipeline, time.time())
+    pipeline = beam.Pipeline(argv=beam_args(arguments.workers))
+    plain_ingest.run(settings(path, arguments), output, pipeline, time.time())
 
 
-def _polars(path: str, output: str, arguments: argparse.Namespace) -> None:
+def run_polars(path: str, output: str, arguments: argparse.Namespace) -> None:
+    """Reads, sorts and groups."""
     del output, arguments
     names = ["user", "item", "rating", "time"]
     table = polars.read_csv(path, has_header=False, new_columns=names)
@@ -164,7 +160,7 @@ def _polars(path: str, output: str, arguments: argparse.Namespace) -> None:
     assert grouped["item"].list.len().sum() == len(table)
 
 
-_JOBS = {"ours": _ours, "plain": _plain, "polars": _polars}
+_JOBS = {"ours": _ours, "plain": _plain, "polars": run_polars}
 
 
 def _compare(arguments: argparse.Namespace, path: str, scratch: str) -> dict[str, Any]:
@@ -172,15 +168,16 @@ def _compare(arguments: argparse.Namespace, path: str, scratch: str) -> dict[str
     from benchmarks import example_digest
 
     if arguments.plain_rows is not None and arguments.plain_rows != arguments.rows:
-        _in_a_process(_ours, path, os.path.join(scratch, "ours"), arguments)
+        in_a_process(_ours, path, os.path.join(scratch, "ours"), arguments)
     ours, plain = (example_digest.digest(os.path.join(scratch, name)) for name in ("ours", "plain"))
     return {"digest": ours, "same_examples": ours == plain}
 
 
-def _in_a_process(
-    job: Any, path: str, output: str, arguments: argparse.Namespace
-) -> dict[str, Any]:
-    """Time, peak memory and output of a job, run in a process tree of its own."""
+def in_a_process(job: Any, path: str, output: str, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Time, peak memory and output of a job, run in a process tree of its own.
+
+    What the job returns is added, if it is a dictionary.
+    """
     shutil.rmtree(output, ignore_errors=True)
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
@@ -192,7 +189,7 @@ def _in_a_process(
     watcher.start()
     sender.close()
     try:
-        seconds = receiver.recv()
+        result = receiver.recv()
     except EOFError:
         raise SystemExit(f"The job {job.__name__} failed; its error is above.") from None
     finally:
@@ -200,7 +197,7 @@ def _in_a_process(
         stop.set()
         watcher.join()
     size = sum(file.stat().st_size for file in pathlib.Path(output).glob("Split-*/*"))
-    return {"seconds": seconds, "peak_memory_mb": peak[0] >> 20, "output_bytes": size}
+    return result | {"peak_memory_mb": peak[0] >> 20, "output_bytes": size}
 
 
 def _child(job: Any, path: str, output: str, arguments: argparse.Namespace, sender: Any) -> None:
@@ -210,8 +207,8 @@ def _child(job: Any, path: str, output: str, arguments: argparse.Namespace, send
     import tfx.dsl.io.fileio  # noqa: F401
 
     start = time.perf_counter()
-    job(path, output, arguments)
-    sender.send(time.perf_counter() - start)
+    result = job(path, output, arguments) or {}
+    sender.send({"seconds": time.perf_counter() - start} | result)
 
 
 def _watch(pid: int, peak: list[int], stop: threading.Event) -> None:
@@ -227,7 +224,8 @@ def _watch(pid: int, peak: list[int], stop: threading.Event) -> None:
         peak[0] = max(peak[0], total)
 
 
-def _settings(path: str, arguments: argparse.Namespace) -> Settings:
+def settings(path: str, arguments: argparse.Namespace) -> Settings:
+    """The settings of a job on the file at `path`."""
     return Settings(
         ratings=path,
         max_history_length=arguments.max_history_length,
@@ -236,11 +234,12 @@ def _settings(path: str, arguments: argparse.Namespace) -> Settings:
     )
 
 
-def _beam_args(arguments: argparse.Namespace) -> list[str]:
-    mode = "in_memory" if arguments.workers == 1 else "multi_processing"
+def beam_args(workers: int) -> list[str]:
+    """Beam's options for one worker in this process, or for several processes."""
+    mode = "in_memory" if workers == 1 else "multi_processing"
     return [
         "--runner=DirectRunner",
-        f"--direct_num_workers={arguments.workers}",
+        f"--direct_num_workers={workers}",
         f"--direct_running_mode={mode}",
     ]
 

@@ -65,6 +65,11 @@ class ModelConfig(Checked):
         come from `seed`, two integers, so that a resumed training draws the same. A
         block with a loss of its own gives `(user, loss)` while training, the loss
         being a mean over the rows it was given.
+
+        A block that reads the history by weights may say which: a method
+        `attention_weights(history, mask, targets)` gives them as `(B, N, K, L)`, N
+        being how often the history is read, 0 where padded. The export then has the
+        signature `explain`.
         """
         raise NotImplementedError
 

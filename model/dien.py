@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 import tensorflow as tf
 
-from model.configs import ModelConfig, number
+from model.configs import ModelConfig, choice, number
 from model.layers.gated_recurrence import GatedRecurrence
 
 
@@ -14,6 +14,7 @@ class DIENConfig(ModelConfig):
     """The options of DIEN."""
 
     auxiliary_weight: float = number(1.0, 0.0)  # α of the auxiliary loss; 0 leaves it out
+    gru_start: str = choice("passing_on", "random")  # first values, layers/passing_on.py
 
     # Each part runs through its own loop over time, which is what costs.
     length_groups: ClassVar[int] = 2
@@ -39,12 +40,13 @@ class InterestEvolution(tf.keras.layers.Layer):
     def __init__(self, config: DIENConfig, **kwargs: Any):
         super().__init__(**kwargs)
         self.auxiliary_weight = config.auxiliary_weight
+        self.start = config.gru_start
 
     def build(self, input_shape: Any) -> None:
         """Makes both recurrences as wide as the history, and W."""
         dim = input_shape[-1]
-        self.extract = GatedRecurrence(dim)
-        self.evolve = GatedRecurrence(dim)
+        self.extract = GatedRecurrence(dim, self.start)
+        self.evolve = GatedRecurrence(dim, self.start)
         self.evolve.build([None, None, dim])
         self.attention = tf.keras.layers.Dense(dim, use_bias=False)
         super().build(input_shape)

@@ -71,6 +71,12 @@ class ActivationUnit(tf.keras.layers.Layer):
         weights = self.weights_of(history, mask, targets, training)
         return tf.matmul(weights, history, transpose_a=True)
 
+    def attention_weights(
+        self, history: tf.Tensor, mask: tf.Tensor, targets: tf.Tensor
+    ) -> tf.Tensor:
+        """The weights `(B, 1, K, L)`; as the paper has them they are any numbers."""
+        return tf.transpose(self.weights_of(history, mask, targets), [0, 2, 1])[:, None]
+
     def weights_of(
         self, history: tf.Tensor, mask: tf.Tensor, targets: tf.Tensor, training: bool = False
     ) -> tf.Tensor:

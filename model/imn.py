@@ -28,6 +28,7 @@ class IMNConfig(ModelConfig):
     products: bool = True  # e ∘ m and e ∘ v in the attention
     share_attention: bool = False  # one attention for all passes
     feedback: bool = True  # False: every pass attends with the candidate as memory
+    gru_start: str = choice("passing_on", "random")  # first values, layers/passing_on.py
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -66,8 +67,11 @@ class IMN(tf.keras.layers.Layer):
                 "differences": config.differences,
                 "products": config.products,
             },
+            config.gru_start,
         )
-        self.enhance = MemoryEnhancement(config.enhancement_steps) if config.enhancement else None
+        self.enhance = None
+        if config.enhancement:
+            self.enhance = MemoryEnhancement(config.enhancement_steps, config.gru_start)
 
     def call(
         self,
@@ -80,3 +84,9 @@ class IMN(tf.keras.layers.Layer):
         """The user as seen by each candidate, `(B, K, D)`; see `ModelConfig.block`."""
         memory = self.update(history, mask, targets)
         return self.enhance(memory, targets) if self.enhance else memory
+
+    def attention_weights(
+        self, history: tf.Tensor, mask: tf.Tensor, targets: tf.Tensor
+    ) -> tf.Tensor:
+        """The weights of every pass, the mean of its heads, `(B, passes, K, L)`."""
+        return self.update.attention_weights(history, mask, targets)

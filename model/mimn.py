@@ -5,8 +5,9 @@ from typing import Any, ClassVar
 
 import tensorflow as tf
 
-from model.configs import ModelConfig, number
+from model.configs import ModelConfig, choice, number
 from model.layers.packed import Packed
+from model.layers.passing_on import starting
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,6 +17,7 @@ class MIMNConfig(ModelConfig):
     slots: int = number(4, 1, 64)  # m, of the memory
     utilisation: float = number(0.1, 0.0)  # λ; 0: slots neither rebalanced nor regularised
     induction: bool = True  # the memory induction unit
+    gru_start: str = choice("passing_on", "random")  # first values, layers/passing_on.py
 
     # Each part would run through a loop of its own, and padding costs nothing here.
     length_groups: ClassVar[int] = 1
@@ -55,12 +57,13 @@ class MemoryNetwork(tf.keras.layers.Layer):
         self.slots = config.slots
         self.utilisation = config.utilisation
         self.induction = config.induction
+        self.start = config.gru_start
 
     def build(self, input_shape: Any) -> None:
         """Makes everything as wide as the history."""
         dim, slots = input_shape[-1], self.slots
-        self.controller = Cell(dim)
-        self.inductor = Cell(dim) if self.induction else None
+        self.controller = Cell(dim, self.start)
+        self.inductor = Cell(dim, self.start) if self.induction else None
         self.emit = self.add_weight(name="emit", shape=(dim, 4 * dim))  # k_r, k_w, e, a
         self.emit_bias = self.add_weight(name="emit_bias", shape=(4 * dim,), initializer="zeros")
         # Of reading, writing and the last read.
@@ -173,11 +176,14 @@ class Cell(tf.keras.layers.Layer):
 
     Args:
       units: D, width of x, y and h.
+      start: first values of W, `random` or `passing_on`.
     """
 
-    def __init__(self, units: int, **kwargs: Any):
+    def __init__(self, units: int, start: str = "random", **kwargs: Any):
         super().__init__(**kwargs)
-        self.x_kernel = self.add_weight(name="x_kernel", shape=(units, 3 * units))
+        self.x_kernel = self.add_weight(
+            name="x_kernel", shape=(units, 3 * units), initializer=starting(start)
+        )
         self.y_kernel = self.add_weight(name="y_kernel", shape=(units, 3 * units))
         self.h_kernel = self.add_weight(
             name="h_kernel", shape=(units, 3 * units), initializer="orthogonal"

@@ -31,6 +31,7 @@ _IMN = "model.imn:IMNConfig"
 _SEED_OPTIONS = {
     "embedding_dim": 10,
     "head_product": False,
+    "gru_start": "random",
     "batch_norm": True,
     "dropout": 0.2,
     "l2": 1e-6,

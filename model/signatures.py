@@ -17,7 +17,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from model import warmup
-from model.ranker import Ranker
+from model.ranker import Encoded, Ranker
 from transforms import features
 
 CANDIDATES = "candidates"
@@ -54,7 +54,10 @@ class Server:
         self._vocabulary = transform.vocabulary_file_by_name(features.ITEM_VOCABULARY) or ""
 
     def save(self, folder: str) -> None:
-        """Writes a SavedModel: `serving_default`, `classify`, `regress`, `rank`, and warm-up."""
+        """Writes a SavedModel: `serving_default`, `classify`, `regress`, `rank`, and warm-up.
+
+        Beside them `explain`, if the model's block has attention weights.
+        """
         string, integer = tf.string, tf.int64
         examples = [tf.TensorSpec([None], string, name="examples")]
         # TF Serving's Classify and Regress ask for an input of this name.
@@ -72,6 +75,8 @@ class Server:
             "regress": (self.regress, inputs),
             "rank": (self.rank, history),
         }
+        if hasattr(self.ranker.block, "attention_weights"):
+            signatures["explain"] = (self.explain, history)
         # What the signatures read must hang on what is saved. Of the ranker that is
         # its variables alone: Keras would add a training graph of every layer.
         module = tf.Module()
@@ -86,7 +91,7 @@ class Server:
         for name, method in METHODS.items():
             updater.replace_method_name(name, method)
         updater.save()
-        warmup.write(folder, self._vocabulary, self._length)
+        warmup.write(folder, self._vocabulary, self._length, "explain" in signatures)
 
     def score_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """Probabilities `score` `(B,)` of serialized raw tf.Examples `(B,)`, labels unread."""
@@ -128,6 +133,58 @@ class Server:
         Returns:
           `scores` `(B, K)`.
         """
+        encoded, _ = self._encoded(
+            history_item, history_time, history_length, request_time, candidates
+        )
+        logits = self.ranker.score(encoded, self._ids(candidates))
+        return {"scores": tf.sigmoid(logits)}
+
+    def explain(
+        self,
+        history_item: tf.Tensor,
+        history_time: tf.Tensor,
+        history_length: tf.Tensor,
+        request_time: tf.Tensor,
+        candidates: tf.Tensor,
+    ) -> dict[str, tf.Tensor]:
+        """What `rank` answers, and how much each event of a history weighed in it.
+
+        Args: as of `rank`. The answer is H times as large: ask for the few
+        candidates that are to be shown.
+
+        Returns:
+          `scores` `(B, K)`, and `attention` `(B, N, K, H)`: the weights in each of N
+          passes over the history, in the places of the request; 0 where the
+          history is not read.
+        """
+        encoded, length = self._encoded(
+            history_item, history_time, history_length, request_time, candidates
+        )
+        ids = self._ids(candidates)
+        weights = self.ranker.block.attention_weights(
+            encoded.history, encoded.mask, self.ranker.encoder.candidates(ids)
+        )
+        # The newest event is in the last of the model's L places, and in place length - 1.
+        places = tf.range(tf.shape(history_item, tf.int64)[1])
+        columns = places + (self._length - length)[:, None]  # (B, H)
+        read = (columns >= 0) & (columns < self._length)
+        columns = tf.where(read, columns, tf.zeros_like(columns))
+        moved = tf.gather(tf.transpose(weights, [0, 3, 1, 2]), columns, batch_dims=1)
+        moved *= tf.cast(read, moved.dtype)[:, :, None, None]
+        return {
+            "scores": tf.sigmoid(self.ranker.score(encoded, ids)),
+            "attention": tf.transpose(moved, [0, 2, 3, 1]),
+        }
+
+    def _encoded(
+        self,
+        history_item: tf.Tensor,
+        history_time: tf.Tensor,
+        history_length: tf.Tensor,
+        request_time: tf.Tensor,
+        candidates: tf.Tensor,
+    ) -> tuple[Encoded, tf.Tensor]:
+        """The histories of a request, encoded, and their lengths `(B,)` before they are cut."""
         # Broadcasting would answer some requests whose parts do not belong together.
         rows, places = tf.shape(history_item)[0], tf.shape(history_item)[1]
         checks = [
@@ -155,9 +212,7 @@ class Server:
             features.TARGET_ITEM: tf.fill([tf.size(length), 1], ""),
             features.TARGET_TIME: request_time[:, None],
         }
-        encoded = self.ranker.encode(self.transform(raw))
-        logits = self.ranker.score(encoded, self._ids(candidates))
-        return {"scores": tf.sigmoid(logits)}
+        return self.ranker.encode(self.transform(raw)), length
 
     def _ids(self, items: tf.Tensor) -> tf.Tensor:
         """Ids of any items `(B, K)`, looked up L at a time as if they were histories.

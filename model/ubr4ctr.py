@@ -63,6 +63,21 @@ class Retrieval(tf.keras.layers.Layer):
         seed: tf.Tensor | None = None,
     ) -> tf.Tensor:
         """The user `(B, K, D)`, zeros for an empty history; see `ModelConfig.block`."""
+        share, total = self._shares(history, mask, targets, training)
+        read = tf.matmul(share, history, transpose_a=True)
+        return tf.math.divide_no_nan(read, total[:, :, None])
+
+    def attention_weights(
+        self, history: tf.Tensor, mask: tf.Tensor, targets: tf.Tensor
+    ) -> tf.Tensor:
+        """The weights `(B, 1, K, L)` of what is kept; 0 for the rest, else they sum to 1."""
+        share, total = self._shares(history, mask, targets, training=False)
+        return tf.transpose(tf.math.divide_no_nan(share, total[:, None]), [0, 2, 1])[:, None]
+
+    def _shares(
+        self, history: tf.Tensor, mask: tf.Tensor, targets: tf.Tensor, training: bool
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """`g_j a_j` `(B, L, K)`, but for a factor a candidate, and their sums `(B, K)`."""
         keep = self.keep_logits(history, targets)
         kept = top(keep, mask, self.selected)
         gate = kept
@@ -75,8 +90,7 @@ class Retrieval(tf.keras.layers.Layer):
         largest = tf.reduce_max(tf.where(kept > 0, logits, low), axis=1, keepdims=True)
         # What is not kept may lie above the largest kept one: it must not overflow.
         share = gate * tf.exp(tf.minimum(logits - tf.stop_gradient(largest), 0))
-        total = tf.reduce_sum(share, axis=1)[:, :, None]
-        return tf.math.divide_no_nan(tf.matmul(share, history, transpose_a=True), total)
+        return share, tf.reduce_sum(share, axis=1)
 
     def keep_logits(self, history: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
         """Logits of the keep-probabilities, `(B, L, K)`.

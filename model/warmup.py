@@ -13,35 +13,40 @@ from transforms import features
 # Where TF Serving looks, in the folder of a SavedModel.
 FILE = os.path.join("assets.extra", "tf_serving_warmup_requests")
 _CANDIDATES = (1, 200)
+_EXPLAINED = 10
 _NOW, _DAY = 1_400_000_000, 86_400
 
 
-def write(folder: str, vocabulary_file: str, length: int) -> None:
+def write(folder: str, vocabulary_file: str, length: int, explains: bool = False) -> None:
     """Writes requests for every signature, with ids of the vocabulary, into a SavedModel.
 
     Args:
       folder: the SavedModel.
       vocabulary_file: known ids a line, most frequent first.
       length: L; the histories are one as long as that, and an empty one.
+      explains: whether there is a signature `explain`.
     """
     with tf.io.gfile.GFile(vocabulary_file, "rb") as file:
         vocabulary = [line.rstrip(b"\n") for line in itertools.islice(file, _CANDIDATES[-1])]
     path = os.path.join(folder, FILE)
     tf.io.gfile.makedirs(os.path.dirname(path))
     with tf.io.TFRecordWriter(path) as writer:
-        for log in requests(vocabulary, length):
+        for log in requests(vocabulary, length, explains):
             # The same model must give the same bytes: the pusher compares files.
             writer.write(log.SerializeToString(deterministic=True))
 
 
-def requests(vocabulary: Sequence[bytes], length: int) -> list[prediction_log_pb2.PredictionLog]:
+def requests(
+    vocabulary: Sequence[bytes], length: int, explains: bool = False
+) -> list[prediction_log_pb2.PredictionLog]:
     """The requests as TF Serving logs them, the longest one first; see `write`."""
     examples = [_example(vocabulary, length, filled) for filled in (length, 0)]
     logs = []
-    for count in reversed(_CANDIDATES):
+    asked = [("rank", count) for count in reversed(_CANDIDATES)]
+    for signature, count in [*asked, *[("explain", _EXPLAINED)] * explains]:
         log = prediction_log_pb2.PredictionLog()
         request = log.predict_log.request
-        request.model_spec.signature_name = "rank"
+        request.model_spec.signature_name = signature
         for name, value in _rank(vocabulary, length, count).items():
             request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
         logs.append(log)

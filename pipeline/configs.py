@@ -132,6 +132,12 @@ class Settings:
         return cls(**values)
 
 
+def serving_name(settings: Settings) -> str:
+    """The name a server knows the model by: `imn` for every preset of it, else the model's own."""
+    is_imn = settings.model == "seed" or settings.model.startswith("imn_")
+    return "imn" if is_imn else settings.model
+
+
 def check_at_once(settings: Settings) -> None:
     """Finds what can be found before TFX and TensorFlow are loaded.
 

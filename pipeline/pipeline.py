@@ -61,12 +61,6 @@ def pipeline_name(settings: Settings) -> str:
     return "imn" if settings.model == default else f"imn-{settings.model.replace('_', '-')}"
 
 
-def serving_name(settings: Settings) -> str:
-    """The name a server knows the model by: `imn` for every preset of it, else the model's own."""
-    is_imn = settings.model == "seed" or settings.model.startswith("imn_")
-    return "imn" if is_imn else settings.model
-
-
 def create_pipeline(
     settings: Settings,
     pipeline_root: str,

@@ -1,6 +1,9 @@
 """What the metadata store knows of the last run: a state and artifacts for each component."""
 
 import dataclasses
+import json
+import os
+from typing import Any
 
 import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2
@@ -49,3 +52,42 @@ def last_run(connection: metadata_store_pb2.ConnectionConfig) -> dict[str, Step]
         reused = execution.last_known_state == metadata_store_pb2.Execution.CACHED
         steps[node] = Step(reused, outputs)
     return steps
+
+
+def ingestion_behind(
+    connection: metadata_store_pb2.ConnectionConfig, pushed: str
+) -> dict[str, Any] | None:
+    """What a pushed version's ratings were, and how they were read.
+
+    Args:
+      connection: the metadata store.
+      pushed: the version's folder; its last two names, MODEL/VERSION, are what counts.
+
+    Returns:
+      `ratings` and the other properties of ingestion by name, of the last run that pushed
+      this version; None if the store knows of none.
+    """
+    store = mlmd.MetadataStore(connection)
+    artifacts = [
+        artifact.id
+        for artifact in store.get_artifacts_by_type("PushedModel")
+        if _names(artifact.custom_properties["pushed_destination"].string_value) == _names(pushed)
+    ]
+    for event in reversed(store.get_events_by_artifact_ids(artifacts) if artifacts else []):
+        for context in store.get_contexts_by_execution(event.execution_id):
+            if context.type != "pipeline_run":
+                continue
+            for execution in store.get_executions_by_context(context.id):
+                values = {
+                    name: getattr(value, value.WhichOneof("value"))
+                    for name, value in execution.custom_properties.items()
+                }
+                if execution.type.endswith("RatingsExampleGen"):
+                    (split,) = json.loads(values["input_config"])["splits"]
+                    ratings = os.path.join(values["input_base"], split["pattern"])
+                    return values | {"ratings": ratings}
+    return None
+
+
+def _names(folder: str) -> list[str]:
+    return os.path.normpath(folder).split(os.sep)[-2:]

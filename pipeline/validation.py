@@ -4,21 +4,24 @@ ExampleValidator records anomalies and succeeds; `AnomalyStop` reads what it
 recorded and fails, upstream of everything that would learn from bad data.
 """
 
+import copy
 import json
+import math
 import os
+from collections.abc import Sequence
 from typing import Any
 
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 from tfx import types
 from tfx import v1 as tfx
 from tfx.components.statistics_gen import executor as statistics_gen
+from tfx.components.util import examples_utils
 from tfx.dsl.component.experimental.annotations import InputArtifact
 from tfx.dsl.components.base import executor_spec
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 
 from pipeline.errors import AnomalyError
-from transforms import features
 
 _ROWS = "rows"
 
@@ -32,16 +35,48 @@ class SamplingExecutor(statistics_gen.Executor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Sets each split's sample rate from the row counts that ingestion left, then runs TFDV."""
+        """Names the shards to read and the share of their rows to keep, then runs TFDV.
+
+        TFDV decodes all that it reads before it samples batches of it. A shard holds the users of
+        a range of hashes, so that some shards are as good a sample as all.
+        """
         rows = exec_properties.pop(_ROWS)
-        examples = artifact_utils.get_single_instance(input_dict["examples"])
-        rates = {
-            split: rows / examples.get_int_custom_property(f"rows_{split}")
-            for split in features.SPLITS
-            if examples.get_int_custom_property(f"rows_{split}") > rows
-        }
+        examples = copy.deepcopy(artifact_utils.get_single_instance(input_dict["examples"]))
+        rates, patterns = {}, {}
+        for split in artifact_utils.decode_split_names(examples.split_names):
+            folder = artifact_utils.get_split_uri([examples], split)
+            written = examples.get_int_custom_property(f"rows_{split}")
+            pattern = "*"
+            if written > rows:
+                pattern, read = choose_shards(fileio.listdir(folder), rows / written)
+                rates[split] = rows / written / read
+            patterns[split] = os.path.join(os.path.basename(folder), pattern)
+        name, value = examples_utils.get_custom_split_patterns_key_and_property(patterns)
+        examples.set_string_custom_property(name, value)
         exec_properties["sample_rate_by_split"] = json.dumps(rates)
-        super().Do(input_dict, output_dict, exec_properties)
+        super().Do(input_dict | {"examples": [examples]}, output_dict, exec_properties)
+
+
+def choose_shards(names: Sequence[str], share: float) -> tuple[str, float]:
+    """A glob of the first shards that hold at least a share of the rows.
+
+    A glob can say "all numbers below" 1 to 10, 20, 30, ... 100, 200 and so on, so
+    up to twice as many shards as wanted are read.
+
+    Args:
+      names: of a split's shards, `data_tfrecord-NUMBER-of-COUNT.gz`; some numbers
+        may be missing.
+      share: of the rows, taken to be spread evenly; above 0, at most 1.
+
+    Returns:
+      the glob, and the share of the shards that it names.
+    """
+    numbers = sorted(int(name.split("-")[1]) for name in names)
+    last = numbers[math.ceil(share * len(numbers)) - 1]
+    first_digit, others = int(str(last)[0]), len(str(last)) - 1
+    read = sum(number < (first_digit + 1) * 10**others for number in numbers)
+    digits = "0" * (4 - others) + f"[0-{first_digit}]" + "?" * others
+    return f"data_tfrecord-{digits}-of-*", read / len(numbers)
 
 
 class SampledStatisticsGen(tfx.components.StatisticsGen):

@@ -51,6 +51,7 @@ def _library() -> ctypes.CDLL:
             (_P, _P, ctypes.c_char_p, _P, ctypes.c_int, _P, _P, _P),
         ),
         ("TF_GraphOperationByName", _P, (_P, ctypes.c_char_p)),
+        ("TF_OperationOutputType", ctypes.c_int, (_Output,)),
         ("TF_AllocateTensor", _P, (ctypes.c_int, _P, ctypes.c_int, ctypes.c_size_t)),
         ("TF_DeleteTensor", None, (_P,)),
         ("TF_TensorData", _P, (_P,)),
@@ -104,9 +105,13 @@ class Session:
           RuntimeError: with TensorFlow's own words where the run fails.
         """
         count = len(feed)
-        given = [self._given(each["values"], each["shape"]) for each in feed.values()]
+        places = [self._tensor(name) for name in feed]
+        given = [
+            self._given(self._tf.TF_OperationOutputType(place), each["values"], each["shape"])
+            for place, each in zip(places, feed.values(), strict=True)
+        ]
         answer = (_P * 1)()
-        inputs = (_Output * count)(*[self._tensor(name) for name in feed])
+        inputs = (_Output * count)(*places)
         self._tf.TF_SessionRun(
             self._session,
             None,
@@ -132,9 +137,12 @@ class Session:
         self._tf.TF_DeleteTensor(answer[0])
         return values
 
-    def _given(self, values: Sequence[Any], shape: Sequence[int]) -> int:
+    def _given(self, kind: int, values: Sequence[Any], shape: Sequence[int]) -> int:
+        wanted = {_TF_INT64: int, _TF_STRING: bytes}.get(kind)
+        if wanted is None or not all(isinstance(value, wanted) for value in values):
+            raise RuntimeError("A fed tensor must be of int64 or strings, and so must its values.")
         sizes = (ctypes.c_int64 * len(shape))(*shape)
-        if values and isinstance(values[0], int):
+        if kind == _TF_INT64:
             numbers = (ctypes.c_int64 * len(values))(*values)
             size = ctypes.sizeof(numbers)
             tensor = self._tf.TF_AllocateTensor(_TF_INT64, sizes, len(shape), size)

@@ -66,11 +66,17 @@ class Catalog(Generic[M]):
         """Whether any model has a version that works."""
         return any(model.available for model in self._models.values())
 
-    def close(self) -> None:
-        """Ends watching and serving; requests under way are finished first."""
+    def close(self, seconds: float = 5.0) -> None:
+        """Ends watching and serving; requests under way are finished first.
+
+        Args:
+          seconds: for a load under way; one that takes longer ends with the process.
+        """
         self._stopped.set()
         if self._thread:
-            self._thread.join(5)
+            self._thread.join(seconds)
+            if self._thread.is_alive():
+                return
         for model in self._models.values():
             model.close()
 

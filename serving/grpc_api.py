@@ -16,7 +16,7 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from serving.limits import Call, Limits
+from serving.limits import Call
 from serving.refusal import Refusal, invalid
 from serving.service import Service
 
@@ -25,6 +25,7 @@ _LOG = logging.getLogger("serving")
 # Threads that refuse while all others wait or compute, and RPCs that wait for a thread:
 # what is beyond them gRPC itself refuses, so that nothing grows.
 _SPARE_THREADS, _SPARE_RPCS = 8, 256
+_QUESTION_BYTES = 64 << 10  # of a request for a status or metadata, which name a model
 
 
 class GrpcServer:
@@ -76,17 +77,16 @@ class GrpcServer:
 
 
 def _prediction(service: Service) -> grpc.GenericRpcHandler:
-    limits = service.limits
     return grpc.method_handlers_generic_handler(
         PREDICTION,
         {
-            "Predict": _method(predict_pb2.PredictRequest, service.predict, limits),
-            "Classify": _method(classification_pb2.ClassificationRequest, service.classify, limits),
-            "Regress": _method(regression_pb2.RegressionRequest, service.regress, limits),
-            "GetModelMetadata": _method(
-                get_model_metadata_pb2.GetModelMetadataRequest,
-                lambda request, call: service.metadata(request),
-                limits,
+            "Predict": _computing(service, predict_pb2.PredictRequest, service.predict),
+            "Classify": _computing(
+                service, classification_pb2.ClassificationRequest, service.classify
+            ),
+            "Regress": _computing(service, regression_pb2.RegressionRequest, service.regress),
+            "GetModelMetadata": _telling(
+                get_model_metadata_pb2.GetModelMetadataRequest, service.metadata
             ),
         },
     )
@@ -95,30 +95,50 @@ def _prediction(service: Service) -> grpc.GenericRpcHandler:
 def _model(service: Service) -> grpc.GenericRpcHandler:
     return grpc.method_handlers_generic_handler(
         MODEL,
-        {
-            "GetModelStatus": _method(
-                get_model_status_pb2.GetModelStatusRequest,
-                lambda request, call: service.status(request),
-                service.limits,
-            )
-        },
+        {"GetModelStatus": _telling(get_model_status_pb2.GetModelStatusRequest, service.status)},
     )
 
 
+def _computing(
+    service: Service, kind: type, answer: Callable[[Any, Call], Any]
+) -> grpc.RpcMethodHandler:
+    def handle(data: bytes, context: grpc.ServicerContext) -> Any:
+        left, most = context.time_remaining(), service.limits.seconds
+        call = Call(most if left is None else min(left, most), context.is_active)
+        # A parsed request is many times its bytes: no more of them than requests that compute.
+        with service.turn(call):
+            return answer(_parsed(kind, data), call)
+
+    return _method(kind, handle)
+
+
+def _telling(kind: type, answer: Callable[[Any], Any]) -> grpc.RpcMethodHandler:
+    def handle(data: bytes, context: grpc.ServicerContext) -> Any:
+        if len(data) > _QUESTION_BYTES:  # parsed out of turn
+            raise invalid(
+                f"A {kind.__name__} may have at most {_QUESTION_BYTES:,} bytes. "
+                f"Received: {len(data):,}."
+            )
+        return answer(_parsed(kind, data))
+
+    return _method(kind, handle)
+
+
+def _parsed(kind: Any, data: bytes) -> Any:
+    try:
+        return kind.FromString(data)
+    except DecodeError:
+        raise invalid(f"The bytes are no {kind.__name__}.") from None
+
+
 def _method(
-    kind: type, answer: Callable[[Any, Call], Any], limits: Limits
+    kind: type, handle: Callable[[bytes, grpc.ServicerContext], Any]
 ) -> grpc.RpcMethodHandler:
     """A unary method; bytes come in as they are, so that broken ones are INVALID_ARGUMENT."""
 
-    def handle(data: bytes, context: grpc.ServicerContext) -> Any:
+    def run(data: bytes, context: grpc.ServicerContext) -> Any:
         try:
-            try:
-                request = kind.FromString(data)  # type: ignore[attr-defined]
-            except DecodeError:
-                raise invalid(f"The bytes are no {kind.__name__}.") from None
-            left = context.time_remaining()
-            seconds = limits.seconds if left is None else min(left, limits.seconds)
-            return answer(request, Call(seconds, context.is_active))
+            return handle(data, context)
         except Refusal as refusal:
             context.abort(refusal.code, refusal.message)
         except Exception:
@@ -126,5 +146,5 @@ def _method(
             context.abort(grpc.StatusCode.INTERNAL, "The server failed; its log says why.")
 
     return grpc.unary_unary_rpc_method_handler(
-        handle, None, lambda message: message.SerializeToString()
+        run, None, lambda message: message.SerializeToString()
     )

@@ -110,7 +110,7 @@ def _flatten(name: str, value: Any, shape: tuple[int, ...], flat: list[Any]) -> 
             raise invalid(f"`{name}` must have rows of the same length and depth.")
         flat.append(value)
         return
-    if not isinstance(value, list) or (len(value) != shape[0] and 0 not in shape):
+    if not isinstance(value, list) or len(value) != shape[0]:
         raise invalid(f"`{name}` must have rows of the same length and depth.")
     for each in value:
         _flatten(name, each, shape[1:], flat)

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import grpc
@@ -15,30 +16,43 @@ class Limits:
     """What the embedded server lets in; the defaults suit a machine of a few cores.
 
     Raises:
-      ValueError: for a value below 1, naming it (`queue` may be 0).
+      ValueError: for a value that is not positive (`queue` may be 0), or not below
+        2^31, naming it.
     """
 
-    message_bytes: int = 16 << 20  # of a request
+    message_bytes: int = 4 << 20  # of a request
     rows: int = 1_000  # users, or Examples, of a request
     values: int = 500_000  # elements of any tensor of a request
-    candidates: int = 5_000  # scores that a request of `rank` asks for
+    candidates: int = 2_000  # scores that a request of `rank` asks for: K of all users
     seconds: float = 10.0  # from arrival to answer; a client's own deadline may be sooner
     running: int = 2  # requests that compute at the same time
     queue: int = 64  # requests that wait for that; more are refused
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
-            value, least = getattr(self, field.name), 0 if field.name == "queue" else 1e-3
-            if value < least:
-                raise ValueError(f"`{field.name}` must be positive. Received: {value}.")
+            value = getattr(self, field.name)
+            enough = value >= 0 if field.name == "queue" else value > 0
+            if not (enough and value < 1 << 31):
+                raise ValueError(
+                    f"`{field.name}` must be positive and below 2^31. Received: {value}."
+                )
 
 
-@dataclasses.dataclass(frozen=True)
 class Call:
-    """A request as seen from the model: seconds it has, and whether its client still waits."""
+    """A request as it arrives: the time it has, and whether its client still waits.
 
-    seconds: float
-    waits: Callable[[], bool] = lambda: True
+    Args:
+      seconds: from now to the answer.
+      waits: whether anyone waits for the answer.
+    """
+
+    def __init__(self, seconds: float, waits: Callable[[], bool] = lambda: True):
+        self._end = time.monotonic() + seconds
+        self.waits = waits
+
+    def left(self) -> float:
+        """Seconds to its end; below 0 after it."""
+        return self._end - time.monotonic()
 
 
 class Gate:
@@ -68,10 +82,10 @@ class Gate:
                 f"The queue is full: {self._queue} requests wait. Try again later.",
             )
         try:
-            if not self._slots.acquire(timeout=max(call.seconds, 0)):
+            if not self._slots.acquire(timeout=max(call.left(), 0)):
                 raise Refusal(
                     grpc.StatusCode.DEADLINE_EXCEEDED,
-                    f"No turn within {call.seconds:.3g} seconds; the server is busy.",
+                    "No turn within the time of the request; the server is busy.",
                 )
             try:
                 if not call.waits():

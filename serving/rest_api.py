@@ -128,13 +128,13 @@ class RestServer:
 
     async def _answer(self, request: web.Request) -> dict[str, Any]:
         seconds = self._service.limits.seconds
+        call = Call(seconds, lambda: request.transport is not None)
         try:
-            body = await asyncio.wait_for(request.read(), seconds)
+            body = await asyncio.wait_for(request.read(), call.left())
         except asyncio.TimeoutError:
             raise Refusal(
                 grpc.StatusCode.DEADLINE_EXCEEDED, f"No whole request within {seconds:g} seconds."
             ) from None
-        call = Call(seconds, lambda: request.transport is not None)
         return await self._loop.run_in_executor(
             self._pool, _dispatch, self._service, request.method, request.path, body, call
         )
@@ -161,14 +161,21 @@ def _dispatch(service: Service, verb: str, path: str, body: bytes, call: Call) -
         return _metadata(service, spec)
     if verb == "GET":
         return _status(service, spec)
-    fields = _parse(body)
+    # A parsed body is many times its bytes: no more of them than requests that compute.
+    with service.turn(call):
+        return _compute(service, spec, match["method"], _parse(body), call)
+
+
+def _compute(
+    service: Service, spec: model_pb2.ModelSpec, method: str, fields: dict[str, Any], call: Call
+) -> dict[str, Any]:
     name = fields.get("signature_name", "")
     if not isinstance(name, str) or not name.isprintable():
         raise invalid("`signature_name` must be a string of printable characters.")
     spec.signature_name = name
-    if match["method"] == "predict":
+    if method == "predict":
         return _predict(service, spec, fields, call)
-    return _examples(service, spec, fields, call, match["method"])
+    return _examples(service, spec, fields, call, method)
 
 
 def _parse(body: bytes) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from serving.limits import Limits
 
 _LOG = logging.getLogger("serving")
 _LOOPBACK = "127.0.0.1"
+_DAY_SECONDS = 86_400
 _REFUSING_SECONDS = 0.5  # at the end, before the ports close
 
 
@@ -43,6 +44,7 @@ def main(argv: list[str] | None = None) -> int:
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     warnings.simplefilter("ignore", FutureWarning)  # of libraries, about Python's age
     try:
+        _check(arguments)
         limits = Limits(
             **{field.name: getattr(arguments, field.name) for field in dataclasses.fields(Limits)}
         )
@@ -99,9 +101,23 @@ def _serve(arguments: argparse.Namespace, limits: Limits) -> int:
     draining.start()
     grpc_server.stop(arguments.grace_seconds)
     draining.join(max(end - time.monotonic(), 0) + 1)
-    service.catalog.close()
+    service.catalog.close(max(end - time.monotonic(), 0))
     _LOG.info("Stopped.")
     return 0
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    for name in ("grpc_port", "rest_port"):
+        if not 0 <= getattr(arguments, name) <= 65535:
+            raise ValueError(
+                f"`{name}` must be a port, 0 to 65535. Received: {getattr(arguments, name)}."
+            )
+    for name, least in (("poll_seconds", 1e-3), ("grace_seconds", 0)):
+        if not least <= getattr(arguments, name) <= _DAY_SECONDS:
+            raise ValueError(
+                f"`{name}` must be {least:g} to {_DAY_SECONDS:,}. "
+                f"Received: {getattr(arguments, name)}."
+            )
 
 
 def _parser() -> argparse.ArgumentParser:

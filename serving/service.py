@@ -1,7 +1,6 @@
 """From a request of TF Serving's protocol to its answer, whichever way it came."""
 
 import contextlib
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -22,15 +21,20 @@ from serving import tensors
 from serving.catalog import Catalog
 from serving.limits import Call, Gate, Limits
 from serving.model import Model, Signature
-from serving.refusal import Refusal, invalid
+from serving.refusal import Refusal, invalid, not_found
 
 CLASSIFY, REGRESS = "tensorflow/serving/classify", "tensorflow/serving/regress"
 _DEFAULT = "serving_default"
+# Warm-up requests come with the model, not from a client, and the first run of a graph
+# optimizes it.
+_WARM_UP = Limits(rows=1 << 30, values=1 << 30, candidates=1 << 30, seconds=60.0)
 Inputs = Callable[[Signature], Mapping[str, np.ndarray]]
 
 
 class Service:
     """Answers Predict, Classify, Regress, GetModelMetadata and GetModelStatus.
+
+    The first three compute: they are called within a `turn`.
 
     Args:
       root: the folder of the models.
@@ -47,12 +51,24 @@ class Service:
         """What comes from now on is UNAVAILABLE; what is under way is answered."""
         self._stopping = True
 
+    @contextlib.contextmanager
+    def turn(self, call: Call) -> Iterator[None]:
+        """Waits in the queue; a request that computes is parsed and answered in here.
+
+        Raises:
+          Refusal: as `Gate.slot` says, and UNAVAILABLE at the end of the server.
+        """
+        if self._stopping:
+            raise Refusal(grpc.StatusCode.UNAVAILABLE, "The server is stopping.")
+        with self.gate.slot(call):
+            yield
+
     def predict(
         self, request: predict_pb2.PredictRequest, call: Call
     ) -> predict_pb2.PredictResponse:
         """PredictionService.Predict."""
-        with self._turn(request.model_spec, call) as (version, model, seconds):
-            outputs = self._predict(model, request, seconds)
+        with self._use(request.model_spec) as (version, model):
+            outputs = _predict(model, request, self.limits, call)
             answer = predict_pb2.PredictResponse()
             name = request.model_spec.signature_name
             _fill(answer.model_spec, request.model_spec.name, version, name)
@@ -64,8 +80,8 @@ class Service:
         self, request: classification_pb2.ClassificationRequest, call: Call
     ) -> classification_pb2.ClassificationResponse:
         """PredictionService.Classify."""
-        with self._turn(request.model_spec, call) as (version, model, seconds):
-            outputs = self._examples(model, request, CLASSIFY, seconds)
+        with self._use(request.model_spec) as (version, model):
+            outputs = _examples(model, request, CLASSIFY, self.limits, call)
             answer = classification_pb2.ClassificationResponse()
             name = request.model_spec.signature_name
             _fill(answer.model_spec, request.model_spec.name, version, name)
@@ -79,8 +95,8 @@ class Service:
         self, request: regression_pb2.RegressionRequest, call: Call
     ) -> regression_pb2.RegressionResponse:
         """PredictionService.Regress."""
-        with self._turn(request.model_spec, call) as (version, model, seconds):
-            outputs = self._examples(model, request, REGRESS, seconds)
+        with self._use(request.model_spec) as (version, model):
+            outputs = _examples(model, request, REGRESS, self.limits, call)
             answer = regression_pb2.RegressionResponse()
             name = request.model_spec.signature_name
             _fill(answer.model_spec, request.model_spec.name, version, name)
@@ -92,9 +108,9 @@ class Service:
         self, spec: model_pb2.ModelSpec, inputs: Inputs, call: Call
     ) -> tuple[Signature, dict[str, np.ndarray]]:
         """Predict for inputs that are made once the signature is known, as REST's are."""
-        with self._turn(spec, call) as (_, model, seconds):
+        with self._use(spec) as (_, model):
             signature = _signature(model, spec.signature_name)
-            return signature, model.run(signature, inputs(signature), seconds())
+            return signature, model.run(signature, inputs(signature), call.left())
 
     def metadata(
         self, request: get_model_metadata_pb2.GetModelMetadataRequest
@@ -108,7 +124,7 @@ class Service:
             )
         answer = get_model_metadata_pb2.GetModelMetadataResponse()
         name = request.model_spec.name
-        with self.catalog.model(name).use(_version(request.model_spec)) as (version, model):
+        with self._use(request.model_spec) as (version, model):
             _fill(answer.model_spec, name, version, "")
             signatures = get_model_metadata_pb2.SignatureDefMap()
             for key, of in model.definition.items():
@@ -130,67 +146,61 @@ class Service:
                 if state.error:
                     row.status.error_code = tf.errors.UNKNOWN
                     row.status.error_message = state.error
+        if wanted is not None and not answer.model_version_status:
+            name = request.model_spec.name
+            raise not_found(f"Could not find version {wanted} of model {name}")
         return answer
 
     def _load(self, folder: str) -> Model:
         """A version that has answered what it was exported with, or an error."""
         model = Model(folder)
         try:
-            model.warm_up(lambda request: self._warm_up(model, request))
+            model.warm_up(lambda request: _warm_up(model, request))
         except BaseException:
             model.close()
             raise
         return model
 
-    def _warm_up(self, model: Model, request: Any) -> None:
-        def seconds() -> float:
-            return 60.0  # the first run of a graph optimizes it
+    def _use(
+        self, spec: model_pb2.ModelSpec
+    ) -> contextlib.AbstractContextManager[tuple[int, Model]]:
+        return self.catalog.model(spec.name).use(_version(spec))
 
-        if isinstance(request, predict_pb2.PredictRequest):
-            outputs = self._predict(model, request, seconds)
-        elif isinstance(request, classification_pb2.ClassificationRequest):
-            outputs = self._examples(model, request, CLASSIFY, seconds)
-        else:
-            outputs = self._examples(model, request, REGRESS, seconds)
-        for name, value in outputs.items():
-            if value.dtype.kind == "f" and not np.isfinite(value).all():
-                raise ValueError(f"A warm-up request gave `{name}` that is not finite.")
 
-    def _predict(
-        self, model: Model, request: predict_pb2.PredictRequest, seconds: Callable[[], float]
-    ) -> dict[str, np.ndarray]:
-        signature = _signature(model, request.model_spec.signature_name)
-        wanted = set(request.output_filter) or set(signature.outputs)
-        if unknown := wanted - set(signature.outputs):
-            raise invalid(
-                f"`output_filter` must name outputs of `{signature.name}`: "
-                f"{', '.join(sorted(signature.outputs))}. Received: {', '.join(sorted(unknown))}."
-            )
-        inputs = tensors.of_protos(signature, request.inputs, self.limits)
-        outputs = model.run(signature, inputs, seconds())
-        return {name: value for name, value in outputs.items() if name in wanted}
+def _warm_up(model: Model, request: Any) -> None:
+    limits, call = _WARM_UP, Call(_WARM_UP.seconds)
+    if isinstance(request, predict_pb2.PredictRequest):
+        outputs = _predict(model, request, limits, call)
+    elif isinstance(request, classification_pb2.ClassificationRequest):
+        outputs = _examples(model, request, CLASSIFY, limits, call)
+    else:
+        outputs = _examples(model, request, REGRESS, limits, call)
+    for name, value in outputs.items():
+        if value.dtype.kind == "f" and not np.isfinite(value).all():
+            raise ValueError(f"A warm-up request gave `{name}` that is not finite.")
 
-    def _examples(
-        self, model: Model, request: Any, method: str, seconds: Callable[[], float]
-    ) -> dict[str, np.ndarray]:
-        signature = _signature(model, request.model_spec.signature_name, method)
-        serialized = _serialized(request.input, self.limits)
-        return model.run(signature, {"inputs": serialized}, seconds())
 
-    @contextlib.contextmanager
-    def _turn(
-        self, spec: model_pb2.ModelSpec, call: Call
-    ) -> Iterator[tuple[int, Model, Callable[[], float]]]:
-        """Waits in the queue, then holds the served version until the answer is made."""
-        if self._stopping:
-            raise Refusal(grpc.StatusCode.UNAVAILABLE, "The server is stopping.")
-        end = time.monotonic() + min(call.seconds, self.limits.seconds)
-        versions, version = self.catalog.model(spec.name), _version(spec)
-        with (
-            self.gate.slot(Call(end - time.monotonic(), call.waits)),
-            versions.use(version) as (served, model),
-        ):
-            yield served, model, lambda: end - time.monotonic()
+def _predict(
+    model: Model, request: predict_pb2.PredictRequest, limits: Limits, call: Call
+) -> dict[str, np.ndarray]:
+    signature = _signature(model, request.model_spec.signature_name)
+    wanted = set(request.output_filter) or set(signature.outputs)
+    if unknown := wanted - set(signature.outputs):
+        raise invalid(
+            f"`output_filter` must name outputs of `{signature.name}`: "
+            f"{', '.join(sorted(signature.outputs))}. Received: {', '.join(sorted(unknown))}."
+        )
+    inputs = tensors.of_protos(signature, request.inputs, limits)
+    outputs = model.run(signature, inputs, call.left())
+    return {name: value for name, value in outputs.items() if name in wanted}
+
+
+def _examples(
+    model: Model, request: Any, method: str, limits: Limits, call: Call
+) -> dict[str, np.ndarray]:
+    signature = _signature(model, request.model_spec.signature_name, method)
+    serialized = _serialized(request.input, limits)
+    return model.run(signature, {"inputs": serialized}, call.left())
 
 
 def _signature(model: Model, name: str, method: str = "") -> Signature:

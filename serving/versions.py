@@ -5,6 +5,7 @@ import dataclasses
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Generic, Protocol, TypeVar
 
@@ -13,6 +14,7 @@ import grpc
 from serving.refusal import Refusal, not_found
 
 _LOG = logging.getLogger("serving")
+AGAIN_SECONDS = 60.0  # to the next look at a refused version: memory may have been short
 
 
 class Closable(Protocol):
@@ -77,15 +79,15 @@ class Versions(Generic[M]):
         self.name = name
         self._folder, self._load = folder, load
         self._current: _Held[M] | None = None
-        self._refused: dict[int, tuple[object, str]] = {}
+        self._refused: dict[int, tuple[object, float, str]] = {}
         self._loading: int | None = None
         self._polling = threading.Lock()
 
     def poll(self) -> bool:
         """Serves the newest version that loads, if it is not served already.
 
-        A version that was refused is tried again once its files have changed: it
-        may have been looked at while it was written.
+        A version that was refused is tried again once its files have changed, as it
+        may have been looked at while it was written, and after `AGAIN_SECONDS`.
 
         Returns:
           whether it loaded any, in vain or not.
@@ -99,7 +101,8 @@ class Versions(Generic[M]):
                     break
                 path = os.path.join(self._folder, str(version))
                 stamp = _stamp(path)
-                if version in self._refused and self._refused[version][0] == stamp:
+                before, again, _ = self._refused.get(version, (None, 0.0, ""))
+                if before == stamp and time.monotonic() < again:
                     continue
                 tried = True
                 if self._try(version, path, stamp):
@@ -112,7 +115,7 @@ class Versions(Generic[M]):
             model = self._load(path)
         except Exception as error:  # whatever a broken version raises, the old one stays
             reason = (str(error).strip() or repr(error)).splitlines()[0]
-            self._refused[version] = (stamp, reason)
+            self._refused[version] = (stamp, time.monotonic() + AGAIN_SECONDS, reason)
             serving = self._current.version if self._current else "none"
             _LOG.error(
                 "%s: version %d refused (%s); serving %s.", self.name, version, reason, serving
@@ -162,7 +165,7 @@ class Versions(Generic[M]):
     def states(self) -> list[State]:
         """What is known of the versions, newest first."""
         held, loading = self._current, self._loading
-        states = {v: State(v, "END", why) for v, (_, why) in list(self._refused.items())}
+        states = {v: State(v, "END", why) for v, (_, _, why) in list(self._refused.items())}
         if loading is not None:
             states[loading] = State(loading, "LOADING")
         if held:
@@ -178,12 +181,13 @@ class Versions(Generic[M]):
 
 
 def versions(folder: str) -> list[int]:
-    """The versions that `folder` holds, in no order; names that are no numbers are none."""
+    """The versions that `folder` holds, in no order; names that are no int64 are none."""
     try:
         names = os.listdir(folder)
     except OSError:
         return []
-    return [int(n) for n in names if n.isdecimal() and n.isascii() and str(int(n)) == n]
+    numbers = [int(n) for n in names if n.isdecimal() and n.isascii() and str(int(n)) == n]
+    return [number for number in numbers if number < 1 << 63]
 
 
 def _stamp(path: str) -> object:

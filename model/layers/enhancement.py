@@ -4,7 +4,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from model.layers.passing_on import PassingOn
+from model.layers.passing_on import starting
 
 
 class MemoryEnhancement(tf.keras.layers.Layer):
@@ -14,18 +14,23 @@ class MemoryEnhancement(tf.keras.layers.Layer):
 
     Args:
       steps: how many (the paper's 3).
+      start: first values of W_u and of the cell's input kernel, `passing_on` or `random`.
     """
 
-    def __init__(self, steps: int = 3, **kwargs: Any):
+    def __init__(self, steps: int = 3, start: str = "passing_on", **kwargs: Any):
         super().__init__(**kwargs)
         self.steps = steps
+        self.start = start
 
     def build(self, input_shape: Any) -> None:
         """Makes W_u and the cell as wide as the memory."""
+        first = "identity" if self.start == "passing_on" else "glorot_uniform"
         self.projection = tf.keras.layers.Dense(
-            input_shape[-1], use_bias=False, kernel_initializer="identity"
+            input_shape[-1], use_bias=False, kernel_initializer=first
         )
-        self.cell = tf.keras.layers.GRUCell(input_shape[-1], kernel_initializer=PassingOn())
+        self.cell = tf.keras.layers.GRUCell(
+            input_shape[-1], kernel_initializer=starting(self.start)
+        )
         super().build(input_shape)
 
     def call(self, memory: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:

@@ -5,6 +5,7 @@ from typing import Any
 import tensorflow as tf
 
 from model.layers.packed import Packed
+from model.layers.passing_on import starting
 
 
 class GatedRecurrence(tf.keras.layers.Layer):
@@ -15,12 +16,13 @@ class GatedRecurrence(tf.keras.layers.Layer):
 
     Args:
       units: width of the state.
+      start: first values of W, `random` or `passing_on`.
     """
 
-    def __init__(self, units: int, **kwargs: Any):
+    def __init__(self, units: int, start: str = "random", **kwargs: Any):
         super().__init__(**kwargs)
         self.units = units
-        self.inputs = tf.keras.layers.Dense(3 * units)
+        self.inputs = tf.keras.layers.Dense(3 * units, kernel_initializer=starting(start))
 
     def build(self, input_shape: Any) -> None:
         """Makes Uu, Ur and Uc, side by side."""

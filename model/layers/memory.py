@@ -5,7 +5,7 @@ from typing import Any
 import tensorflow as tf
 
 from model.layers.attention import MultiwayAttention
-from model.layers.passing_on import PassingOn
+from model.layers.passing_on import starting
 
 
 class MemoryUpdate(tf.keras.layers.Layer):
@@ -21,6 +21,7 @@ class MemoryUpdate(tf.keras.layers.Layer):
       feedback: False lets every pass attend with m = v, as the authors' released
         code does by default; the GRU's state still runs on.
       attention: arguments of `MultiwayAttention`.
+      start: first values of the cell's input kernel, `passing_on` or `random`.
     """
 
     def __init__(
@@ -29,6 +30,7 @@ class MemoryUpdate(tf.keras.layers.Layer):
         share_attention: bool = False,
         feedback: bool = True,
         attention: dict[str, Any] | None = None,
+        start: str = "passing_on",
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
@@ -40,11 +42,14 @@ class MemoryUpdate(tf.keras.layers.Layer):
         ]
         self.attentions = made
         self.share_attention = share_attention
+        self.start = start
 
     def build(self, input_shape: Any) -> None:
         """Makes the cell as wide as the history."""
         if self.passes:
-            self.cell = tf.keras.layers.GRUCell(input_shape[-1], kernel_initializer=PassingOn())
+            self.cell = tf.keras.layers.GRUCell(
+                input_shape[-1], kernel_initializer=starting(self.start)
+            )
         super().build(input_shape)
 
     def call(self, history: tf.Tensor, mask: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
@@ -58,11 +63,36 @@ class MemoryUpdate(tf.keras.layers.Layer):
         Returns:
           m^N `(B, K, D)`. An empty history still passes zeros through the GRU.
         """
+        return self.memories(history, mask, targets)[-1]
+
+    def memories(self, history: tf.Tensor, mask: tf.Tensor, targets: tf.Tensor) -> list[tf.Tensor]:
+        """m⁰ to m^N, each `(B, K, D)`; arguments as of `call`."""
         flat = [-1, history.shape[-1]]
-        memory = targets
+        memories = [targets]
         for step in range(self.passes):
-            attention = self.attentions[0 if self.share_attention else step]
-            read = attention(history, mask, memory if self.feedback else targets, targets)
+            memory = memories[-1]
+            read = self._attention(step)(history, mask, self._seen(memory, targets), targets)
             _, [state] = self.cell(tf.reshape(read, flat), [tf.reshape(memory, flat)])
-            memory = tf.reshape(state, tf.shape(targets))
-        return memory
+            memories.append(tf.reshape(state, tf.shape(targets)))
+        return memories
+
+    def attention_weights(
+        self, history: tf.Tensor, mask: tf.Tensor, targets: tf.Tensor
+    ) -> tf.Tensor:
+        """The weights of every pass, the mean of its heads, `(B, N, K, L)`; as `call` has them."""
+        rows, length = tf.unstack(tf.shape(mask))
+        count = tf.shape(targets)[1]
+        passes = [tf.zeros(tf.stack([rows, 0, count, length]), history.dtype)]
+        memories = self.memories(history, mask, targets)
+        for step, memory in enumerate(memories[:-1]):
+            attention, seen = self._attention(step), self._seen(memory, targets)
+            weights = attention.weights_of(history, mask, seen, targets)
+            heads = tf.reshape(weights, tf.stack([rows, count, attention.num_heads, length]))
+            passes.append(tf.reduce_mean(heads, axis=2)[:, None])
+        return tf.concat(passes, axis=1)
+
+    def _attention(self, step: int) -> MultiwayAttention:
+        return self.attentions[0 if self.share_attention else step]
+
+    def _seen(self, memory: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+        return memory if self.feedback else targets

@@ -8,10 +8,11 @@ import tensorflow as tf
 class PassingOn(tf.keras.initializers.Initializer):
     """A GRU's input kernel `(inputs, 3 * units)` whose new state is `tanh(x)`, nearly.
 
-    The gates z and r start as Keras' (Glorot); in the part of the new state the first
-    `units` inputs start at the identity, with a tenth of Glorot's noise. What a pass
-    of IMN read can then be told from the candidate by the head's product from the first
-    step on; from six random matrices in a row it takes it an epoch to learn to.
+    The two gates start as Keras' (Glorot); in the part of the new state, the last one,
+    the first `units` inputs start at the identity, with a tenth of Glorot's noise. What
+    a recurrence read can then be told from the candidate by the head's product from the
+    first step on; through six random matrices in a row, as in IMN 3P+, it takes long to
+    learn to.
     """
 
     def __init__(self, seed: int | None = None):
@@ -26,3 +27,8 @@ class PassingOn(tf.keras.initializers.Initializer):
     def get_config(self) -> dict[str, Any]:
         """The arguments that make the same initializer again."""
         return {"seed": self.seed}
+
+
+def starting(start: str) -> tf.keras.initializers.Initializer:
+    """The initializer of a GRU's input kernel: `passing_on` or `random`."""
+    return PassingOn() if start == "passing_on" else tf.keras.initializers.GlorotUniform()

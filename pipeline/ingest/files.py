@@ -15,6 +15,7 @@ from pipeline.errors import InputError
 from pipeline.ingest import layouts
 
 RANGE_BYTES = 32 << 20  # of text that is parsed at once
+_RANGES = 8  # of a file, at least, of a megabyte and more, so that several workers share it
 _HEAD_BYTES = 1 << 18
 _GZIP_RATIO = 4  # text a compressed byte, about, where only the number of buckets depends on it
 
@@ -74,7 +75,7 @@ def plan(paths: list[str], layout: str, range_bytes: int = RANGE_BYTES) -> tuple
     Args:
       paths: of the files.
       layout: the setting of this name.
-      range_bytes: of text a range; a compressed file is one range.
+      range_bytes: of text a range, at most; a compressed file is one range.
 
     Returns:
       the ranges, and about how many bytes of text there are.
@@ -90,7 +91,7 @@ def plan(paths: list[str], layout: str, range_bytes: int = RANGE_BYTES) -> tuple
         with fileio.open(path, "rb") as file:
             size = _size(file)
         text += size * (_GZIP_RATIO if compressed else 1)
-        count = 1 if compressed else math.ceil(size / range_bytes)
+        count = 1 if compressed else max(math.ceil(size / range_bytes), min(_RANGES, size >> 20))
         for i in range(count):
             start, end = (0, size) if compressed else (i * size // count, (i + 1) * size // count)
             ranges.append(Range(path, len(ranges), start, end, compressed, recognised))

@@ -13,6 +13,7 @@ words, not through Beam's traceback.
 import functools
 import json
 import os
+import platform
 import resource
 import time
 from collections.abc import Callable, Iterable
@@ -29,6 +30,7 @@ from pipeline.ingest.stages import Job, Tally
 from transforms import features
 
 BUCKET_BYTES = 24 << 20  # of text a bucket, about: what decides the memory of a worker
+_BUCKETS = 8  # at least, of a megabyte and more, so that several workers get like shares
 
 
 def ingest(
@@ -67,7 +69,7 @@ def ingest(
             "Set it to 0, or give files that have one."
         )
     folder = os.path.join(output, "spill")
-    buckets = max(1, text // bucket_bytes)
+    buckets = max(1, text // bucket_bytes, min(_BUCKETS, text >> 20))
     job = Job(settings, folder, output, buckets, started)
     made = [os.path.join(output, f"Split-{name}") for name in features.SPLITS]
     for path in (folder, os.path.join(output, "bad_lines"), *made):
@@ -140,11 +142,13 @@ class _Stage(beam.DoFn):
         """Called by Beam for every reference."""
         if plan is not None and plan["error"]:
             return
-        start = time.time()
+        start, cpu = time.time(), time.thread_time()
         arguments = () if plan is None else (plan,)
         tally = self._stage(self._job, element, *arguments)
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        tally["stages"] = [(self._stage.__name__, start, time.time(), memory)]
+        cpu = time.thread_time() - cpu
+        worker = f"{platform.node()} {os.getpid()}"
+        tally["stages"] = [(self._stage.__name__, start, time.time(), memory, worker, cpu)]
         yield tally
 
 
@@ -164,9 +168,12 @@ def _report(
 ) -> Tally:
     settings = job.settings
     spans: dict[str, tuple[float, float]] = {}
-    for name, start, end, _ in result["stages"]:
-        first, last = spans.get(name, (start, end))
-        spans[name] = (min(first, start), max(last, end))
+    of_worker: dict[str, float] = {}
+    for name, start, end, _, worker, cpu in result["stages"]:
+        for span in (name, "working"):  # "working": all stages, without the start of the runner
+            first, last = spans.get(span, (start, end))
+            spans[span] = (min(first, start), max(last, end))
+        of_worker[worker] = of_worker.get(worker, 0.0) + cpu
     found = {part.path: part.layout for part in ranges}
     temporal = settings.split == "temporal"
     return {
@@ -205,5 +212,6 @@ def _report(
             "all": round(seconds, 2),
             **{name: round(last - first, 2) for name, (first, last) in spans.items()},
         },
-        "peak_memory_of_a_worker_mb": max(memory for *_, memory in result["stages"]) // 1024,
+        "cpu_seconds_of_workers": [round(cpu, 2) for cpu in of_worker.values()],
+        "peak_memory_of_a_worker_mb": max(stage[3] for stage in result["stages"]) // 1024,
     }

@@ -1,21 +1,20 @@
 """The last stage: windows, negatives and examples of a bucket, written as its shards."""
 
 import functools
+import itertools
 import os
 import uuid
 
 import numpy as np
 import pyarrow as pa
-import tensorflow as tf
 from tfx.dsl.io import fileio
 
-from pipeline.ingest import examples, hashing, histories, negatives, spill
+from pipeline.ingest import examples, hashing, histories, negatives, records, spill
 from pipeline.ingest.stages import Job, Tally
 from transforms import features
 
 _SAMPLE = 5  # keeps the keys of samples apart from other hashes
-# Level 1 is faster than no compression here: neighbouring windows repeat each other.
-_GZIP = tf.io.TFRecordOptions(compression_type="GZIP", compression_level=1)
+_PLACES = 1 << 16  # of histories that are encoded at once: a few hundred kilobytes
 
 
 def write(job: Job, bucket: int, plan: Tally) -> Tally:
@@ -33,14 +32,15 @@ def write(job: Job, bucket: int, plan: Tally) -> Tally:
     history_bucket = np.searchsorted(np.array(plan["length_bounds"]), length, side="right")
     # Items of targets and of negatives, once each, with what follows the history.
     own, own_at = np.unique(events.item[row], return_inverse=True)
-    positive = _endings(job, events.items.take(pa.array(own)), item_hash[own], 1)
     other, other_at = np.unique(drawn[:, served], return_inverse=True)
-    negative = _endings(job, pools.items.take(pa.array(other)), pools.hashes[other], 0)
+    seen = _target_buckets(job, np.concatenate([item_hash[own], pools.hashes[other]]))
+    positive = examples.targets(events.items.take(pa.array(own)), seen[: len(own)], 1)
+    negative = examples.targets(pools.items.take(pa.array(other)), seen[len(own) :], 0)
     others_at = np.zeros(drawn.shape, np.int64)
     others_at[:, served] = other_at.reshape(len(drawn), -1)
 
     encoder = examples.Encoder(
-        events.users.to_pylist(),
+        events.users,
         events.items.take(pa.array(events.item)),
         events.time,
         job.settings.max_history_length,
@@ -56,20 +56,27 @@ def write(job: Job, bucket: int, plan: Tally) -> Tally:
         }
         if not len(chosen):
             continue
-        encoded = encoder.histories(
-            user, targets.begin[chosen], targets.end[chosen], row[chosen], history_bucket[chosen]
-        )
         temporary = job.path("shard", uuid.uuid4().hex)
-        with tf.io.TFRecordWriter(temporary, _GZIP) as writer:
-            for history, at, *others in zip(
-                encoded, own_at[chosen].tolist(), *others_at[:, chosen].tolist(), strict=True
-            ):
-                writer.write(examples.example(history, positive[at]))
-                for other_target in others:
-                    writer.write(examples.example(history, negative[other_target]))
+        step = max(1, _PLACES // job.settings.max_history_length)
+        with records.Writer(temporary) as writer:
+            for part in np.split(chosen, range(step, len(chosen), step)):
+                encoded = encoder.histories(
+                    events.user[row[part]],
+                    targets.begin[part],
+                    targets.end[part],
+                    row[part],
+                    history_bucket[part],
+                )
+                samples = [_samples(encoded, positive, own_at[part])]
+                samples += [_samples(encoded, negative, at) for at in others_at[:, part]]
+                writer.write(list(itertools.chain.from_iterable(zip(*samples, strict=True))))
         shard = f"data_tfrecord-{bucket:05}-of-{job.buckets:05}.gz"
         fileio.rename(temporary, os.path.join(job.output, f"Split-{name}", shard), overwrite=True)
     return tally
+
+
+def _samples(histories: list[bytes], endings: list[bytes], at: np.ndarray) -> list[bytes]:
+    return examples.examples(histories, list(map(endings.__getitem__, at.tolist())))
 
 
 def _draw(
@@ -95,8 +102,8 @@ def _draw(
     return drawn, widened
 
 
-def _endings(job: Job, ids: pa.Array, hashes: np.ndarray, label: int) -> list[bytes]:
-    """What a sample has beside its history, for each target item."""
+def _target_buckets(job: Job, hashes: np.ndarray) -> np.ndarray:
+    """Index into `features.TARGET_BUCKETS` of each item, by the hash of its id."""
     count = np.zeros(len(hashes), np.int64)
     part = hashing.ranges(hashes, job.buckets)
     for number in np.unique(part).tolist():
@@ -105,8 +112,7 @@ def _endings(job: Job, ids: pa.Array, hashes: np.ndarray, label: int) -> list[by
         asked = np.flatnonzero(part == number)
         found = asked[negatives.contains(known, hashes[asked])]
         count[found] = table["count"].to_numpy()[np.searchsorted(known, hashes[found])]
-    bucket = np.searchsorted(features.TARGET_BUCKET_BOUNDS, count, side="right") - 1
-    return examples.targets(ids.to_pylist(), bucket.tolist(), label)
+    return np.searchsorted(features.TARGET_BUCKET_BOUNDS, count, side="right") - 1
 
 
 @functools.lru_cache(maxsize=1)

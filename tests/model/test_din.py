@@ -36,6 +36,7 @@ def test_the_activation_unit_is_a_perceptron_on_event_and_candidate(
         values = rng.normal(size=weight.shape)
         weight.assign(np.abs(values) if "variance" in weight.name else values)
     got = unit(history, mask, targets).numpy()
+    weights = unit.attention_weights(history, mask, targets).numpy()
 
     def activated(s, layer):
         if activation == "sigmoid":
@@ -60,6 +61,8 @@ def test_the_activation_unit_is_a_perceptron_on_event_and_candidate(
                 scores = np.exp(scores) / np.sum(np.exp(scores))
             expected = sum((a * e for a, e in zip(scores, events, strict=True)), np.zeros(D))
             np.testing.assert_allclose(got[b, k], expected, atol=1e-10)
+            padded = np.concatenate([np.zeros(L - LENGTHS[b]), scores])
+            np.testing.assert_allclose(weights[b, 0, k], padded, atol=1e-10)
 
 
 def test_dice_uses_the_batch_while_training_and_what_it_remembers_afterwards(float64):

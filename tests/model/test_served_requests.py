@@ -55,6 +55,7 @@ def test_methods_are_those_that_tf_serving_asks_for(definitions):
     assert methods == {
         "serving_default": "tensorflow/serving/predict",
         "rank": "tensorflow/serving/predict",
+        "explain": "tensorflow/serving/predict",
         "classify": "tensorflow/serving/classify",
         "regress": "tensorflow/serving/regress",
     }
@@ -76,18 +77,25 @@ def test_classify_and_regress_say_what_the_score_says(served):
 
 def test_the_loader_of_tf_serving_takes_every_signature(export, served, definitions):
     history, times, candidates = [b"i001", b"i002"], [NOW - 2 * DAY, NOW - DAY], [b"i003", b"new"]
-    given = {
-        "serving_default": {"examples": np.array(EXAMPLES, object)},
-        "classify": {"inputs": np.array(EXAMPLES, object)},
-        "regress": {"inputs": np.array(EXAMPLES, object)},
-        "rank": {
-            "history_item": np.array([history], object),
-            "history_time": np.array([times]),
-            "history_length": np.array([2]),
-            "request_time": np.array([NOW]),
-            "candidates": np.array([candidates], object),
-        },
+    ranking = {
+        "history_item": np.array([history], object),
+        "history_time": np.array([times]),
+        "history_length": np.array([2]),
+        "request_time": np.array([NOW]),
+        "candidates": np.array([candidates], object),
     }
+    nothing = {
+        "history_item": np.zeros((1, 0), object),
+        "history_time": np.zeros((1, 0), np.int64),
+        "history_length": np.array([0]),
+    }
+    given = [
+        ("serving_default", {"examples": np.array(EXAMPLES, object)}),
+        ("classify", {"inputs": np.array(EXAMPLES, object)}),
+        ("regress", {"inputs": np.array(EXAMPLES, object)}),
+        ("rank", ranking),
+        ("rank", ranking | nothing),
+    ]
     output = {"serving_default": "score", "classify": "scores", "regress": "outputs"}
     runs = [
         {
@@ -97,7 +105,7 @@ def test_the_loader_of_tf_serving_takes_every_signature(export, served, definiti
             },
             "fetch": definitions[name].outputs[output.get(name, "scores")].name,
         }
-        for name, inputs in given.items()
+        for name, inputs in given
     ]
     done = subprocess.run(
         [sys.executable, "-m", "serving.c_api", export],
@@ -108,9 +116,9 @@ def test_the_loader_of_tf_serving_takes_every_signature(export, served, definiti
     )
     expected = score(served, *EXAMPLES)
     both = np.ravel(np.stack([1 - expected, expected], axis=1))
-    ranked = rank(served, history, candidates)
+    ranked, alone = rank(served, history, candidates), rank(served, [], candidates)
     answers = json.loads(done.stdout)
-    for answer, wanted in zip(answers, (expected, both, expected, ranked), strict=True):
+    for answer, wanted in zip(answers, (expected, both, expected, ranked, alone), strict=True):
         np.testing.assert_allclose(answer, wanted, atol=1e-6)
 
 
@@ -125,7 +133,7 @@ def test_warm_up_requests_are_real_and_cover_every_signature(export, served):
         request = getattr(log, log.WhichOneof("log_type")).request
         name = request.model_spec.signature_name
         seen.add((log.WhichOneof("log_type"), name))
-        if name in ("rank", "serving_default"):
+        if name in ("rank", "explain", "serving_default"):
             inputs = {key: tf.constant(tf.make_ndarray(of)) for key, of in request.inputs.items()}
         else:
             rows = request.input.example_list.examples
@@ -135,6 +143,7 @@ def test_warm_up_requests_are_real_and_cover_every_signature(export, served):
     assert seen == {
         ("predict_log", "serving_default"),
         ("predict_log", "rank"),
+        ("predict_log", "explain"),
         ("classify_log", "classify"),
         ("regress_log", "regress"),
     }

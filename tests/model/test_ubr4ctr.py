@@ -29,6 +29,7 @@ def test_the_user_is_attention_to_the_behaviours_most_worth_keeping(float64):
         layer = built(rng, selected)
         history, mask, targets = given(rng)
         got = layer(history, mask, targets).numpy()
+        weights = layer.attention_weights(history, mask, targets).numpy()
         training = layer(history, mask, targets, training=True).numpy()
         np.testing.assert_allclose(training, got, atol=1e-12)
         w1 = np.concatenate(list(layer.w1.numpy()))  # on [e, v, e ∘ v]
@@ -46,6 +47,10 @@ def test_the_user_is_attention_to_the_behaviours_most_worth_keeping(float64):
                 a = np.array([np.exp(events[j] @ query / np.sqrt(D)) for j in chosen])
                 expected = (a[:, None] * events[chosen]).sum(0) / a.sum() if length else np.zeros(D)
                 np.testing.assert_allclose(got[b, k], expected, atol=1e-9)
+                shares = np.zeros(L)
+                if length:
+                    shares[chosen + L - length] = a / a.sum()
+                np.testing.assert_allclose(weights[b, 0, k], shares, atol=1e-9)
 
 
 def test_of_equal_scores_the_newest_are_taken_and_padding_never():

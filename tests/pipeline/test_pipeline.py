@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 
 from pipeline import pipeline
-from pipeline.configs import Settings, SettingsError
+from pipeline.configs import Settings, SettingsError, serving_name
 
 
 def create(**settings):
@@ -28,7 +28,7 @@ def create(**settings):
 def test_names_follow_the_model(model, name, served):
     settings = Settings(model=model)
     assert pipeline.pipeline_name(settings) == name
-    assert pipeline.serving_name(settings) == served
+    assert serving_name(settings) == served
 
 
 def test_nothing_learns_before_the_stop_on_anomalies():

@@ -1,13 +1,23 @@
 """Hand-made Examples through TFX's own statistics and validation, to the stop."""
 
+import fnmatch
+
 import pytest
 import tensorflow_data_validation as tfdv
 from raw_examples import raw_sample, write
 from tfx import v1 as tfx
+from tfx.components.util import examples_utils
+from tfx.proto import example_gen_pb2
+from tfx.types import artifact_utils, standard_artifacts
 
 from pipeline.console import ANOMALIES, explain
 from pipeline.schema import HistorySchema, filled_schema
-from pipeline.validation import AnomalyStop, SampledStatisticsGen
+from pipeline.validation import (
+    AnomalyStop,
+    SampledStatisticsGen,
+    SamplingExecutor,
+    choose_shards,
+)
 from transforms import features
 
 L = 3
@@ -72,3 +82,52 @@ def test_the_schema_knows_the_same_buckets_as_ingestion():
     schema = filled_schema(L)
     assert tuple(tfdv.get_domain(schema, features.HISTORY_BUCKET).value) == features.HISTORY_BUCKETS
     assert tuple(tfdv.get_domain(schema, features.TARGET_BUCKET).value) == features.TARGET_BUCKETS
+
+
+@pytest.mark.parametrize(
+    ("count", "share", "read"),
+    [
+        (1, 0.2, 1),
+        (3, 0.2, 1),
+        (3, 0.34, 2),
+        (38, 0.01, 1),
+        (38, 0.2, 8),
+        (38, 0.3, 20),
+        (38, 1, 38),
+    ],
+)
+def test_the_first_shards_with_the_share_are_read(count, share, read):
+    names = [f"data_tfrecord-{n:05}-of-{count:05}.gz" for n in range(count)]
+    pattern, part = choose_shards(names, share)
+    assert fnmatch.filter(names, pattern) == names[:read]
+    assert part == read / count
+    assert part >= share
+
+
+def test_shards_that_are_missing_are_not_counted():
+    names = [f"data_tfrecord-{n:05}-of-99999.gz" for n in (5, 17, 230, 4_000)]
+    pattern, part = choose_shards(names[::-1], 0.5)
+    assert (fnmatch.filter(names, pattern), part) == (names[:2], 0.5)
+
+
+def test_only_as_many_shards_as_the_sample_needs_are_read(tmp_path):
+    """Three shards with a user each: the first one holds as many rows as are asked for."""
+    folder = tmp_path / "examples"
+    (folder / "Split-train").mkdir(parents=True)
+    for n in range(3):
+        row = raw_sample(L, [b"a", b"b"], b"c") | {features.USER_ID: [b"u%d" % n]}
+        write(folder / "Split-train" / f"data_tfrecord-{n:05}-of-00003.gz", [row] * 1_000)
+    examples, made = standard_artifacts.Examples(), standard_artifacts.ExampleStatistics()
+    examples.uri, made.uri = str(folder), str(tmp_path / "statistics")
+    examples.split_names = artifact_utils.encode_split_names(["train"])
+    examples_utils.set_file_format(examples, "tfrecords_gzip")
+    examples_utils.set_payload_format(examples, example_gen_pb2.FORMAT_TF_EXAMPLE)
+    examples.set_int_custom_property("rows_train", 3_000)
+    context = SamplingExecutor.Context(
+        beam_pipeline_args=["--direct_running_mode=in_memory"], tmp_dir=str(tmp_path), unique_id="0"
+    )
+    SamplingExecutor(context).Do({"examples": [examples]}, {"statistics": [made]}, {"rows": 1_000})
+    statistics = tfdv.load_stats_binary(f"{made.uri}/Split-train/FeatureStats.pb").datasets[0]
+    assert statistics.num_examples == 1_000
+    (users,) = (f for f in statistics.features if f.path.step == [features.USER_ID])
+    assert users.string_stats.unique == 1

@@ -89,13 +89,26 @@ def test_metadata_and_status(running):
     packed = running.stub.GetModelMetadata(request, 20).metadata["signature_def"]
     signatures = get_model_metadata_pb2.SignatureDefMap()
     assert packed.Unpack(signatures)
-    assert set(signatures.signature_def) == {"serving_default", "rank", "classify", "regress"}
+    names = {"serving_default", "rank", "explain", "classify", "regress"}
+    assert set(signatures.signature_def) == names
     assert "history_item" in signatures.signature_def["rank"].inputs
     stub = model_service_pb2_grpc.ModelServiceStub(running.channel)
     request = get_model_status_pb2.GetModelStatusRequest()
     request.model_spec.name = "imn"
     (row,) = stub.GetModelStatus(request, 20).model_version_status
     assert (row.version, row.state) == (1, get_model_status_pb2.ModelVersionStatus.AVAILABLE)
+
+
+def test_the_status_of_a_version_that_there_is_not(running):
+    request = get_model_status_pb2.GetModelStatusRequest()
+    request.model_spec.name, request.model_spec.version.value = "imn", 7
+    stub = model_service_pb2_grpc.ModelServiceStub(running.channel)
+    with pytest.raises(grpc.RpcError) as refusal:
+        stub.GetModelStatus(request, 20)
+    assert refusal.value.code() == grpc.StatusCode.NOT_FOUND
+    says = "Could not find version 7 of model imn"
+    assert refusal.value.details() == says
+    assert running.http(f"{MODEL}/versions/7") == (404, {"error": says})
 
 
 def test_health(running):

@@ -15,6 +15,7 @@ from raw_examples import NOW, example, raw_sample
 from serving_requests import Running, predict_request, rank_inputs
 from tensorflow_serving.apis import classification_pb2
 
+from serving import grpc_api, rest_api
 from serving.limits import Call, Limits
 
 PREDICT = "/v1/models/imn:predict"
@@ -133,11 +134,11 @@ def test_a_shape_that_its_values_do_not_fill(running, shape, says):
     assert says in refused(running, rank_inputs() | {"candidates": proto})
 
 
-def test_a_million_candidates(running):
-    many = np.array([[b"i001"] * 10**6], object)
-    assert "at most 5,000" in refused(running, rank_inputs() | {"candidates": many})
-    status, error = rest(running, columns(candidates=[["i001"] * 10**6]))
-    assert (status, "at most 5,000" in error) == (400, True)
+def test_a_hundred_thousand_and_a_million_candidates(running):
+    many = np.array([[b"i001"] * 10**5], object)
+    assert "at most 2,000" in refused(running, rank_inputs() | {"candidates": many})
+    status, error = rest(running, columns(candidates=[["i001"] * 10**5]))
+    assert (status, "at most 2,000" in error) == (400, True)
     longer = np.array([[b"i%020d" % 1] * 10**6], object)
     data = predict_request(rank_inputs() | {"candidates": longer}).SerializeToString()
     assert send(running, data)[0] == grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -197,6 +198,15 @@ def test_ids_that_are_no_text(running):
 def test_odd_bodies(running, body):
     status, error = rest(running, body)
     assert (status, bool(error)) == (400, True)
+
+
+@pytest.mark.parametrize("rows", [[[], ["a"]], [["a"], []], [["a"], "a"], [["a", "b"], ["c"]]])
+def test_rows_of_different_lengths(running, rows):
+    status, error = rest(running, columns(history_item=rows))
+    assert (status, error) == (
+        400,
+        "`history_item` must have rows of the same length and depth.",
+    )
 
 
 @pytest.mark.parametrize(
@@ -285,6 +295,40 @@ def test_a_full_queue_refuses_and_does_not_grow(narrow, expected):
     assert codes.count(grpc.StatusCode.RESOURCE_EXHAUSTED) == 7
     assert codes.count(grpc.StatusCode.OK) == 2
     np.testing.assert_allclose(narrow.rank(), expected, atol=1e-6)
+
+
+def test_a_body_is_parsed_only_in_its_turn(narrow, monkeypatch):
+    """Parsed, 4 MiB of `[]` are 90 MB: as many at a time as requests compute, not as wait."""
+    parsed = []
+    monkeypatch.setattr(rest_api, "_parse", lambda body: parsed.append(body) or {})
+    monkeypatch.setattr(grpc_api, "_parsed", lambda kind, data: parsed.append(data) or kind())
+    with narrow.service.gate.slot(Call(1)):
+        assert narrow.http(PREDICT, b"{")[0] == 504
+        assert send(narrow, b"\xff")[0] == grpc.StatusCode.DEADLINE_EXCEEDED
+        assert not parsed
+    assert narrow.http(PREDICT, b"{")[0] == 400
+    assert send(narrow, b"\xff")[0] == grpc.StatusCode.NOT_FOUND
+    assert parsed == [b"{", b"\xff"]
+
+
+def test_what_is_asked_out_of_turn_is_small(running):
+    code, message = send(running, GOOD * 1000, "GetModelMetadata")
+    assert (code, "at most 65,536 bytes" in message) == (INVALID, True)
+
+
+def test_reading_the_body_takes_from_the_time_of_the_request(running, monkeypatch):
+    body = json.dumps(columns()).encode()
+    head = f"POST {PREDICT} HTTP/1.1\r\nHost: a\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    left, slot = [], running.service.gate.slot
+    monkeypatch.setattr(
+        running.service.gate, "slot", lambda call: left.append(call.left()) or slot(call)
+    )
+    with connected(running.rest.port) as client:
+        client.sendall(head + body[:9])
+        time.sleep(0.3)
+        client.sendall(body[9:])
+        assert client.recv(100).startswith(b"HTTP/1.1 200 ")
+    assert left[0] < running.service.limits.seconds - 0.25
 
 
 def test_a_request_has_only_so_much_time(narrow, expected):

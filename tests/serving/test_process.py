@@ -20,6 +20,7 @@ from serving_requests import Asking, predict_request, rank_inputs
 
 from serving import server
 from serving.grpc_api import GrpcServer
+from serving.limits import Limits
 from serving.rest_api import RestServer
 
 COMMAND = [sys.executable, "-m", "serving.server", "--grpc-port=0", "--rest-port=0"]
@@ -84,7 +85,7 @@ def test_it_watches_for_the_next_version(process, export, models):
     shutil.copytree(export, models / "imn" / ".pushing")
     (models / "imn" / ".pushing").rename(models / "imn" / "2")
     end = time.monotonic() + 60
-    while process.http("/v1/models/imn/versions/2")[1]["model_version_status"] == []:
+    while process.http("/v1/models/imn/versions/2")[0] == 404:
         assert time.monotonic() < end
         time.sleep(0.1)
     while process.stub.Predict(predict_request(rank_inputs()), 20).model_spec.version.value != 2:
@@ -136,9 +137,29 @@ def test_a_folder_without_a_model_is_a_mistake_with_a_cure(tmp_path, capsys):
     assert "run `make run` first" in capsys.readouterr().err
 
 
-def test_a_limit_of_nothing_is_a_mistake(models, capsys):
-    assert server.main(["--models", str(models), "--candidates=0"]) == 2
-    assert "`candidates` must be positive" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("option", "says"),
+    [
+        ("--candidates=0", "`candidates` must be positive"),
+        ("--queue=-1", "`queue` must be positive"),
+        ("--seconds=nan", "`seconds` must be positive"),
+        ("--seconds=inf", "below 2^31"),
+        ("--message-bytes=2147483648", "below 2^31"),
+        ("--rest-port=70000", "`rest_port` must be a port, 0 to 65535. Received: 70000."),
+        ("--grpc-port=-1", "`grpc_port` must be a port"),
+        ("--poll-seconds=0", "`poll_seconds` must be 0.001 to 86,400. Received: 0.0."),
+        ("--poll-seconds=nan", "`poll_seconds` must be"),
+        ("--grace-seconds=-1", "`grace_seconds` must be"),
+    ],
+)
+def test_options_out_of_their_range(models, capsys, option, says):
+    assert server.main(["--models", str(models), option]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert says in line
+
+
+def test_the_least_queue_is_none():
+    assert Limits(queue=0).queue == 0
 
 
 def test_a_port_that_is_taken_is_named(running):

@@ -4,6 +4,7 @@ import base64
 import gc
 import shutil
 import threading
+import time
 import weakref
 
 import grpc
@@ -14,7 +15,10 @@ from raw_examples import example, raw_sample
 from serving_requests import Running, predict_request, rank_inputs
 from tensorflow_serving.apis import prediction_log_pb2
 
-from serving.versions import Versions
+from serving.catalog import Catalog
+from serving.limits import Limits
+from serving.service import Service
+from serving.versions import Versions, versions
 
 WARMUP = "assets.extra/tf_serving_warmup_requests"
 
@@ -199,6 +203,15 @@ def test_a_version_that_is_half_written_is_served_once_it_is_whole(server, light
     assert served(server) == before + 1
 
 
+def test_the_limits_of_requests_are_not_those_of_warm_up(export, tmp_path):
+    """The export's own requests have 200 candidates, and 2 Examples."""
+    shutil.copytree(export, tmp_path / "imn" / "1")
+    service = Service(str(tmp_path), Limits(candidates=1, rows=1, values=1, seconds=1e-3))
+    service.catalog.poll()
+    assert [state.error for state in service.catalog.model("imn").states()] == [""]
+    service.catalog.close()
+
+
 def test_a_refused_version_is_looked_at_again_only_when_its_files_change(tmp_path):
     loads = []
 
@@ -215,6 +228,54 @@ def test_a_refused_version_is_looked_at_again_only_when_its_files_change(tmp_pat
     (tmp_path / "1" / "saved_model.pb").write_bytes(b"more")
     versions.poll()
     assert len(loads) == 2
+
+
+def test_a_refused_version_gets_another_chance_after_a_while(tmp_path, monkeypatch):
+    class Model:
+        def close(self):
+            pass
+
+    outcomes = [OSError("a hiccup"), Model()]
+
+    def load(path):
+        outcome = outcomes.pop(0)
+        if isinstance(outcome, OSError):
+            raise outcome
+        return outcome
+
+    (tmp_path / "1").mkdir()
+    versions = Versions("imn", str(tmp_path), load)
+    now = time.monotonic()
+    for seconds, available in ((0, False), (59, False), (61, True)):
+        monkeypatch.setattr(time, "monotonic", lambda s=seconds: now + s)
+        versions.poll()
+        assert versions.available == available
+
+
+def test_folders_that_are_versions(tmp_path):
+    most = (1 << 63) - 1  # the protocol's int64
+    for name in ("0", "7", str(most), str(most + 1), "9" * 40, "07", "-1", "v2"):
+        (tmp_path / name).mkdir()
+    assert set(versions(str(tmp_path))) == {0, 7, most}
+
+
+def test_closing_does_not_wait_for_a_load(tmp_path):
+    started, go_on = threading.Event(), threading.Event()
+
+    def load(path):
+        started.set()
+        assert go_on.wait(60)
+        raise ValueError("too late")
+
+    (tmp_path / "imn" / "1").mkdir(parents=True)
+    catalog = Catalog(str(tmp_path), load)
+    catalog.watch(0.01)
+    assert started.wait(20)
+    closing = threading.Thread(target=catalog.close, args=(0.1,))
+    closing.start()
+    closing.join(20)
+    assert not closing.is_alive()
+    go_on.set()
 
 
 def test_a_model_without_a_version_that_works_is_unavailable(server, models):

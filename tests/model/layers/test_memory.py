@@ -26,14 +26,13 @@ def gru(cell, x, h):
     return z * h + (1 - z) * np.tanh(xh + r * hh)
 
 
-def attend(attention, e, mask, m, v):
-    """One head: [e − m, e − v, e ∘ m, e ∘ v] built as it stands in the paper."""
+def weigh(attention, e, mask, m, v):
+    """The first head: [e − m, e − v, e ∘ m, e ∘ v] built as it stands in the paper."""
     w1, b1, w2, b2 = (weight.numpy() for weight in attention.weights)
     e4, m4, v4 = e[:, None], m[:, :, None], v[:, :, None]
     alpha = np.concatenate([e4 - m4, e4 - v4, e4 * m4, e4 * v4], axis=-1)
-    hidden = sigmoid(alpha @ w1.reshape(4 * D, -1) + b1[0])
-    weights = sigmoid(hidden @ w2[0] + b2[0]) * mask[:, None]
-    return np.einsum("bkl,bld->bkd", weights, e)
+    hidden = sigmoid(alpha @ w1[:, 0].reshape(4 * e.shape[-1], -1) + b1[0])
+    return sigmoid(hidden @ w2[0] + b2[0]) * mask[:, None]
 
 
 def inputs():
@@ -56,11 +55,25 @@ def test_passes_follow_the_algorithm(float64, passes, feedback, share):
     e, mask, v = inputs()
     layer = randomised(MemoryUpdate(passes, share, feedback), e, mask, v)
     assert len(layer.attentions) == (min(passes, 1) if share else passes)
-    m = v
+    m, weights = v, np.zeros((passes, B, K, L))
     for step in range(passes):
         attention = layer.attentions[0 if share else step]
-        m = gru(layer.cell, attend(attention, e, mask, m if feedback else v, v), m)
+        weights[step] = weigh(attention, e, mask, m if feedback else v, v)
+        m = gru(layer.cell, np.einsum("bkl,bld->bkd", weights[step], e), m)
     np.testing.assert_allclose(layer(e, mask, v), m, atol=1e-10)
+    found = layer.attention_weights(tf.constant(e), tf.constant(mask), tf.constant(v))
+    np.testing.assert_allclose(found, weights.transpose(1, 0, 2, 3), atol=1e-12)
+
+
+def test_the_weights_of_several_heads_are_their_mean(float64):
+    e, mask, v = inputs()
+    layer = randomised(MemoryUpdate(1, attention={"num_heads": 2}), e, mask, v)
+    attention, half = layer.attentions[0], D // 2
+    attention.w2.assign(attention.w2 * [[1.0], [0.0]])
+    attention.b2.assign(attention.b2 * [1.0, 0.0])  # the second head gives σ(0) to every event
+    first = weigh(attention, e[:, :, :half], mask, v[:, :, :half], v[:, :, :half])
+    found = layer.attention_weights(tf.constant(e), tf.constant(mask), tf.constant(v))
+    np.testing.assert_allclose(found[:, 0], (first + 0.5 * mask[:, None]) / 2, atol=1e-12)
 
 
 def test_feedback_is_what_makes_the_second_pass_another(float64):

@@ -45,12 +45,12 @@ def by_tfx_bsl(targets, target_buckets, label):
 @pytest.mark.parametrize("label", [0, 1])
 def test_examples_parse_to_those_of_the_encoder(label):
     targets, buckets = [b"x", b"y" * 200, b"z" * 20_000, b"w"], [0, 4, 2, 3]
-    encoder = examples.Encoder(USERS, pa.array(ITEMS), TIME, L)
+    encoder = examples.Encoder(pa.array(USERS), pa.array(ITEMS), TIME, L)
     histories = encoder.histories(USER, BEGIN, END, TARGET, BUCKET)
     ours = [
-        tf.train.Example.FromString(examples.example(history, target))
-        for history, target in zip(
-            histories, examples.targets(targets, buckets, label), strict=True
+        tf.train.Example.FromString(record)
+        for record in examples.examples(
+            histories, examples.targets(pa.array(targets), np.array(buckets), label)
         )
     ]
     assert ours == by_tfx_bsl(targets, buckets, label)
@@ -58,9 +58,9 @@ def test_examples_parse_to_those_of_the_encoder(label):
 
 def test_what_would_look_like_padding_is_refused():
     with pytest.raises(AssertionError):
-        examples.Encoder(USERS, pa.array([b""]), TIME[:1], L)
+        examples.Encoder(pa.array(USERS), pa.array([b""]), TIME[:1], L)
     with pytest.raises(AssertionError):
-        examples.Encoder(USERS, pa.array([b"I"]), np.zeros(1, np.int64), L)
-    encoder = examples.Encoder(USERS, pa.array(ITEMS), TIME, L)
+        examples.Encoder(pa.array(USERS), pa.array([b"I"]), np.zeros(1, np.int64), L)
+    encoder = examples.Encoder(pa.array(USERS), pa.array(ITEMS), TIME, L)
     with pytest.raises(AssertionError):
-        list(encoder.histories(USER[:1], BEGIN[:1], END[2:3], TARGET[:1], BUCKET[:1]))
+        encoder.histories(USER[:1], BEGIN[:1], END[2:3], TARGET[:1], BUCKET[:1])

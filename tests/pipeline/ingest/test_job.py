@@ -174,7 +174,7 @@ def test_a_user_with_all_items_has_no_negative(tmp_path):
 
 def test_a_crash_leaves_no_half_result(tmp_path, monkeypatch):
     path = ingested.write_csv(tmp_path / "ratings.csv", PEOPLE)
-    monkeypatch.setattr(examples, "example", lambda *_: 1 / 0)
+    monkeypatch.setattr(examples, "examples", lambda *_: 1 / 0)
     with pytest.raises(Exception, match="zero"):
         ingested.by_beam(Settings(ratings=path, **LEAVE_LAST), tmp_path / "out")
     assert not list((tmp_path / "out").glob("Split-*/*"))
