@@ -198,7 +198,7 @@ class Benchmark:
                 if model in self._given.models:
                     cell = steps.Cell(model, length, threads=self._given.threads)
                     name = f"profile-{model}-{length}"
-                    run = self._measured(name, "profile:top_operations", cell)
+                    run = self._measured(name, "step_profile:top_operations", cell)
                     found.append({"model": model, "history_length": length, **run})
         return found
 
@@ -406,10 +406,15 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3, help="of the rows with targets")
     parser.add_argument("--seconds", type=float, default=2.0, help="measured in a cell")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--quick", action="store_true", help="few rows, short, one round")
     parser.add_argument("--no-set-up", action="store_true", help="makes no environment")
     parser.add_argument("--output", default="bench_out", help="folder of results, finished cells")
     parser.add_argument("--cache", default="bench_out/cache", help="samples and environments")
-    return parser.parse_args()
+    given = parser.parse_args()
+    if given.quick:
+        given.models, given.lengths = [*COMPARED, "din"], [50, 200]
+        given.rounds, given.seconds, given.no_set_up = 1, 1.0, True
+    return given
 
 
 if __name__ == "__main__":
