@@ -266,6 +266,7 @@ def _row(model: str, length: int, runs: Sequence[dict[str, Any]]) -> dict[str, A
         "out_of_memory": not fits,
         "largest_batch": size,
         "examples_per_s_at_largest_batch": size / best["step_seconds"],
+        "cpu_seconds_an_example": min(run["step_cpu_seconds"] for run in runs) / size,
         "runs_examples_per_s": [run["batch_size"] / run["step_seconds"] for run in runs],
     }
 
