@@ -218,11 +218,16 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--items", nargs="+", type=int, default=list(ITEMS))
     parser.add_argument("--lengths", nargs="+", type=int, default=list(LENGTHS))
     parser.add_argument("--rows", nargs="+", type=int, default=list(ROWS))
+    parser.add_argument("--quick", action="store_true", help="few and small ones")
     parser.add_argument("--seconds", type=float, default=3.0, help="measured in a cell")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--output", default="bench_out", help="folder of results, finished cells")
     parser.add_argument("--cache", default="bench_out/cache", help="folder of written samples")
-    return parser.parse_args()
+    given = parser.parse_args()
+    if given.quick:
+        given.items, given.lengths, given.rows = [100_000, 1_000_000], [100, 200], [10_240]
+        given.seconds = 1.0
+    return given
 
 
 if __name__ == "__main__":

@@ -81,7 +81,7 @@ def main() -> None:
     }
     if given.ratings:
         result["real_lengths"] = bench.real_lengths()
-        result["input_pipeline"] = bench.input_pipeline()
+    result["input_pipeline"] = bench.input_pipeline()
     result["profile"] = bench.profile()
     result["targets"] = targets(result)
     (output / "training.json").write_text(json.dumps(result, indent=1) + "\n")
@@ -160,7 +160,7 @@ class Benchmark:
     def input_pipeline(self) -> list[dict[str, Any]]:
         """An epoch from TFRecords against memory, for full and for real lengths."""
         rows = []
-        for length in PIPELINE_LENGTHS:
+        for length in sorted(set(PIPELINE_LENGTHS) & set(self._given.lengths)):
             batches = min(100, 20_000 // length)
             full = {
                 "folder": os.path.join(self._given.cache, f"full-{length}-{batches}"),
@@ -168,9 +168,10 @@ class Benchmark:
                 "rows": batches * steps.BATCH_SIZE,
             }
             sources = {
-                "full": processes.call("benchmarks.training_records:write_full", full, math.inf),
-                "of the ratings": self._samples(length),
+                "full": processes.call("benchmarks.training_records:write_full", full, math.inf)
             }
+            if self._given.ratings:
+                sources["of the ratings"] = self._samples(length)
             for name, (files, items) in sources.items():
                 argument = {
                     "files": files,
@@ -197,7 +198,7 @@ class Benchmark:
                 if model in self._given.models:
                     cell = steps.Cell(model, length, threads=self._given.threads)
                     name = f"profile-{model}-{length}"
-                    run = self._measured(name, "profile:top_operations", cell)
+                    run = self._measured(name, "step_profile:top_operations", cell)
                     found.append({"model": model, "history_length": length, **run})
         return found
 
@@ -405,10 +406,15 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3, help="of the rows with targets")
     parser.add_argument("--seconds", type=float, default=2.0, help="measured in a cell")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--quick", action="store_true", help="few rows, short, one round")
     parser.add_argument("--no-set-up", action="store_true", help="makes no environment")
     parser.add_argument("--output", default="bench_out", help="folder of results, finished cells")
     parser.add_argument("--cache", default="bench_out/cache", help="samples and environments")
-    return parser.parse_args()
+    given = parser.parse_args()
+    if given.quick:
+        given.models, given.lengths = [*COMPARED, "din"], [50, 200]
+        given.rounds, given.seconds, given.no_set_up = 1, 1.0, True
+    return given
 
 
 if __name__ == "__main__":

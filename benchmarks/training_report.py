@@ -62,6 +62,7 @@ def markdown(result: dict[str, Any]) -> str:
     ]
     if "real_lengths" in result:
         parts += ["## Real lengths", _real(result["real_lengths"])]
+    if result["input_pipeline"]:
         parts += ["## Files against memory", _pipeline(result["input_pipeline"])]
     if result["profile"]:
         parts += ["## Where the step's time goes", *_profile(result["profile"])]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from benchmarks import floor, kept, processes, profile, steps, training, training_cells
+from benchmarks import floor, kept, processes, step_profile, steps, training, training_cells
 from benchmarks.peers import environment
 from benchmarks.plain_imn import PlainConfig, PlainIMN
 from model.imn import IMN, IMNConfig
@@ -200,7 +200,7 @@ def test_the_profile_names_the_kernels_of_a_product(tmp_path):
     with tf.profiler.experimental.Profile(str(tmp_path)):
         tf.function(lambda x: x @ x)(tf.ones([64, 64]))
     files = [str(file) for file in tmp_path.rglob("*.xplane.pb")]
-    time, calls = profile._kernels(files)
+    time, calls = step_profile._kernels(files)
     product = [kind for kind in calls if "MatMul" in kind]
     assert product
     assert time[product[0]] > 0
