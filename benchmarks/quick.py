@@ -16,6 +16,8 @@ BENCHMARKS = {
     "ingest": (["--rows", "100000", "--repeats", "1"], True),
     "ingest_stages": (["--quick"], True),
     "serving": (["--quick"], False),
+    "training": (["--quick"], False),
+    "scale": (["--quick"], False),
 }
 
 

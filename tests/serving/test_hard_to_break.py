@@ -298,7 +298,7 @@ def test_a_full_queue_refuses_and_does_not_grow(narrow, expected):
 
 
 def test_a_body_is_parsed_only_in_its_turn(narrow, monkeypatch):
-    """Parsed, 4 MiB of `[]` are 110 MB: as many at a time as requests compute, not as wait."""
+    """Parsed, 4 MiB of `[]` are 90 MB: as many at a time as requests compute, not as wait."""
     parsed = []
     monkeypatch.setattr(rest_api, "_parse", lambda body: parsed.append(body) or {})
     monkeypatch.setattr(grpc_api, "_parsed", lambda kind, data: parsed.append(data) or kind())

@@ -130,10 +130,9 @@ def test_candidates_are_the_most_frequent_or_those_of_a_file(run, export, tmp_pa
     )
 
 
-def test_a_server_gives_the_same_answer(run, models, start):
-    server = start()
+def test_a_server_gives_the_same_answer(run, running):
     local = run("ann")[1]
-    status, out, err = run("ann", "--server", f"127.0.0.1:{server.grpc.port}")
+    status, out, err = run("ann", "--server", f"127.0.0.1:{running.grpc.port}")
     assert (status, err) == (0, [])
     assert out[2:] == local[2:]
     status, _, err = run("ann", "--server", "127.0.0.1:1")

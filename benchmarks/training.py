@@ -1,0 +1,422 @@
+"""How fast each system trains, and in how much memory, as histories grow.
+
+Examples a second and peak memory of a step of training, batch 512, D = 32, every
+history full, data in memory: IMN 3P+ as shipped, the same written as its
+equations stand, every other preset, DIN of DeepCTR and of FuxiCTR in
+environments of their own, and the floor (benchmarks/floor.py). Then real
+lengths, the input pipeline against memory, and a profile of the step.
+
+Each cell is a process of its own. The rows take turns, and their rounds too, so
+that a busy moment meets all of them; of the rounds the fastest counts, in a round
+the median of the steps. Finished cells are kept under OUTPUT/training_cells.
+
+Example: python -m benchmarks.training --ratings ratings.csv.gz --output out
+"""
+
+import argparse
+import dataclasses
+import json
+import math
+import os
+import pathlib
+import platform
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import psutil
+
+from benchmarks import arguments, kept, processes, steps, training_report
+from benchmarks.peers import environment
+
+_ROOT = pathlib.Path(__file__).resolve().parents[1]
+OURS, PLAIN, RECIPE, FLOOR = "imn_3p_plus", "imn_3p_plus_plain", "imn_3p_plus_recipe", "floor"
+PEERS = {"deepctr_din": "deepctr", "fuxictr_din": "fuxictr"}
+# Rows that a target speaks of are measured in every round, the others in the first alone.
+COMPARED = (OURS, PLAIN, *PEERS, FLOOR)
+OTHERS = (
+    RECIPE,
+    "imn_3p",
+    "imn_3p_plain",
+    "imn_2p",
+    "youtube_dnn",
+    "din",
+    "dien",
+    "sasrec",
+    "mimn",
+    "ubr4ctr",
+)
+LENGTHS = (50, 100, 200, 500, 1000, 2000)
+PIPELINE_LENGTHS = (100, 1000)
+REAL_LENGTH = 1000
+_EXPONENT_FROM = 200
+# Of the memory that is free: the rest of the machine goes on living.
+_MEMORY_SHARE = 0.9
+# Samples of ratings, whose lengths are what matters here, are fewer the longer they are: their
+# rows of 1,000 places take long to write. Eval and test are least with whole users in each.
+_SHIFT = {100: 10, 1000: 30}
+
+
+def main() -> None:
+    """Runs the benchmark for the command line."""
+    given = _arguments()
+    output = pathlib.Path(given.output)
+    output.mkdir(parents=True, exist_ok=True)
+    bench = Benchmark(given, output)
+    rows, skipped = bench.cells()
+    result: dict[str, Any] = {
+        "date": time.strftime("%Y-%m-%d"),
+        "command": "python -m benchmarks.training " + " ".join(sys.argv[1:]),
+        "machine": machine(given.threads, bench.limit_mb),
+        "batch_size": steps.BATCH_SIZE,
+        "dim": steps.DIM,
+        "items": steps.ITEMS,
+        "rounds": given.rounds,
+        "rows": rows,
+        "skipped": skipped,
+        "ratios": ratios(rows),
+        "exponents": exponents(rows),
+    }
+    if given.ratings:
+        result["real_lengths"] = bench.real_lengths()
+    result["input_pipeline"] = bench.input_pipeline()
+    result["profile"] = bench.profile()
+    result["targets"] = targets(result)
+    (output / "training.json").write_text(json.dumps(result, indent=1) + "\n")
+    (output / "training.md").write_text(training_report.markdown(result))
+    training_report.picture(result, str(output / "training.png"))
+    print(training_report.markdown(result))
+
+
+class Benchmark:
+    """The measurements of one command, each kept as soon as it is there."""
+
+    def __init__(self, given: argparse.Namespace, output: pathlib.Path):
+        self._given = given
+        self._kept = kept.Kept(output / "training_cells")
+        self._fits: dict[tuple[str, int], int] = {}  # rows of a batch, by model and length
+        self.limit_mb = _MEMORY_SHARE * psutil.virtual_memory().available / 2**20
+
+    def cells(self) -> tuple[list[dict[str, Any]], dict[str, str]]:
+        """A row for each model and length, and the models left out with the reason."""
+        given = self._given
+        pythons, skipped = {}, {}
+        for model in [model for model in given.models if model in PEERS]:
+            try:
+                pythons[model] = environment.python(PEERS[model], given.cache, given.no_set_up)
+            except environment.NotSetUp as reason:
+                skipped[model] = str(reason)
+        found: dict[tuple[str, int], list[dict[str, Any]]] = {}
+        for place in range(given.rounds):
+            for length in given.lengths:
+                for model in given.models:
+                    if model in skipped or (place and model not in COMPARED):
+                        continue
+                    cell = steps.Cell(model, length, seconds=given.seconds, threads=given.threads)
+                    try:
+                        one = self._cell(cell, place, pythons)
+                    except RuntimeError as error:
+                        skipped[model] = str(error)
+                        continue
+                    found.setdefault((model, length), []).append(one)
+        rows = [_row(model, length, runs) for (model, length), runs in found.items()]
+        order = list(given.models)
+        return sorted(
+            rows, key=lambda row: (order.index(row["model"]), row["history_length"])
+        ), skipped
+
+    def real_lengths(self) -> dict[str, Any]:
+        """Both forms of IMN 3P+ on samples of the ratings, padded to `REAL_LENGTH`."""
+        files, items = self._samples(REAL_LENGTH)
+        found: dict[str, Any] = {"history_length": REAL_LENGTH}
+        runs: dict[str, list[dict[str, Any]]] = {}
+        for place in range(self._given.rounds):
+            for model in (PLAIN, OURS):
+                argument = {
+                    "model": model,
+                    "files": files,
+                    "length": REAL_LENGTH,
+                    "items": items,
+                    "threads": self._given.threads,
+                    "batches": 12,
+                    "seconds": self._given.seconds,
+                }
+                run = self._measured(
+                    f"real-{model}-{place}", "training_records:real_lengths", argument
+                )
+                runs.setdefault(model, []).append(run)
+        for model, of in runs.items():
+            best = min(of, key=lambda run: run["step_seconds"])
+            found[model] = {
+                "examples_per_s": steps.BATCH_SIZE / best["step_seconds"],
+                "peak_memory_mb": max(run["peak_memory_mb"] for run in of),
+            }
+            found["mean_length"], found["quantiles"] = best["mean_length"], best["quantiles"]
+        found["ratio"] = found[OURS]["examples_per_s"] / found[PLAIN]["examples_per_s"]
+        return found
+
+    def input_pipeline(self) -> list[dict[str, Any]]:
+        """An epoch from TFRecords against memory, for full and for real lengths."""
+        rows = []
+        for length in sorted(set(PIPELINE_LENGTHS) & set(self._given.lengths)):
+            batches = min(100, 20_000 // length)
+            full = {
+                "folder": os.path.join(self._given.cache, f"full-{length}-{batches}"),
+                "length": length,
+                "rows": batches * steps.BATCH_SIZE,
+            }
+            sources = {
+                "full": processes.call("benchmarks.training_records:write_full", full, math.inf)
+            }
+            if self._given.ratings:
+                sources["of the ratings"] = self._samples(length)
+            for name, (files, items) in sources.items():
+                argument = {
+                    "files": files,
+                    "length": length,
+                    "items": items,
+                    "threads": self._given.threads,
+                    "batches": batches,
+                }
+                key = f"pipeline-{length}-{name.split()[0]}"
+                run = self._measured(key, "training_records:pipeline", argument)
+                more = {
+                    f"overhead{kind}": run[f"records{kind}_seconds"] / run[f"memory{kind}_seconds"]
+                    - 1
+                    for kind in ("", "_cpu")
+                }
+                rows.append({"history_length": length, "lengths": name, **run, **more})
+        return rows
+
+    def profile(self) -> list[dict[str, Any]]:
+        """What the step of IMN 3P+ spends its time in, with short and with long histories."""
+        found = []
+        for length in sorted({min(self._given.lengths), max(self._given.lengths)}):
+            for model in (OURS, RECIPE):
+                if model in self._given.models:
+                    cell = steps.Cell(model, length, threads=self._given.threads)
+                    name = f"profile-{model}-{length}"
+                    run = self._measured(name, "step_profile:top_operations", cell)
+                    found.append({"model": model, "history_length": length, **run})
+        return found
+
+    def _samples(self, length: int) -> tuple[list[str], int]:
+        settings = arguments.settings(
+            argparse.Namespace(
+                ratings=self._given.ratings, max_history_length=length, output=self._given.output
+            )
+        )
+        argument = {
+            "settings": dataclasses.replace(settings, shift=_SHIFT[length], split="user"),
+            "cache": self._given.cache,
+        }
+        return processes.call("benchmarks.training_records:prepare", argument, math.inf)
+
+    def _cell(self, cell: steps.Cell, place: int, pythons: dict[str, str]) -> dict[str, Any]:
+        """A measurement of a cell; where it runs out of memory, of the largest batch that fits."""
+
+        def measure() -> dict[str, Any]:
+            size = self._fits.get((cell.model, cell.length), cell.batch_size)
+            while True:
+                try:
+                    run = self._run(dataclasses.replace(cell, batch_size=size), pythons)
+                    return {**run, "batch_size": size}
+                except processes.OutOfMemory:
+                    print(f"{cell.model} at {cell.length}: {size} rows do not fit", flush=True)
+                if size == 1:
+                    raise RuntimeError(f"not even one row fits into memory at L = {cell.length}")
+                size //= 2
+
+        key = {"cell": dataclasses.asdict(cell), "code": _code(cell.model)}
+        run = self._kept.get(f"{cell.model}-{cell.length}-{place}", key, measure)
+        self._fits[cell.model, cell.length] = run["batch_size"]
+        return run
+
+    def _run(self, cell: steps.Cell, pythons: dict[str, str]) -> dict[str, Any]:
+        if cell.model not in PEERS:
+            return processes.call("benchmarks.training_cells:measure", cell, self.limit_mb)
+        module, told = f"benchmarks.peers.{cell.model}", json.dumps(dataclasses.asdict(cell))
+        # Threads that wait by turning would be measured, and hinder what else is running.
+        environment_of = {"PYTHONPATH": str(_ROOT), "OMP_WAIT_POLICY": "passive"}
+        command = [pythons[cell.model], "-m", module, told]
+        return processes.command(command, environment_of, self.limit_mb)
+
+    def _measured(self, name: str, function: str, argument: Any) -> dict[str, Any]:
+        shown = dataclasses.asdict(argument) if isinstance(argument, steps.Cell) else argument
+        return self._kept.get(
+            name,
+            {"argument": shown, "code": _code(OURS)},
+            lambda: processes.call(f"benchmarks.{function}", argument, self.limit_mb),
+        )
+
+
+def _row(model: str, length: int, runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    best = min(runs, key=lambda run: run["step_seconds"] / run["batch_size"])
+    size = best["batch_size"]
+    fits = size == steps.BATCH_SIZE
+    return {
+        "model": model,
+        "history_length": length,
+        # At the batch size of the table, or not at all.
+        "examples_per_s": size / best["step_seconds"] if fits else None,
+        "peak_memory_mb": max(run["peak_memory_mb"] for run in runs) if fits else None,
+        "memory_before_mb": min(run["memory_before_mb"] for run in runs),
+        "out_of_memory": not fits,
+        "largest_batch": size,
+        "examples_per_s_at_largest_batch": size / best["step_seconds"],
+        "cpu_seconds_an_example": min(run["step_cpu_seconds"] for run in runs) / size,
+        "runs_examples_per_s": [run["batch_size"] / run["step_seconds"] for run in runs],
+    }
+
+
+def ratios(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """Examples a second of IMN 3P+ over every other row's, and the floor's over its own."""
+    speed = {(row["model"], row["history_length"]): row["examples_per_s"] for row in rows}
+    found = {}
+    for (model, length), other in speed.items():
+        ours = speed.get((OURS, length))
+        if model == OURS or not ours or not other:
+            continue
+        if model == FLOOR:
+            found[f"{FLOOR} / {OURS} @ {length}"] = other / ours
+        else:
+            found[f"{OURS} / {model} @ {length}"] = ours / other
+    return found
+
+
+def exponents(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """The exponents of time and of peak memory against L, by least squares on logarithms.
+
+    From `_EXPONENT_FROM` on, over the lengths that fit into memory: below, what a
+    step costs whatever the length still counts. `memory_of_steps` leaves out what
+    the process held before its first step.
+    """
+    found = {}
+    for model in dict.fromkeys(row["model"] for row in rows):
+        own = [
+            row
+            for row in rows
+            if row["model"] == model
+            and row["history_length"] >= _EXPONENT_FROM
+            and not row["out_of_memory"]
+        ]
+        if len(own) < 2:
+            continue
+        lengths = [row["history_length"] for row in own]
+        values = {
+            "time": [1 / row["examples_per_s"] for row in own],
+            "memory": [row["peak_memory_mb"] for row in own],
+            "memory_of_steps": [
+                max(row["peak_memory_mb"] - row["memory_before_mb"], 1) for row in own
+            ],
+        }
+        found[model] = {name: slope(lengths, of) for name, of in values.items()}
+    return found
+
+
+def slope(lengths: Sequence[float], values: Sequence[float]) -> float:
+    """The exponent p of the best `values = c * lengths ** p`."""
+    return float(np.polyfit(np.log(lengths), np.log(values), 1)[0])
+
+
+def targets(result: dict[str, Any]) -> list[dict[str, Any]]:
+    """What was aimed at beside what was measured; None where it was not."""
+    found: list[dict[str, Any]] = []
+
+    def aim(name: str, measured: float | None, wanted: float, at_least: bool) -> None:
+        met = None if measured is None else (measured >= wanted) == at_least or measured == wanted
+        found.append(
+            {
+                "target": name,
+                "measured": measured,
+                "wanted": wanted,
+                "at_least": at_least,
+                "met": met,
+            }
+        )
+
+    of = result["ratios"]
+    aim("IMN 3P+ over its plain form, L = 1000", of.get(f"{OURS} / {PLAIN} @ 1000"), 4, True)
+    for length, wanted in ((100, 2.0), (500, 5.0), (1000, 5.0)):
+        against = [of.get(f"{OURS} / {peer} @ {length}") for peer in PEERS]
+        measured = min([ratio for ratio in against if ratio], default=None)
+        aim(f"IMN 3P+ over the faster DIN of another library, L = {length}", measured, wanted, True)
+    aim("the floor over IMN 3P+, L = 1000", of.get(f"{FLOOR} / {OURS} @ 1000"), 1.3, False)
+    own = result["exponents"].get(OURS, {})
+    aim("exponent of time in L", own.get("time"), 1.05, False)
+    aim("exponent of memory in L", own.get("memory"), 1.05, False)
+    real = result.get("real_lengths")
+    aim(
+        f"IMN 3P+ over its plain form, lengths of the ratings padded to {REAL_LENGTH}",
+        real and real["ratio"],
+        10,
+        True,
+    )
+    for row in result.get("input_pipeline", []):
+        name = f"TFRecords over memory less 1, L = {row['history_length']}, {row['lengths']}"
+        aim(name, row["overhead"], 0.1, False)
+    return found
+
+
+def _code(model: str) -> str:
+    """A digest of the sources that a row's speed depends on."""
+    shared = "benchmarks/steps.py"
+    if model in PEERS:
+        return kept.code(
+            shared, f"benchmarks/peers/{model}.py", f"requirements/bench-{PEERS[model]}.txt"
+        )
+    if model == FLOOR:
+        return kept.code(shared, "benchmarks/floor.py")
+    own = (
+        "benchmarks/training_cells.py",
+        "benchmarks/training_records.py",
+        "benchmarks/plain_imn.py",
+    )
+    return kept.code(shared, *own, "model/**/*.py")
+
+
+def machine(threads: int, limit_mb: float) -> dict[str, Any]:
+    """What figures depend on."""
+    from importlib import metadata
+
+    with open("/proc/cpuinfo", encoding="utf-8") as file:
+        names = [line.split(":")[1].strip() for line in file if line.startswith("model name")]
+    return {
+        "processor": names[0] if names else platform.processor(),
+        "cores": os.cpu_count(),
+        "threads": threads,
+        "memory_mb": psutil.virtual_memory().total >> 20,
+        "memory_limit_mb": round(limit_mb),
+        "load_at_start": os.getloadavg()[0],
+        "tensorflow": metadata.version("tensorflow"),
+    }
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    names = [*COMPARED, *OTHERS]
+    parser.add_argument(
+        "--ratings", help="file or glob of ratings: their lengths are measured as well"
+    )
+    parser.add_argument("--models", nargs="+", default=names, choices=names, metavar="ROW")
+    parser.add_argument("--lengths", nargs="+", type=int, default=list(LENGTHS))
+    parser.add_argument("--rounds", type=int, default=3, help="of the rows with targets")
+    parser.add_argument("--seconds", type=float, default=2.0, help="measured in a cell")
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--quick", action="store_true", help="few rows, short, one round")
+    parser.add_argument("--no-set-up", action="store_true", help="makes no environment")
+    parser.add_argument("--output", default="bench_out", help="folder of results, finished cells")
+    parser.add_argument("--cache", default="bench_out/cache", help="samples and environments")
+    given = parser.parse_args()
+    if given.quick:
+        given.models, given.lengths = [*COMPARED, "din"], [50, 200]
+        given.rounds, given.seconds, given.no_set_up = 1, 1.0, True
+    return given
+
+
+if __name__ == "__main__":
+    main()
