@@ -12,13 +12,11 @@ Example: python -m benchmarks.serving --output out
 
 import argparse
 import dataclasses
-import itertools
 import json
 import multiprocessing
 import os
 import pathlib
 import platform
-import shutil
 import tempfile
 import time
 from typing import Any
@@ -29,15 +27,13 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 
-from benchmarks import served, serving_report
-from benchmarks.load import ClientProcess, Load, Outcome
+from benchmarks import served, serving_report, soak
+from benchmarks.load import ClientProcess, Load
 
 MODEL, OTHER = "imn_3p_plus", "din"
 _DIFFERENT = 8  # requests of a kind, sent in turn
 _TILED = 2  # of them where a request is megabytes
-_CLIENTS = 4  # that keep the server busy
 _OPEN_SHARE = 0.5  # of the capacity, in open loops
-_SOAK_SHARE = 0.8
 _LONG_SECONDS = 300  # from which on a soak can say how memory grows
 
 
@@ -165,7 +161,7 @@ def _rows(
         client.run(Load(address, rank, 0, clients=1, least=len(rank)))  # warm
         run("rank", model, rank, clients=1, least=5)
         if model == MODEL:
-            capacity = run("rank", model, rank, clients=_CLIENTS, least=5)
+            capacity = run("rank", model, rank, clients=soak.CLIENTS, least=5)
             run("rank", model, rank, rate=_OPEN_SHARE * capacity)
     tiled = [
         served.message(f"{MODEL}_{length}", "serving_default", served.tiled_inputs(inputs))
@@ -236,87 +232,10 @@ def _ratios(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _soak(plan: Plan, scratch: pathlib.Path) -> dict[str, Any]:
-    """Open loop at a share of the capacity, with two version swaps."""
-    from serving.model import Model
-
+    _say(f"soak, {plan.soak_minutes:g} minutes")
     candidates, length = plan.target
-    exports = [scratch / "models" / f"{MODEL}_{length}" / "1", scratch / "next"]
-    asked = _asked(plan, candidates, length)
-    requests = [served.message("imn", "rank", inputs) for inputs in asked]
-    expected = {}
-    for version, folder in enumerate((*exports, exports[0]), 1):
-        model = Model(str(folder))
-        scores = [model.run(model.signatures["rank"], each, 60)["scores"][0] for each in asked]
-        expected[version] = np.stack(scores)
-        model.close()
-    folder = scratch / "soak" / "imn"
-    _push(exports[0], folder, 1)
-    seconds = 60 * plan.soak_minutes
-    with (
-        served.ServerProcess(folder.parent, scratch / "soak.log") as server,
-        ClientProcess() as client,
-    ):
-        warm = Load(server.address, requests, min(10, seconds), clients=_CLIENTS)
-        capacity = len(client.run(warm).latency_ms) / warm.seconds
-        _say(f"soak, {plan.soak_minutes:g} minutes at {_SOAK_SHARE:.0%} of {capacity:.1f} a second")
-        rate = _SOAK_SHARE * capacity
-        client.start(Load(server.address, requests, seconds, rate=rate, expected=expected))
-        begin = time.monotonic()
-        memory, swaps = [], []
-        while (now := time.monotonic() - begin) < seconds:
-            memory.append((now, server.memory_mb()))
-            if len(swaps) < 2 and now > (len(swaps) + 1) * seconds / 3:
-                _push(exports[1 - len(swaps)], folder, len(swaps) + 2)
-                swaps.append(now)
-            time.sleep(min(1.0, seconds / 60))
-        outcome = client.outcome()
-    return _soak_result(capacity, rate, outcome, memory, swaps)
-
-
-def _push(export: pathlib.Path, folder: pathlib.Path, version: int) -> None:
-    """As the pusher does: whole, or not at all."""
-    shutil.copytree(export, folder / f".pushing-{version}")
-    (folder / f".pushing-{version}").rename(folder / str(version))
-
-
-def _soak_result(
-    capacity: float,
-    rate: float,
-    outcome: Outcome,
-    memory: list[tuple[float, float]],
-    swaps: list[float],
-) -> dict[str, Any]:
-    right = outcome.status == "OK"
-    kinds, counts = np.unique(outcome.status[~right], return_counts=True)
-    versions, answered = np.unique(outcome.version[right], return_counts=True)
-    at, megabytes = np.array(memory).T
-    # A swap holds two versions for a moment, and allocators keep what they once needed: a level
-    # before, between and after the swaps, and how it grows within each.
-    levels, growths = [], []
-    for begin, end in itertools.pairwise((0.0, *swaps, at[-1] + 1)):
-        steady = (at > begin + (end - begin) / 4) & (at < end)
-        levels.append(float(np.median(megabytes[steady])))
-        growths.append(float(60 * np.polyfit(at[steady], megabytes[steady], 1)[0]))
-    percentiles = np.percentile(outcome.latency_ms[right], (50, 95, 99)).tolist()
-    return {
-        "seconds": outcome.seconds,
-        "capacity_per_s": capacity,
-        "rate_per_s": rate,
-        "sent": outcome.sent,
-        "answered": int(right.sum()),
-        "errors": dict(zip(kinds.tolist(), counts.tolist(), strict=True)),
-        "lost": outcome.sent - len(outcome.status),
-        "answered_by_version": dict(
-            zip(map(str, versions.tolist()), answered.tolist(), strict=True)
-        ),
-        "swaps_at_s": swaps,
-        "client_late_ms": outcome.late_ms,
-        **dict(zip(("p50_ms", "p95_ms", "p99_ms"), percentiles, strict=True)),
-        "memory_levels_mb": levels,
-        "memory_growths_mb_per_minute": growths,
-        "memory_peak_mb": float(megabytes.max()),
-        "memory": [[round(second, 1), round(size, 1)] for second, size in memory],
-    }
+    exports = (scratch / "models" / f"{MODEL}_{length}" / "1", scratch / "next")
+    return soak.run(exports, _asked(plan, candidates, length), 60 * plan.soak_minutes, scratch)
 
 
 def _targets(plan: Plan, result: dict[str, Any]) -> list[dict[str, Any]]:
@@ -340,12 +259,12 @@ def _targets(plan: Plan, result: dict[str, Any]) -> list[dict[str, Any]]:
     if ratio := found(result["ratios"], 500):
         name = f"times as long by tiling, K = 500, L = {length}"
         target(name, ratio["tiled"], "at least 10", ratio["tiled"] >= 10)
-    if soak := result["soak"]:
-        errors = sum(soak["errors"].values())
+    if soaked := result["soak"]:
+        errors = sum(soaked["errors"].values())
         target("errors in the soak", errors, "0", not errors)
-        target("lost requests in the soak", soak["lost"], "0", not soak["lost"])
-        if soak["seconds"] >= _LONG_SECONDS:
-            growth = max(soak["memory_growths_mb_per_minute"])
+        target("lost requests in the soak", soaked["lost"], "0", not soaked["lost"])
+        if soaked["seconds"] >= _LONG_SECONDS:
+            growth = max(soaked["memory_growths_mb_per_minute"])
             target("growth of memory between swaps, MB a minute", growth, "at most 2", growth <= 2)
     return targets
 

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from serving_requests import Running, predict_request, rank_inputs
 
-from benchmarks import served, serving, serving_report
+from benchmarks import served, serving, serving_report, soak
 from benchmarks.load import Load, Outcome, send
 
 CANDIDATES = [b"i003", b"i040", b"unknown"]
@@ -103,7 +103,7 @@ def test_the_result_says_what_was_measured_and_whether_it_is_enough(tmp_path):
     came = outcome(["OK", "OK", "WRONG", "OK"], [1, 1, 2, 3], [1.0, 2.0, 3.0, 4.0])
     result = {"date": "today", "cores": 2, "machine": "m", "items": 1, "rows": rows}
     result["ratios"] = serving._ratios(rows)
-    result["soak"] = serving._soak_result(10.0, 8.0, came, memory, [30.0, 60.0])
+    result["soak"] = soak.summary(10.0, 8.0, came, memory, [30.0, 60.0])
     result["targets"] = serving._targets(plan, result)
 
     first, second = result["ratios"]
@@ -111,11 +111,11 @@ def test_the_result_says_what_was_measured_and_whether_it_is_enough(tmp_path):
         *(500, 10.5, 2.5, 0.9),
     )
     assert (second["candidates"], second["tiled"]) == (200, 3.0)
-    soak = result["soak"]
-    assert (soak["sent"], soak["answered"], soak["lost"]) == (5, 3, 1)
-    assert soak["errors"] == {"WRONG": 1}
-    assert soak["answered_by_version"] == {"1": 2, "3": 1}
-    assert soak["memory_levels_mb"] == [100.0, 105.0, 105.0]
+    soaked = result["soak"]
+    assert (soaked["sent"], soaked["answered"], soaked["lost"]) == (5, 3, 1)
+    assert soaked["errors"] == {"WRONG": 1}
+    assert soaked["answered_by_version"] == {"1": 2, "3": 1}
+    assert soaked["memory_levels_mb"] == [100.0, 105.0, 105.0]
     met = {each["target"]: each["met"] for each in result["targets"]}
     assert met == {
         "p99 at K = 200, L = 1000, closed loop, ms": False,  # 33
