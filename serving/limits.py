@@ -26,7 +26,8 @@ class Limits:
     candidates: int = 2_000  # scores that a request of `rank` asks for: K of all users
     seconds: float = 10.0  # from arrival to answer; a client's own deadline may be sooner
     running: int = 2  # requests that compute at the same time
-    queue: int = 64  # requests that wait for that; more are refused
+    # Requests that wait for that; more are refused. Loading a version takes a core for seconds.
+    queue: int = 256
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):

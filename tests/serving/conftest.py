@@ -6,6 +6,8 @@ import pytest
 import tensorflow as tf
 from serving_requests import Running, rank_inputs
 
+from serving.limits import Limits
+
 
 @pytest.fixture(scope="session")
 def reference(export):
@@ -25,6 +27,6 @@ def running(export, tmp_path_factory):
     """A server with one version, which all tests share."""
     folder = tmp_path_factory.mktemp("served")
     shutil.copytree(export, folder / "imn" / "1")
-    server = Running(folder)
+    server = Running(folder, Limits(queue=64))
     yield server
     server.stop()
