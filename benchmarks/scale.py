@@ -29,6 +29,7 @@ ROWS = (25_000, 100_000, 200_000)
 OPTIMIZERS = ("lazy_adam", "keras_adam")
 _LENGTH = 100
 _MEMORY_SHARE = 0.9
+_BUFFER_PLACES = 10_000_000  # what the trainer's shuffle buffer holds, rows times L
 _MACHINE_BYTES = 24 * 2**30
 _DAY = 86_400
 # Users, items and events as published; for the last, what a service might have.
@@ -123,11 +124,13 @@ def constants(result: dict[str, Any]) -> dict[str, float]:
     second, start = np.polyfit(events, [row["step_seconds"] for row in lengths], 1)
     largest = result["by_rows"][-1]
     places = largest["rows"] * largest["history_length"]
+    # Fewer rows than the buffer holds leave it part empty; it is taken to be full.
+    full = _BUFFER_PLACES / min(places, _BUFFER_PLACES)
     return {
         "bytes_an_item": float(item),
         "bytes_an_event_of_a_batch": float(event),
         "base_bytes": float(without - item * lengths[0]["items"]),
-        "buffer_bytes": float(max(row["bytes_in_buffer"] for row in result["by_rows"])),
+        "buffer_bytes": float(largest["bytes_in_buffer"] * full),
         "bytes_an_event_on_disk": largest["bytes_on_disk"] / places,
         "seconds_an_event": float(second),
         "seconds_a_row": float(max(start, 0) / result["batch_size"]),

@@ -57,7 +57,10 @@ def markdown(result: dict[str, Any]) -> str:
         "step (libraries, batches, tables).",
         _exponents(result),
         "## IMN 3P+ over the others",
-        _ratios(result),
+        _ratios(result, "ratios"),
+        "The same by processor time, of all threads together; where it disagrees with the clock "
+        "the machine was not quiet, or a row's threads wait for each other.",
+        _ratios(result, "cpu_ratios"),
         _floor_text(result),
     ]
     if "real_lengths" in result:
@@ -121,16 +124,16 @@ def _exponents(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _ratios(result: dict[str, Any]) -> str:
+def _ratios(result: dict[str, Any], kind: str) -> str:
     lengths = sorted({row["history_length"] for row in result["rows"]})
     lines = [
         line(["examples/s over", *[f"L = {length}" for length in lengths]]),
         rule(len(lengths)),
     ]
-    for pair in dict.fromkeys(name.rsplit(" @ ", 1)[0] for name in result["ratios"]):
+    for pair in dict.fromkeys(name.rsplit(" @ ", 1)[0] for name in result[kind]):
         over, under = pair.split(" / ")
         name = label(under) if over == "imn_3p_plus" else f"{label(over)} over IMN 3P+"
-        values = [result["ratios"].get(f"{pair} @ {length}") for length in lengths]
+        values = [result[kind].get(f"{pair} @ {length}") for length in lengths]
         lines.append(line([name, *["" if value is None else f"{value:.2f}" for value in values]]))
     return "\n".join(lines)
 

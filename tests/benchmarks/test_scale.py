@@ -60,6 +60,12 @@ def test_constants_are_the_slopes_that_made_the_rows():
     }
 
 
+def test_a_buffer_that_was_not_full_counts_as_if_it_were():
+    measured = result()
+    measured["by_rows"] = measured["by_rows"][:1]  # 50,000 rows of 100,000
+    assert scale.constants(measured)["buffer_bytes"] == pytest.approx(100_000 * 500)
+
+
 def test_what_fits_fills_the_machine_and_no_more():
     constants = scale.constants(result())
 

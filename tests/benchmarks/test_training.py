@@ -125,6 +125,7 @@ def test_exponents_ratios_and_targets_from_rows():
             "peak_memory_mb": memory if fits else None,
             "memory_before_mb": 100,
             "out_of_memory": not fits,
+            "cpu_seconds_an_example": 1 / length,
         }
 
     rows = [row("imn_3p_plus", length, 8000 / length, 100 + length) for length in (50, 200, 1000)]
@@ -136,6 +137,8 @@ def test_exponents_ratios_and_targets_from_rows():
         "floor / imn_3p_plus @ 1000": pytest.approx(2),
         "imn_3p_plus / deepctr_din @ 1000": pytest.approx(2),
     }
+    assert set(training.ratios(rows, "cpu")) == set(ratios)
+    assert set(training.ratios(rows, "cpu").values()) == {1.0}
     exponents = training.exponents(rows)
     assert exponents["imn_3p_plus"]["time"] == pytest.approx(1)
     assert exponents["imn_3p_plus"]["memory_of_steps"] == pytest.approx(1)
