@@ -5,10 +5,9 @@ Example: python -m benchmarks.ablation --ratings ratings.csv.gz --seeds 3 --outp
 
 import json
 import pathlib
-import time
 from typing import Any
 
-from benchmarks import arguments, cells, report, samples, search, table1
+from benchmarks import arguments, cells, machine, report, samples, search, table1
 
 # What is changed of IMN 3P+: options of the model, and fields of the recipe.
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -54,7 +53,7 @@ def main() -> None:
     output = pathlib.Path(given.output)
     done = cells.run(asked, shared, str(output / "ablation_cells"), given.cache, given.jobs)
     result = {
-        "date": time.strftime("%Y-%m-%d"),
+        **machine.origin("benchmarks.ablation"),
         "samples": shared.describe(),
         "seeds": given.seeds,
         "tuned": bool(given.tuned),

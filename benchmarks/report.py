@@ -27,7 +27,9 @@ def table1(result: dict[str, Any]) -> str:
     """The table, the comparisons and the controls."""
     given = result["samples"]
     lines = [
-        f"{given['ratings']}, {result['date']}: `{given['split']}` split, {given['negatives']} "
+        f"{result['date']}, `{result['command']}`, {result['machine']}.",
+        "",
+        f"{given['ratings']}: `{given['split']}` split, {given['negatives']} "
         f"negatives, L = {given['max_history_length']}, time features "
         f"{'on' if given['use_time'] else 'off'}, "
         f"{given['splits']['test']['samples']:,} test rows of "
@@ -107,7 +109,9 @@ def table2(result: dict[str, Any]) -> str:
     """AUC by length and passes: first what does not leak, then what does."""
     lengths = sorted({row["history_length"] for row in result["rows"]})
     lines = [
-        f"{result['samples']['ratings']}, {result['date']}: IMN, test AUC, mean ± standard "
+        f"{result['date']}, `{result['command']}`, {result['machine']}.",
+        "",
+        f"{result['samples']['ratings']}: IMN, test AUC, mean ± standard "
         f"deviation over {result['seeds']} seeds.",
     ]
     for leaking in (False, True):
@@ -146,7 +150,7 @@ def picture2(result: dict[str, Any], path: str) -> None:
         axis.plot(*zip(*look_up, strict=True), "k--", label="look-up, no model")
         axis.set_xscale("log")
         axis.set_xlabel("L, events of the history")
-        axis.set_title("windows split at random (leaks)" if leaking else "split by time")
+        axis.set_title("windows split at random (leaks)" if leaking else "does not leak")
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("test AUC")
     axes[1].legend(fontsize=8)

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import psutil
 
-from benchmarks import kept, processes, scale_report, steps, training
+from benchmarks import kept, machine, processes, scale_report, steps
 
 ITEMS = (100_000, 500_000, 1_000_000, 2_000_000, 5_000_000)
 LENGTHS = (100, 500, 1000, 2000)
@@ -52,7 +52,7 @@ def main() -> None:
     result: dict[str, Any] = {
         "date": time.strftime("%Y-%m-%d"),
         "command": "python -m benchmarks.scale " + " ".join(sys.argv[1:]),
-        "machine": training.machine(given.threads, limit_mb),
+        "machine": machine.describe(given.threads, limit_mb),
         "batch_size": steps.BATCH_SIZE,
         "dim": steps.DIM,
         **measure(given, kept.Kept(output / "scale_cells"), limit_mb),

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import arguments, cells, report, samples, search
+from benchmarks import arguments, cells, machine, report, samples, search
 from model import presets
 
 MODELS = (
@@ -59,7 +59,7 @@ def main() -> None:
     output = pathlib.Path(given.output)
     done = cells.run(asked, shared, str(output / "table1_cells"), given.cache, given.jobs)
     result = {
-        "date": time.strftime("%Y-%m-%d"),
+        **machine.origin("benchmarks.table1"),
         "samples": shared.describe(),
         "seeds": given.seeds,
         "tuned": bool(given.tuned),

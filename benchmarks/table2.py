@@ -12,12 +12,11 @@ import argparse
 import dataclasses
 import json
 import pathlib
-import time
 from typing import Any
 
 import numpy as np
 
-from benchmarks import arguments, cells, report, samples, search
+from benchmarks import arguments, cells, machine, report, samples, search
 from pipeline import controls
 from pipeline.errors import InputError
 
@@ -35,7 +34,8 @@ def main() -> None:
     settings = arguments.settings(given)
     cells.share_cores(given.jobs)
     output = pathlib.Path(given.output)
-    result: dict[str, Any] = {"date": time.strftime("%Y-%m-%d"), "seeds": given.seeds, "rows": []}
+    origin = machine.origin("benchmarks.table2")
+    result: dict[str, Any] = {**origin, "seeds": given.seeds, "rows": []}
     targets = set()
     for leaking in (False, True):
         of = dataclasses.replace(settings, negatives="uniform") if leaking else settings

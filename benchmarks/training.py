@@ -19,21 +19,17 @@ import json
 import math
 import os
 import pathlib
-import platform
 import sys
 import time
-from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import psutil
 
-from benchmarks import arguments, kept, processes, steps, training_report
+from benchmarks import arguments, kept, machine, processes, steps, training_figures, training_report
 from benchmarks.peers import environment
+from benchmarks.training_figures import FLOOR, OURS, PEERS, PLAIN, REAL_LENGTH, RECIPE
 
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
-OURS, PLAIN, RECIPE, FLOOR = "imn_3p_plus", "imn_3p_plus_plain", "imn_3p_plus_recipe", "floor"
-PEERS = {"deepctr_din": "deepctr", "fuxictr_din": "fuxictr"}
 # Rows that a target speaks of are measured in every round, the others in the first alone.
 COMPARED = (OURS, PLAIN, *PEERS, FLOOR)
 OTHERS = (
@@ -50,8 +46,6 @@ OTHERS = (
 )
 LENGTHS = (50, 100, 200, 500, 1000, 2000)
 PIPELINE_LENGTHS = (100, 1000)
-REAL_LENGTH = 1000
-_EXPONENT_FROM = 200
 # Of the memory that is free: the rest of the machine goes on living.
 _MEMORY_SHARE = 0.9
 # Samples of ratings, whose lengths are what matters here, are fewer the longer they are: their
@@ -69,22 +63,22 @@ def main() -> None:
     result: dict[str, Any] = {
         "date": time.strftime("%Y-%m-%d"),
         "command": "python -m benchmarks.training " + " ".join(sys.argv[1:]),
-        "machine": machine(given.threads, bench.limit_mb),
+        "machine": machine.describe(given.threads, bench.limit_mb),
         "batch_size": steps.BATCH_SIZE,
         "dim": steps.DIM,
         "items": steps.ITEMS,
         "rounds": given.rounds,
         "rows": rows,
         "skipped": skipped,
-        "ratios": ratios(rows),
-        "cpu_ratios": ratios(rows, "cpu"),
-        "exponents": exponents(rows),
+        "ratios": training_figures.ratios(rows),
+        "cpu_ratios": training_figures.ratios(rows, "cpu"),
+        "exponents": training_figures.exponents(rows),
     }
     if given.ratings:
         result["real_lengths"] = bench.real_lengths()
     result["input_pipeline"] = bench.input_pipeline()
     result["profile"] = bench.profile()
-    result["targets"] = targets(result)
+    result["targets"] = training_figures.targets(result)
     (output / "training.json").write_text(json.dumps(result, indent=1) + "\n")
     (output / "training.md").write_text(training_report.markdown(result))
     training_report.picture(result, str(output / "training.png"))
@@ -122,7 +116,9 @@ class Benchmark:
                         skipped[model] = str(error)
                         continue
                     found.setdefault((model, length), []).append(one)
-        rows = [_row(model, length, runs) for (model, length), runs in found.items()]
+        rows = [
+            training_figures.row(model, length, runs) for (model, length), runs in found.items()
+        ]
         order = list(given.models)
         return sorted(
             rows, key=lambda row: (order.index(row["model"]), row["history_length"])
@@ -253,122 +249,6 @@ class Benchmark:
         )
 
 
-def _row(model: str, length: int, runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    best = min(runs, key=lambda run: run["step_seconds"] / run["batch_size"])
-    size = best["batch_size"]
-    fits = size == steps.BATCH_SIZE
-    return {
-        "model": model,
-        "history_length": length,
-        # At the batch size of the table, or not at all.
-        "examples_per_s": size / best["step_seconds"] if fits else None,
-        "peak_memory_mb": max(run["peak_memory_mb"] for run in runs) if fits else None,
-        "memory_before_mb": min(run["memory_before_mb"] for run in runs),
-        "out_of_memory": not fits,
-        "largest_batch": size,
-        "examples_per_s_at_largest_batch": size / best["step_seconds"],
-        "cpu_seconds_an_example": min(run["step_cpu_seconds"] for run in runs) / size,
-        "runs_examples_per_s": [run["batch_size"] / run["step_seconds"] for run in runs],
-    }
-
-
-def ratios(rows: Sequence[dict[str, Any]], clock: str = "wall") -> dict[str, float]:
-    """Examples a second of IMN 3P+ over every other row's, and the floor's over its own.
-
-    With `clock` `cpu`, examples a second of processor time: what the ratio rests on
-    where other work ran beside, though not what a user waits for.
-    """
-    speed = {
-        (row["model"], row["history_length"]): row["examples_per_s"]
-        and (row["examples_per_s"] if clock == "wall" else 1 / row["cpu_seconds_an_example"])
-        for row in rows
-    }
-    found = {}
-    for (model, length), other in speed.items():
-        ours = speed.get((OURS, length))
-        if model == OURS or not ours or not other:
-            continue
-        if model == FLOOR:
-            found[f"{FLOOR} / {OURS} @ {length}"] = other / ours
-        else:
-            found[f"{OURS} / {model} @ {length}"] = ours / other
-    return found
-
-
-def exponents(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
-    """The exponents of time and of peak memory against L, by least squares on logarithms.
-
-    From `_EXPONENT_FROM` on, over the lengths that fit into memory: below, what a
-    step costs whatever the length still counts. `memory_of_steps` leaves out what
-    the process held before its first step.
-    """
-    found = {}
-    for model in dict.fromkeys(row["model"] for row in rows):
-        own = [
-            row
-            for row in rows
-            if row["model"] == model
-            and row["history_length"] >= _EXPONENT_FROM
-            and not row["out_of_memory"]
-        ]
-        if len(own) < 2:
-            continue
-        lengths = [row["history_length"] for row in own]
-        values = {
-            "time": [1 / row["examples_per_s"] for row in own],
-            "memory": [row["peak_memory_mb"] for row in own],
-            "memory_of_steps": [
-                max(row["peak_memory_mb"] - row["memory_before_mb"], 1) for row in own
-            ],
-        }
-        found[model] = {name: slope(lengths, of) for name, of in values.items()}
-    return found
-
-
-def slope(lengths: Sequence[float], values: Sequence[float]) -> float:
-    """The exponent p of the best `values = c * lengths ** p`."""
-    return float(np.polyfit(np.log(lengths), np.log(values), 1)[0])
-
-
-def targets(result: dict[str, Any]) -> list[dict[str, Any]]:
-    """What was aimed at beside what was measured; None where it was not."""
-    found: list[dict[str, Any]] = []
-
-    def aim(name: str, measured: float | None, wanted: float, at_least: bool) -> None:
-        met = None if measured is None else (measured >= wanted) == at_least or measured == wanted
-        found.append(
-            {
-                "target": name,
-                "measured": measured,
-                "wanted": wanted,
-                "at_least": at_least,
-                "met": met,
-            }
-        )
-
-    of = result["ratios"]
-    aim("IMN 3P+ over its plain form, L = 1000", of.get(f"{OURS} / {PLAIN} @ 1000"), 4, True)
-    for length, wanted in ((100, 2.0), (500, 5.0), (1000, 5.0)):
-        against = [of.get(f"{OURS} / {peer} @ {length}") for peer in PEERS]
-        measured = min([ratio for ratio in against if ratio], default=None)
-        aim(f"IMN 3P+ over the faster DIN of another library, L = {length}", measured, wanted, True)
-    aim("the floor over IMN 3P+, L = 1000", of.get(f"{FLOOR} / {OURS} @ 1000"), 1.3, False)
-    own = result["exponents"].get(OURS, {})
-    aim("exponent of time in L", own.get("time"), 1.05, False)
-    aim("exponent of memory in L", own.get("memory"), 1.05, False)
-    real = result.get("real_lengths")
-    aim(
-        f"IMN 3P+ over its plain form, lengths of the ratings padded to {REAL_LENGTH}",
-        real and real["ratio"],
-        10,
-        True,
-    )
-    for row in result.get("input_pipeline", []):
-        name = f"TFRecords over memory less 1, L = {row['history_length']}, {row['lengths']}"
-        aim(name, row["overhead"], 0.1, False)
-    return found
-
-
 def _code(model: str) -> str:
     """A digest of the sources that a row's speed depends on."""
     shared = "benchmarks/steps.py"
@@ -384,23 +264,6 @@ def _code(model: str) -> str:
         "benchmarks/plain_imn.py",
     )
     return kept.code(shared, *own, "model/**/*.py")
-
-
-def machine(threads: int, limit_mb: float) -> dict[str, Any]:
-    """What figures depend on."""
-    from importlib import metadata
-
-    with open("/proc/cpuinfo", encoding="utf-8") as file:
-        names = [line.split(":")[1].strip() for line in file if line.startswith("model name")]
-    return {
-        "processor": names[0] if names else platform.processor(),
-        "cores": os.cpu_count(),
-        "threads": threads,
-        "memory_mb": psutil.virtual_memory().total >> 20,
-        "memory_limit_mb": round(limit_mb),
-        "load_at_start": os.getloadavg()[0],
-        "tensorflow": metadata.version("tensorflow"),
-    }
 
 
 def _arguments() -> argparse.Namespace:

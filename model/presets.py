@@ -32,6 +32,7 @@ _SEED_OPTIONS = {
     "embedding_dim": 10,
     "head_product": False,
     "gru_start": "random",
+    "normalization": "sigmoid",
     "batch_norm": True,
     "dropout": 0.2,
     "l2": 1e-6,

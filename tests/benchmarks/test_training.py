@@ -10,7 +10,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from benchmarks import floor, kept, processes, step_profile, steps, training, training_cells
+from benchmarks import (
+    floor,
+    kept,
+    processes,
+    step_profile,
+    steps,
+    training_cells,
+    training_figures,
+)
 from benchmarks.peers import environment
 from benchmarks.plain_imn import PlainConfig, PlainIMN
 from model.imn import IMN, IMNConfig
@@ -131,22 +139,22 @@ def test_exponents_ratios_and_targets_from_rows():
     rows = [row("imn_3p_plus", length, 8000 / length, 100 + length) for length in (50, 200, 1000)]
     rows += [row("imn_3p_plus_plain", 1000, 1.6, 1), row("floor", 1000, 16.0, 1)]
     rows += [row("deepctr_din", 1000, 4.0, 1), row("fuxictr_din", 1000, 1, 1, fits=False)]
-    ratios = training.ratios(rows)
+    ratios = training_figures.ratios(rows)
     assert ratios == {
         "imn_3p_plus / imn_3p_plus_plain @ 1000": pytest.approx(5),
         "floor / imn_3p_plus @ 1000": pytest.approx(2),
         "imn_3p_plus / deepctr_din @ 1000": pytest.approx(2),
     }
-    assert set(training.ratios(rows, "cpu")) == set(ratios)
-    assert set(training.ratios(rows, "cpu").values()) == {1.0}
-    exponents = training.exponents(rows)
+    assert set(training_figures.ratios(rows, "cpu")) == set(ratios)
+    assert set(training_figures.ratios(rows, "cpu").values()) == {1.0}
+    exponents = training_figures.exponents(rows)
     assert exponents["imn_3p_plus"]["time"] == pytest.approx(1)
     assert exponents["imn_3p_plus"]["memory_of_steps"] == pytest.approx(1)
     by_hand = math.log(1100 / 300) / math.log(5)
     assert exponents["imn_3p_plus"]["memory"] == pytest.approx(by_hand)
     met = {
         target["target"]: target["met"]
-        for target in training.targets({"ratios": ratios, "exponents": exponents})
+        for target in training_figures.targets({"ratios": ratios, "exponents": exponents})
     }
     assert met["IMN 3P+ over its plain form, L = 1000"] is True
     assert met["the floor over IMN 3P+, L = 1000"] is False

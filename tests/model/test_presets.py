@@ -28,6 +28,7 @@ def test_rows_are_those_of_the_paper_and_the_seed():
     config, recipe = rows["seed"]
     assert (config.embedding_dim, config.num_heads, config.head_product) == (10, 1, False)
     assert (config.batch_norm, config.dropout, config.l2) == (True, 0.2, 1e-6)
+    assert (config.normalization, config.gru_start) == ("sigmoid", "random")
     assert (recipe.learning_rate, recipe.table_learning_rate) == (1e-5, 1e-5)
     assert (recipe.extra_candidates, recipe.batch_size) == (0, 512)
 
@@ -35,7 +36,7 @@ def test_rows_are_those_of_the_paper_and_the_seed():
 def test_options_and_recipe_override_a_row():
     config, recipe = presets.resolve(
         "imn_2p",
-        " passes=5, num_heads=2,head_units=64x32x16,normalization=softmax,feedback=off,dropout=0",
+        " passes=5, num_heads=2,head_units=64x32x16,normalization=length,feedback=off,dropout=0",
         {"epochs": 3, "learning_rate": 1, "extra_candidates": 0},
     )
     assert config == IMNConfig(
@@ -43,7 +44,7 @@ def test_options_and_recipe_override_a_row():
         enhancement=False,
         num_heads=2,
         head_units=(64, 32, 16),
-        normalization="softmax",
+        normalization="length",
         feedback=False,
     )
     assert recipe == Recipe(epochs=3, learning_rate=1.0, extra_candidates=0)
@@ -61,7 +62,7 @@ def test_options_and_recipe_override_a_row():
         ("imn_3p", "dropout=x", {}, r"`dropout` must be a number"),
         ("imn_3p", "dropout=nan", {}, r"`dropout` must be between"),
         ("imn_3p", "feedback=maybe", {}, r"`feedback` must be true or false"),
-        ("imn_3p", "normalization=l1", {}, r"`normalization` must be one of sigmoid, softmax, len"),
+        ("imn_3p", "normalization=l1", {}, r"`normalization` must be one of softmax, sigmoid, len"),
         ("imn_3p", "num_heads=3", {}, r"`num_heads` must divide `embedding_dim`, 32. Received: 3"),
         ("imn_3p", "head_units=128-64", {}, r"`head_units` must be whole numbers joined by x"),
         ("imn_3p", "head_units=0", {}, r"`head_units` must be whole numbers of at least 1"),

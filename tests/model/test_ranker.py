@@ -40,7 +40,7 @@ OPTIONS = [
     "passes=0,enhancement=false",
     "passes=10,share_attention=true",
     "num_heads=4",
-    "normalization=softmax",
+    "normalization=sigmoid",
     "normalization=length",
     "feedback=false",
     "batch_norm=true,dropout=0.3,l2=0.01,head_product=false",
