@@ -4,7 +4,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from model.layers.passing_on import starting
+from model.layers.passing_on import keeping, starting
+
+_KEPT = 0.95  # of the memory by a step, at the start
 
 
 class MemoryEnhancement(tf.keras.layers.Layer):
@@ -14,7 +16,7 @@ class MemoryEnhancement(tf.keras.layers.Layer):
 
     Args:
       steps: how many (the paper's 3).
-      start: first values of W_u and of the cell's input kernel, `passing_on` or `random`.
+      start: first values of W_u and of the cell, `passing_on` or `random`.
     """
 
     def __init__(self, steps: int = 3, start: str = "passing_on", **kwargs: Any):
@@ -28,8 +30,11 @@ class MemoryEnhancement(tf.keras.layers.Layer):
         self.projection = tf.keras.layers.Dense(
             input_shape[-1], use_bias=False, kernel_initializer=first
         )
+        # So that 3P+ starts as 3P, and does not squash three times what the passes found.
         self.cell = tf.keras.layers.GRUCell(
-            input_shape[-1], kernel_initializer=starting(self.start)
+            input_shape[-1],
+            kernel_initializer=starting(self.start),
+            bias_initializer=keeping(self.start, _KEPT),
         )
         super().build(input_shape)
 

@@ -1,5 +1,6 @@
-"""First values with which a GRU passes its input on."""
+"""First values with which a GRU passes on what it reads, or what it holds."""
 
+import math
 from typing import Any
 
 import tensorflow as tf
@@ -29,6 +30,31 @@ class PassingOn(tf.keras.initializers.Initializer):
         return {"seed": self.seed}
 
 
+class Keeping(tf.keras.initializers.Initializer):
+    """A GRU cell's bias `(2, 3 * units)` whose update gate starts at `kept`.
+
+    `kept` is the share of the old state in the new one; half of it by Keras' zeros.
+    """
+
+    def __init__(self, kept: float):
+        self.kept = kept
+
+    def __call__(self, shape: Any, dtype: Any = tf.float32, **kwargs: Any) -> tf.Tensor:
+        """The bias: of the update gate, which is the first third; zeros elsewhere."""
+        gate = tf.fill([shape[-1] // 3], tf.cast(math.log(self.kept / (1 - self.kept)), dtype))
+        inputs = tf.concat([gate, tf.zeros([2 * shape[-1] // 3], dtype)], axis=0)
+        return tf.stack([inputs, tf.zeros_like(inputs)])
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments that make the same initializer again."""
+        return {"kept": self.kept}
+
+
 def starting(start: str) -> tf.keras.initializers.Initializer:
     """The initializer of a GRU's input kernel: `passing_on` or `random`."""
     return PassingOn() if start == "passing_on" else tf.keras.initializers.GlorotUniform()
+
+
+def keeping(start: str, kept: float) -> tf.keras.initializers.Initializer:
+    """The initializer of a GRU's bias: with `passing_on` at `kept`, or else zeros."""
+    return Keeping(kept) if start == "passing_on" else tf.keras.initializers.Zeros()

@@ -171,3 +171,18 @@ def test_a_gru_starts_by_passing_on_what_it_reads():
     expected = (1 - 1 / (1 + np.exp(-gates))) * np.tanh(x)
     assert np.abs(state - expected).max() < 0.15
     assert np.corrcoef(np.ravel(state), np.ravel(expected))[0, 1] > 0.97
+
+
+def test_passes_start_by_forgetting_and_the_enhancement_by_keeping():
+    # With nothing to read or to reset, h = z h, and z is the share kept at the start.
+    values = np.random.default_rng(0).normal(size=(2, 3, 4)).astype("f")
+    update, enhance = MemoryUpdate(passes=2), MemoryEnhancement(steps=3)
+    empty = tf.zeros([2, 5, 4]), tf.zeros([2, 5], tf.bool)
+    for layer, arguments, expected in (
+        (update, (*empty, tf.constant(values)), 0.12**2 * values),
+        (enhance, (tf.constant(values), tf.zeros([2, 3, 4])), 0.95**3 * values),
+    ):
+        layer(*arguments)
+        layer.cell.kernel.assign(tf.zeros_like(layer.cell.kernel))
+        layer.cell.recurrent_kernel.assign(tf.zeros_like(layer.cell.recurrent_kernel))
+        np.testing.assert_allclose(layer(*arguments), expected, rtol=1e-5)
