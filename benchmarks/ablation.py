@@ -47,11 +47,11 @@ def main() -> None:
             if name in given.variants:
                 joined = search.joined(options, own)
                 cell = cells.Cell(name, "imn_3p_plus", joined, recipe | changed, seed)
-                # A variant that is the first row's own setting is not trained again.
+                # A variant that is the first row's own setting is no row of its own.
                 if cell.key(shared) not in {other.key(shared) for other in asked}:
                     asked.append(cell)
     output = pathlib.Path(given.output)
-    done = cells.run(asked, shared, str(output / "ablation_cells"), given.cache, given.jobs)
+    done = cells.run(asked, shared, str(output / "cells"), given.cache, given.jobs)
     result = {
         **machine.origin("benchmarks.ablation"),
         "samples": shared.describe(),

@@ -2,6 +2,7 @@
 
 A cell is trained by the pipeline's own loop, in a process of its own, and kept
 as JSON when it is done; a training that was stopped goes on from its checkpoint.
+Cells are kept by what they are, so that what one table has trained is there for the next.
 """
 
 import dataclasses
@@ -76,12 +77,9 @@ def run(
       RuntimeError: for a cell whose process failed; the others are kept.
     """
     os.makedirs(folder, exist_ok=True)
-    paths = [f"{folder}/{cell.name.replace(' ', '_')}-{cell.seed}.json" for cell in cells]
-    waiting = [
-        (cell, path)
-        for cell, path in zip(cells, paths, strict=True)
-        if _kept(path, cell.key(samples)) is None
-    ]
+    paths = [f"{folder}/{cell.key(samples)}.json" for cell in cells]
+    found = dict(zip(paths, cells, strict=True))
+    waiting = [(cell, path) for path, cell in found.items() if not os.path.exists(path)]
     done = len(cells) - len(waiting)
     tell(f"{done} of {len(cells)} cells are there, {len(waiting)} to train.")
     context = multiprocessing.get_context("spawn")
@@ -98,12 +96,11 @@ def run(
             for process in [process for process in running if not process.is_alive()]:
                 cell, path, start = running.pop(process)
                 process.join()
-                result = _kept(path, cell.key(samples))
-                if result is None:
+                if not os.path.exists(path):
                     failed.append(f"{cell.name}, seed {cell.seed}")
                     tell(f"FAILED {failed[-1]}; its error is above and in {path}.log")
                     continue
-                done += 1
+                done, result = done + 1, _kept(path, cell)
                 tell(
                     f"{done}/{len(cells)} {cell.name} seed {cell.seed}: eval "
                     f"{result['eval_auc']:.4f}, test {result['auc']:.4f}, gauc "
@@ -114,7 +111,7 @@ def run(
             process.terminate()
     if failed:
         raise RuntimeError(f"These cells failed: {'; '.join(failed)}. The others are kept.")
-    return [_kept(path, cell.key(samples)) or {} for cell, path in zip(cells, paths, strict=True)]
+    return [_kept(path, cell) for cell, path in zip(cells, paths, strict=True)]
 
 
 def share_cores(jobs: int) -> None:
@@ -124,13 +121,10 @@ def share_cores(jobs: int) -> None:
         os.environ[name] = str(threads)
 
 
-def _kept(path: str, key: str) -> dict[str, Any] | None:
-    """A kept result, if it is the one asked for."""
-    if not os.path.exists(path):
-        return None
+def _kept(path: str, cell: Cell) -> dict[str, Any]:
+    """A kept result, under the name that the table at hand gives it."""
     with open(path, encoding="utf-8") as file:
-        result = json.load(file)
-    return result if result["key"] == key else None
+        return {**json.load(file), "name": cell.name}
 
 
 def ranker_and_files(cell: Cell, samples: Samples) -> tuple[Any, Any, dict[str, Any]]:

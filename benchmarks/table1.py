@@ -57,7 +57,7 @@ def main() -> None:
         for model in given.models
     ]
     output = pathlib.Path(given.output)
-    done = cells.run(asked, shared, str(output / "table1_cells"), given.cache, given.jobs)
+    done = cells.run(asked, shared, str(output / "cells"), given.cache, given.jobs)
     result = {
         **machine.origin("benchmarks.table1"),
         "samples": shared.describe(),
@@ -183,7 +183,7 @@ def _kept_speed(
     asked: Sequence[cells.Cell], shared: samples.Samples, output: pathlib.Path
 ) -> dict[str, float]:
     """The speeds that were measured for these very cells, or else new ones."""
-    path = output / "table1_cells" / "speed.json"
+    path = output / "table1_speed.json"
     key = {cell.name: cell.key(shared) for cell in asked}
     if path.exists():
         kept = json.loads(path.read_text())

@@ -48,7 +48,7 @@ def main() -> None:
                 test = shared.test()
                 targets.add(tuple(np.sort(test["user"] ^ test["target_time"]).tolist()))
             asked = _cells(given, leaking, length)
-            done = cells.run(asked, shared, str(output / "table2_cells"), given.cache, given.jobs)
+            done = cells.run(asked, shared, str(output / "cells"), given.cache, given.jobs)
             look_up = controls.controls(shared.raw("train"), shared.raw("test"))["controls"]
             result["samples"] = shared.describe()
             result["rows"] += _rows(done, leaking, length, look_up["own_training_windows"]["auc"])
