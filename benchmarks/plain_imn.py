@@ -15,7 +15,9 @@ from model.imn import IMNConfig
 
 @dataclasses.dataclass(frozen=True)
 class PlainConfig(IMNConfig):
-    """IMN's options, of which the plain form knows `passes` and those of the enhancement."""
+    """IMN's options, of which the plain form knows `passes`, those of the enhancement and
+    the normalisations `softmax` and `sigmoid`.
+    """
 
     length_groups: ClassVar[int] = 1
 
@@ -36,7 +38,8 @@ class PlainIMN(tf.keras.layers.Layer):
         dim, units = config.embedding_dim, config.attention_units
         dense = tf.keras.layers.Dense
         self.hidden = [dense(units, "sigmoid") for _ in range(config.passes)]
-        self.weight = [dense(1, "sigmoid") for _ in range(config.passes)]
+        self.weight = [dense(1) for _ in range(config.passes)]
+        self.softmax = config.normalization == "softmax"
         self.cell = tf.keras.layers.GRUCell(dim)
         self.steps = config.enhancement_steps if config.enhancement else 0
         if self.steps:
@@ -57,7 +60,12 @@ class PlainIMN(tf.keras.layers.Layer):
         for hidden, weight in zip(self.hidden, self.weight, strict=True):
             m, v = memory[:, None], target[:, None]
             alpha = tf.concat([history - m, history - v, history * m, history * v], axis=-1)
-            weights = weight(hidden(alpha)) * filled
+            logits = weight(hidden(alpha))
+            if self.softmax:
+                weights = tf.nn.softmax(tf.where(filled > 0, logits, logits.dtype.min), axis=1)
+            else:
+                weights = tf.sigmoid(logits)
+            weights *= filled
             read = tf.reduce_sum(weights * history, axis=1)
             memory, _ = self.cell(read, [memory])
         for _ in range(self.steps):

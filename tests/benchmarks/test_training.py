@@ -47,10 +47,12 @@ def copy_weights(plain: PlainIMN, shipped: IMN) -> list[tuple[tf.Variable, tf.Va
     return pairs
 
 
+@pytest.mark.parametrize("normalization", ["softmax", "sigmoid"])
 @pytest.mark.parametrize("enhancement", [True, False])
-def test_plain_form_and_shipped_form_are_one_function(enhancement):
+def test_plain_form_and_shipped_form_are_one_function(enhancement, normalization):
     rng = np.random.default_rng(0)
     options = {"embedding_dim": 6, "passes": 3, "enhancement": enhancement}
+    options["normalization"] = normalization
     plain, shipped = PlainConfig(**options).block(), IMNConfig(**options).block()
     lengths = np.array([5, 3, 0])
     mask = np.arange(5) >= 5 - lengths[:, None]
