@@ -235,8 +235,13 @@ class Benchmark:
         if cell.model not in PEERS:
             return processes.call("benchmarks.training_cells:measure", cell, self.limit_mb)
         module, told = f"benchmarks.peers.{cell.model}", json.dumps(dataclasses.asdict(cell))
-        # Threads that wait by turning would be measured, and hinder what else is running.
-        environment_of = {"PYTHONPATH": str(_ROOT), "OMP_WAIT_POLICY": "passive"}
+        # Threads that wait by turning would be measured, and hinder what else is running; a
+        # Keras that is chosen for us need not be installed there.
+        environment_of = {
+            "PYTHONPATH": str(_ROOT),
+            "OMP_WAIT_POLICY": "passive",
+            "TF_USE_LEGACY_KERAS": "0",
+        }
         command = [pythons[cell.model], "-m", module, told]
         return processes.command(command, environment_of, self.limit_mb)
 
