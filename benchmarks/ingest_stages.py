@@ -46,6 +46,8 @@ def main() -> None:
     arguments = _arguments()
     output = pathlib.Path(arguments.output)
     output.mkdir(parents=True, exist_ok=True)
+    if arguments.scratch:
+        os.makedirs(arguments.scratch, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=arguments.scratch) as scratch:
         result = measure(arguments, scratch)
     (output / "ingest_stages.json").write_text(json.dumps(result, indent=2) + "\n")

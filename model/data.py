@@ -104,6 +104,11 @@ def _shapes(spec: dict[str, Any]) -> list[tf.TensorShape]:
 
 
 def _parsed(serialized: tf.data.Dataset, spec: dict[str, Any]) -> tf.data.Dataset:
-    return serialized.map(
+    options = tf.data.Options()
+    # Nothing is left to be tuned, and the end of an epoch would wait for the tuner, which may
+    # sleep up to a minute and is not woken.
+    options.autotune.enabled = False
+    parsed = serialized.map(
         lambda rows: tf.io.parse_example(rows, spec), num_parallel_calls=2, deterministic=True
-    ).prefetch(2)
+    )
+    return parsed.prefetch(2).with_options(options)

@@ -155,9 +155,6 @@ class Training:
         options.experimental_distribute.auto_shard_policy = (
             tf.data.experimental.AutoShardPolicy.DATA
         )
-        # Nothing is left to be tuned, and the end of an epoch would wait for the tuner, which may
-        # sleep up to a minute and is not woken.
-        options.autotune.enabled = False
         return self._strategy.experimental_distribute_dataset(dataset.with_options(options))
 
     def _train(self, batch: Any) -> None:
