@@ -16,14 +16,13 @@ import json
 import os
 import pathlib
 import statistics
-import tempfile
 import time
 from collections.abc import Callable
 from typing import Any
 
 import matplotlib
 
-from benchmarks import ingest
+from benchmarks import ingest_jobs
 from benchmarks.timers import Timers
 
 matplotlib.use("Agg")
@@ -43,23 +42,13 @@ PARTS = {
 
 def main() -> None:
     """Runs the benchmark for the command line."""
-    arguments = _arguments()
-    output = pathlib.Path(arguments.output)
-    output.mkdir(parents=True, exist_ok=True)
-    if arguments.scratch:
-        os.makedirs(arguments.scratch, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=arguments.scratch) as scratch:
-        result = measure(arguments, scratch)
-    (output / "ingest_stages.json").write_text(json.dumps(result, indent=2) + "\n")
-    (output / "ingest_stages.md").write_text(_markdown(result))
-    _picture(result, str(output / "ingest_stages.png"))
-    print(_markdown(result))
+    ingest_jobs.report("ingest_stages", _arguments(), measure, _markdown, _picture)
 
 
 def measure(arguments: argparse.Namespace, scratch: str) -> dict[str, Any]:
     """Times of the parts, of Polars, and of one and two processes."""
     path = os.path.join(scratch, "ratings.csv")
-    rows = ingest.replicate(arguments.ratings, arguments.rows, path)
+    rows = ingest_jobs.replicate(arguments.ratings, arguments.rows, path)
     folder = os.path.join(scratch, "examples")
     runs: dict[str, list[dict[str, Any]]] = collections.defaultdict(list)
     for _ in range(arguments.repeats):  # in turn, so that a busy moment meets all of them
@@ -69,13 +58,15 @@ def measure(arguments: argparse.Namespace, scratch: str) -> dict[str, Any]:
             ("polars", _polars, path),
         ):
             where = folder if name == "parts" else os.path.join(scratch, name)
-            runs[name].append(ingest.in_a_process(job, of, where, arguments))
+            runs[name].append(ingest_jobs.in_a_process(job, of, where, arguments))
             print(f"{name}: {runs[name][-1]['seconds']:.1f} s", flush=True)
     workers: dict[str, list[dict[str, Any]]] = collections.defaultdict(list)
     for _ in range(arguments.repeats):
         for count in (1, 2):
             arguments.workers = count
-            run = ingest.in_a_process(_workers, path, os.path.join(scratch, "workers"), arguments)
+            run = ingest_jobs.in_a_process(
+                _workers, path, os.path.join(scratch, "workers"), arguments
+            )
             workers[str(count)].append(run)
             print(f"{count} process(es): {run['working_seconds']:.1f} s of work", flush=True)
     seconds, cpu = one_over_two(workers)
@@ -160,7 +151,7 @@ def _statistics(folder: str, output: str, arguments: argparse.Namespace) -> dict
     made.uri = output
     executor = SamplingExecutor(
         base_beam_executor.BaseBeamExecutor.Context(
-            beam_pipeline_args=ingest.beam_args(1), tmp_dir=output, unique_id="0"
+            beam_pipeline_args=ingest_jobs.beam_args(1), tmp_dir=output, unique_id="0"
         )
     )
     start, cpu = time.perf_counter(), time.process_time()
@@ -177,7 +168,7 @@ def _statistics(folder: str, output: str, arguments: argparse.Namespace) -> dict
 
 def _polars(path: str, output: str, arguments: argparse.Namespace) -> dict[str, Any]:
     cpu = time.process_time()
-    ingest.run_polars(path, output, arguments)
+    ingest_jobs.run_polars(path, output, arguments)
     return {"cpu_seconds": time.process_time() - cpu}
 
 
@@ -195,8 +186,8 @@ def _ingest(path: str, output: str, arguments: argparse.Namespace, workers: int)
 
     from pipeline.ingest.job import ingest as run
 
-    pipeline = beam.Pipeline(argv=ingest.beam_args(workers))
-    return run(ingest.settings(path, arguments), output, pipeline)
+    pipeline = beam.Pipeline(argv=ingest_jobs.beam_args(workers))
+    return run(ingest_jobs.settings(path, arguments), output, pipeline)
 
 
 def _table(result: dict[str, Any]) -> list[tuple[str, str, float, float]]:
@@ -259,16 +250,8 @@ def _picture(result: dict[str, Any], path: str) -> None:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--ratings", required=True, help="file or glob of ratings, any layout")
-    parser.add_argument("--rows", type=int, help="ratings to ingest; as the file by default")
+    parser = ingest_jobs.parser(__doc__)
     parser.add_argument("--quick", action="store_true", help=f"{QUICK_ROWS:,} rows, once")
-    parser.add_argument("--output", default="bench_out", help="folder of the results")
-    parser.add_argument("--scratch", help="folder for what the jobs write, deleted at the end")
-    parser.add_argument("--max-history-length", type=int, default=100, help="L")
-    parser.add_argument("--shift", type=int, default=10, help="d")
-    parser.add_argument("--split", default="temporal", help="as the setting")
-    parser.add_argument("--repeats", type=int, default=3, help="runs of each")
     arguments = parser.parse_args()
     if arguments.quick:
         arguments.rows, arguments.repeats = QUICK_ROWS, 1

@@ -83,11 +83,14 @@ def auxiliary_loss(states: tf.Tensor, events: tf.Tensor, filled: tf.Tensor) -> t
     Returns:
       a scalar; 0 where no state has a next event of its own and of another row.
     """
-    other = tf.roll(events, 1, axis=0)[:, 1:]
+    # Slices whose gradient is a pad; that of `[:, 1:]` takes ten times as long.
+    now = tf.slice(states, [0, 0, 0], [-1, tf.shape(states)[1] - 1, -1])
+    following = tf.slice(events, [0, 1, 0], [-1, -1, -1])
+    other = tf.roll(following, 1, axis=0)
     both = filled[:, :-1, 0] * filled[:, 1:, 0] * tf.roll(filled, 1, axis=0)[:, 1:, 0]
     # A batch of one has no other row.
     both *= tf.cast(tf.shape(events)[0] > 1, events.dtype)
-    right = tf.reduce_sum(states[:, :-1] * events[:, 1:], axis=-1)
-    wrong = tf.reduce_sum(states[:, :-1] * other, axis=-1)
+    right = tf.reduce_sum(now * following, axis=-1)
+    wrong = tf.reduce_sum(now * other, axis=-1)
     losses = tf.nn.softplus(-right) + tf.nn.softplus(wrong)
     return tf.math.divide_no_nan(tf.reduce_sum(losses * both), tf.reduce_sum(both))

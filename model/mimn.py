@@ -126,31 +126,25 @@ class MemoryNetwork(tf.keras.layers.Layer):
             # Reading is not rebalanced.
             rebalance = tf.concat([tf.zeros_like(self.rebalance), self.rebalance], axis=1)
         emit, bias = tf.convert_to_tensor(self.emit), tf.convert_to_tensor(self.emit_bias)
-        rows = tf.shape(mask)[0]
-        # h, r, M, g, S before the first event.
-        first = [
-            tf.zeros([rows, dim], dtype),
-            tf.zeros([rows, dim], dtype),
-            tf.tile(self.first[None], [rows, 1, 1]),
-            tf.zeros([rows, slots], dtype),
-            tf.zeros([rows, slots, dim], dtype),
-        ]
+        # h, r, M, g, S of a row before its first event; None is zeros.
+        first = [None, None, tf.convert_to_tensor(self.first), None, None]
+        shapes = [[dim], [dim], [slots, dim], [slots], [slots, dim]]
 
         def step(column: tf.Tensor, *states: tf.Tensor) -> Any:
             h, r, memory, used, induced = (
-                packed.joined(state, start, column)
-                for state, start in zip(states, first, strict=True)
+                packed.joined(state, column, before)
+                for state, before in zip(states, first, strict=True)
             )
             h = Cell.step(read_at.read(column), h, r, controller)
             emitted = tf.reshape(tf.matmul(h, emit) + bias, [-1, 4, dim])
-            logits = beta * cosine(emitted[:, :2], memory)
+            keys, erase, add = tf.split(emitted, [2, 1, 1], axis=1)
+            logits = beta * cosine(keys, memory)
             if self.utilisation:
                 logits += tf.reshape(tf.matmul(used, rebalance), [-1, 2, slots])
             weights = tf.nn.softmax(logits)
-            r = tf.squeeze(tf.matmul(weights[:, :1], memory), 1)
-            reading, writing = weights[:, 0], weights[:, 1]
-            erase, add = tf.sigmoid(emitted[:, 2:3]), tf.tanh(emitted[:, 3:])
-            memory += writing[:, :, None] * (add - erase * memory)
+            reading, writing = tf.unstack(weights, axis=1)
+            r = tf.reduce_sum(reading[:, :, None] * memory, axis=1)
+            memory += writing[:, :, None] * (tf.tanh(add) - tf.sigmoid(erase) * memory)
             if self.utilisation:
                 used += writing
             if induced_at is not None:
@@ -161,9 +155,9 @@ class MemoryNetwork(tf.keras.layers.Layer):
                 induced += top * (new - old)[:, None, :]
             return h, r, memory, used, induced
 
-        last = packed.run(step, [start[:0] for start in first])
+        last = packed.run(step, [tf.zeros([0, *shape], dtype) for shape in shapes])
         _, _, memory, used, induced = (
-            packed.rows(state, start) for state, start in zip(last, first, strict=True)
+            packed.rows(state, before) for state, before in zip(last, first, strict=True)
         )
         return tf.concat([memory, induced], axis=2) if self.inductor else memory, used
 

@@ -40,18 +40,18 @@ class GatedRecurrence(tf.keras.layers.Layer):
         """
         packed = Packed(mask)
         given_at = packed.columns(self.inputs(packed.flat(sequence)))
-        first = tf.zeros([tf.shape(mask)[0], self.units], sequence.dtype)
         shape = [None, self.units]
         written = tf.TensorArray(
             sequence.dtype, tf.shape(mask)[1], infer_shape=False, element_shape=shape
         )
 
         def step(column: tf.Tensor, state: tf.Tensor, written: tf.TensorArray) -> Any:
-            state = packed.joined(state, first, column)
+            state = packed.joined(state, column)
             state = self._next(given_at.read(column), state, 1)
             return state, written.write(column, state)
 
-        _, written = packed.run(step, (first[:0], written))
+        start = tf.zeros([0, self.units], sequence.dtype)
+        _, written = packed.run(step, (start, written))
         return packed.unflat(tf.ensure_shape(written.concat(), shape))
 
     def last(self, sequence: tf.Tensor, mask: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
@@ -65,22 +65,23 @@ class GatedRecurrence(tf.keras.layers.Layer):
         packed, count = Packed(mask), tf.shape(scale)[2]
         given_at = packed.columns(self.inputs(packed.flat(sequence))[:, None, :])
         scale_at = packed.columns(packed.flat(scale)[:, :, None])
-        first = tf.zeros([tf.shape(mask)[0], count, self.units], sequence.dtype)
 
         def step(column: tf.Tensor, state: tf.Tensor) -> Any:
-            state = packed.joined(state, first, column)
+            state = packed.joined(state, column)
             return [self._next(given_at.read(column), state, scale_at.read(column))]
 
         # One of K is read as any number: the loop takes the shape as it comes.
-        start = tf.ensure_shape(first[:0], [None, None, self.units])
-        [state] = packed.run(step, [start])
-        return packed.rows(state, first)
+        start = tf.zeros(tf.stack([0, count, self.units]), sequence.dtype)
+        [state] = packed.run(step, [tf.ensure_shape(start, [None, None, self.units])])
+        return packed.rows(state)
 
     def _next(self, given: tf.Tensor, state: tf.Tensor, scale: Any) -> tf.Tensor:
-        units = self.units
-        flat = tf.matmul(tf.reshape(state, [-1, units]), self.recurrent)
-        own = tf.reshape(flat, tf.concat([tf.shape(state)[:-1], [3 * units]], axis=0))
-        gates = tf.sigmoid(given[..., : 2 * units] + own[..., : 2 * units])
-        update, reset = tf.split(gates, 2, axis=-1)
-        fresh = tf.tanh(given[..., 2 * units :] + reset * own[..., 2 * units :])
+        # Split and not sliced: the gradient of a slice fills zeros around it, in every step.
+        parts = [2 * self.units, self.units]
+        flat = tf.matmul(tf.reshape(state, [-1, self.units]), self.recurrent)
+        own = tf.reshape(flat, tf.concat([tf.shape(state)[:-1], [3 * self.units]], axis=0))
+        own_gates, own_fresh = tf.split(own, parts, axis=-1)
+        given_gates, given_fresh = tf.split(given, parts, axis=-1)
+        update, reset = tf.split(tf.sigmoid(given_gates + own_gates), 2, axis=-1)
+        fresh = tf.tanh(given_fresh + reset * own_fresh)
         return state + scale * update * (fresh - state)

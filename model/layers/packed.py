@@ -41,22 +41,22 @@ class Packed:
         array = tf.TensorArray(flat.dtype, self._shape[1], infer_shape=False, element_shape=shape)
         return array.split(flat, self.active)
 
-    def joined(self, state: tf.Tensor, first: tf.Tensor, column: tf.Tensor) -> tf.Tensor:
+    def joined(self, state: tf.Tensor, column: tf.Tensor, first: Any = None) -> tf.Tensor:
         """The state before a column: that of the rows so far, and `first` for those that join.
 
         Args:
           state: `(active[t - 1], ...)`.
-          first: `(B, ...)`, the same for every row.
           column: t.
+          first: `(...)`, the same for every row; zeros by default.
 
         Returns:
           `(active[t], ...)`.
         """
-        return tf.concat([first[: self.active[column] - tf.shape(state)[0]], state], axis=0)
+        return _preceded(state, self.active[column] - tf.shape(state)[0], first)
 
-    def rows(self, state: tf.Tensor, first: tf.Tensor) -> tf.Tensor:
+    def rows(self, state: tf.Tensor, first: Any = None) -> tf.Tensor:
         """The last state `(active[L - 1], ...)` as `(B, ...)`; `first` for empty histories."""
-        every = tf.concat([first[: self._shape[0] - tf.shape(state)[0]], state], axis=0)
+        every = _preceded(state, self._shape[0] - tf.shape(state)[0], first)
         return tf.gather(every, tf.math.invert_permutation(self._order))
 
     def run(self, step: Any, states: Any) -> Any:
@@ -81,3 +81,14 @@ class Packed:
             parallel_iterations=1,
         )
         return last
+
+
+def _preceded(state: tf.Tensor, count: tf.Tensor, first: Any) -> tf.Tensor:
+    """`count` rows of `first`, or of zeros, before those of `state`.
+
+    Written so that the gradient cuts: that of a slice fills zeros around it, in every step.
+    """
+    if first is None:
+        return tf.pad(state, [[count, 0], *[[0, 0]] * (len(state.shape) - 1)])
+    shape = tf.concat([[count], tf.shape(first)], axis=0)
+    return tf.concat([tf.broadcast_to(first, shape), state], axis=0)

@@ -10,7 +10,7 @@ import apache_beam as beam
 import pytest
 import tensorflow as tf
 
-from benchmarks import example_digest, ingest, plain_ingest
+from benchmarks import example_digest, ingest_jobs, plain_ingest
 from pipeline.configs import Settings
 from pipeline.ingest import job
 
@@ -79,7 +79,7 @@ def test_digest_tells_sets_of_examples_apart(tmp_path):
 def test_copies_have_ids_of_their_own(tmp_path):
     source = tmp_path / "source.csv"
     source.write_text("U1,I1,5.0,1365811200\nU2,I1,5.0,1365811300\n")
-    assert ingest.replicate(str(source), 5, str(tmp_path / "out.csv")) == 5
+    assert ingest_jobs.replicate(str(source), 5, str(tmp_path / "out.csv")) == 5
     rows = [line.split(",") for line in (tmp_path / "out.csv").read_text().split()]
     assert [row[0][-1] for row in rows] == ["0", "1", "2", "3", "4"]
     assert [row[1][-1] for row in rows] == ["0", "0", "1", "1", "2"]
