@@ -6,6 +6,8 @@ from typing import Any, ClassVar
 import tensorflow as tf
 
 from model.configs import ModelConfig, choice, number
+from model.layers import turing
+from model.layers.gated_recurrence import gated_states
 from model.layers.packed import Packed
 from model.layers.passing_on import starting
 
@@ -110,60 +112,38 @@ class MemoryNetwork(tf.keras.layers.Layer):
         self, history: tf.Tensor, mask: tf.Tensor, beta: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """`[M ; S]` `(B, m, 2D)`, or M alone, after the history, and g `(B, m)`."""
-        dim, slots, dtype = history.shape[-1], self.slots, history.dtype
         # A first place of padding, so that a history of no places has one.
         history, mask = tf.pad(history, [[0, 0], [1, 0], [0, 0]]), tf.pad(mask, [[0, 0], [1, 0]])
         packed = Packed(mask)
-        # What does not wait for a state is computed here, at once: a step costs by how
-        # many operations it has.
-        events = packed.flat(history)
-        read_at = packed.columns(self.controller.given(events))
-        induced_at = packed.columns(self.inductor.given(events)) if self.inductor else None
-        controller = self.controller.kernel()
-        inductor = self.inductor.kernel() if self.inductor else None
-        beta = beta[:2, None]
-        if self.utilisation:
-            # Reading is not rebalanced.
-            rebalance = tf.concat([tf.zeros_like(self.rebalance), self.rebalance], axis=1)
-        emit, bias = tf.convert_to_tensor(self.emit), tf.convert_to_tensor(self.emit_bias)
-        # h, r, M, g, S of a row before its first event; None is zeros.
-        first = [None, None, tf.convert_to_tensor(self.first), None, None]
-        shapes = [[dim], [dim], [slots, dim], [slots], [slots, dim]]
-
-        def step(column: tf.Tensor, *states: tf.Tensor) -> Any:
-            h, r, memory, used, induced = (
-                packed.joined(state, column, before)
-                for state, before in zip(states, first, strict=True)
-            )
-            h = Cell.step(read_at.read(column), h, r, controller)
-            emitted = tf.reshape(tf.matmul(h, emit) + bias, [-1, 4, dim])
-            keys, erase, add = tf.split(emitted, [2, 1, 1], axis=1)
-            logits = beta * cosine(keys, memory)
-            if self.utilisation:
-                logits += tf.reshape(tf.matmul(used, rebalance), [-1, 2, slots])
-            weights = tf.nn.softmax(logits)
-            reading, writing = tf.unstack(weights, axis=1)
-            r = tf.reduce_sum(reading[:, :, None] * memory, axis=1)
-            memory += writing[:, :, None] * (tf.tanh(add) - tf.sigmoid(erase) * memory)
-            if self.utilisation:
-                used += writing
-            if induced_at is not None:
-                top = tf.one_hot(tf.argmax(reading, axis=1), slots, dtype=dtype)[:, :, None]
-                old = tf.reduce_sum(top * induced, axis=1)
-                of_slot = tf.reduce_sum(top * memory, axis=1)
-                new = Cell.step(induced_at.read(column), old, of_slot, inductor)
-                induced += top * (new - old)[:, None, :]
-            return h, r, memory, used, induced
-
-        last = packed.run(step, [tf.zeros([0, *shape], dtype) for shape in shapes])
-        _, _, memory, used, induced = (
-            packed.rows(state, before) for state, before in zip(last, first, strict=True)
+        events, first = packed.flat(history), tf.convert_to_tensor(self.first)
+        rebalance = self.rebalance if self.utilisation else tf.zeros([self.slots, self.slots])
+        memories, used, reading = turing.memories(
+            packed,
+            self.controller.given(events),
+            self.controller.y_kernel,
+            self.controller.h_kernel,
+            self.emit,
+            self.emit_bias,
+            beta[:2],
+            tf.cast(rebalance, history.dtype),
+            first,
         )
-        return tf.concat([memory, induced], axis=2) if self.inductor else memory, used
+        memory, used = packed.newest(memories, first), packed.newest(used)
+        if self.inductor is None:
+            return memory, used
+        # A slot's GRU reads the events that the slot is read most for: no step waits for
+        # it, so it has a history of its own, of these events.
+        top = tf.argmax(reading, axis=1, output_type=tf.int32)
+        of_slots, order = packed.divided(top, self.slots)
+        read = tf.gather_nd(memories, tf.stack([tf.range(tf.size(top)), top], axis=1))
+        given = self.inductor.given(events) + tf.matmul(read, self.inductor.y_kernel)
+        states = gated_states(of_slots, tf.gather(given, order), self.inductor.h_kernel)
+        induced = tf.reshape(of_slots.newest(states), tf.shape(memory))
+        return tf.concat([memory, induced], axis=2), used
 
 
 class Cell(tf.keras.layers.Layer):
-    """A GRU with two inputs, `GRU([x ; y], h)`, of which x is known before.
+    """A GRU with two inputs, `GRU([x ; y], h)`.
 
     `z = σ(Wz x + Vz y + Uz h + bz)`, `r = σ(Wr x + Vr y + Ur h + br)`,
     `c = tanh(Wc x + Vc y + r ∘ Uc h + bc)`, `h' = (1 − z) ∘ h + z ∘ c`.
@@ -183,23 +163,10 @@ class Cell(tf.keras.layers.Layer):
             name="h_kernel", shape=(units, 3 * units), initializer="orthogonal"
         )
         self.bias = self.add_weight(name="bias", shape=(3 * units,), initializer="zeros")
-        self.units = units
 
     def given(self, x: tf.Tensor) -> tf.Tensor:
-        """What x `(N, D)` adds to z, r, c and `Uc h`, `(N, 4D)`."""
-        return tf.pad(tf.matmul(x, self.x_kernel) + self.bias, [[0, 0], [0, self.units]])
-
-    def kernel(self) -> tf.Tensor:
-        """Of `[h ; y]`, `(2D, 4D)`: `Uc h` stands apart from `Vc y`, being reset."""
-        units, none = 2 * self.units, tf.zeros_like(self.h_kernel[:, : self.units])
-        h = tf.concat([self.h_kernel[:, :units], none, self.h_kernel[:, units:]], axis=1)
-        return tf.concat([h, tf.concat([self.y_kernel, none], axis=1)], axis=0)
-
-    @staticmethod
-    def step(given: tf.Tensor, h: tf.Tensor, y: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-        """The next h `(B, D)`."""
-        z, r, c, of_h = tf.split(given + tf.matmul(tf.concat([h, y], axis=1), kernel), 4, axis=1)
-        return h + tf.sigmoid(z) * (tf.tanh(c + tf.sigmoid(r) * of_h) - h)
+        """What x `(N, D)` adds to z, r and c, `(N, 3D)`."""
+        return tf.matmul(x, self.x_kernel) + self.bias
 
 
 def cosine(keys: tf.Tensor, memory: tf.Tensor) -> tf.Tensor:

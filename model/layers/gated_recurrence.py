@@ -39,20 +39,8 @@ class GatedRecurrence(tf.keras.layers.Layer):
           mask: `(B, L)`, True where filled, False on the left.
         """
         packed = Packed(mask)
-        given_at = packed.columns(self.inputs(packed.flat(sequence)))
-        shape = [None, self.units]
-        written = tf.TensorArray(
-            sequence.dtype, tf.shape(mask)[1], infer_shape=False, element_shape=shape
-        )
-
-        def step(column: tf.Tensor, state: tf.Tensor, written: tf.TensorArray) -> Any:
-            state = packed.joined(state, column)
-            state = self._next(given_at.read(column), state, 1)
-            return state, written.write(column, state)
-
-        start = tf.zeros([0, self.units], sequence.dtype)
-        _, written = packed.run(step, (start, written))
-        return packed.unflat(tf.ensure_shape(written.concat(), shape))
+        given = self.inputs(packed.flat(sequence))
+        return packed.unflat(gated_states(packed, given, self.recurrent))
 
     def last(self, sequence: tf.Tensor, mask: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
         """The newest state `(B, K, units)` with the update gate scaled; zeros without events.
@@ -62,26 +50,98 @@ class GatedRecurrence(tf.keras.layers.Layer):
           mask: `(B, L)`, True where filled, False on the left.
           scale: a `(B, L, K)`.
         """
-        packed, count = Packed(mask), tf.shape(scale)[2]
-        given_at = packed.columns(self.inputs(packed.flat(sequence))[:, None, :])
-        scale_at = packed.columns(packed.flat(scale)[:, :, None])
+        packed = Packed(mask)
+        given = self.inputs(packed.flat(sequence))
+        return packed.newest(scaled_states(packed, given, packed.flat(scale), self.recurrent))
 
-        def step(column: tf.Tensor, state: tf.Tensor) -> Any:
+
+def gated_states(packed: Packed, given: tf.Tensor, recurrent: tf.Tensor) -> tf.Tensor:
+    """A GRU's states at the filled places, `(N, D)`.
+
+    Args:
+      packed: the places.
+      given: `W x + b` `(N, 3D)`, of u, r and c.
+      recurrent: U `(D, 3D)`.
+    """
+    scale = tf.ones([tf.shape(given)[0], 1], given.dtype)
+    return tf.squeeze(scaled_states(packed, given, scale, recurrent), 1)
+
+
+def scaled_states(
+    packed: Packed, given: tf.Tensor, scale: tf.Tensor, recurrent: tf.Tensor
+) -> tf.Tensor:
+    """The states at the filled places for K scales of the update gate, `(N, K, D)`.
+
+    Its gradient is written out, and can be taken once.
+
+    Args:
+      packed: the places.
+      given: `W x + b` `(N, 3D)`, of u, r and c.
+      scale: a `(N, K)`.
+      recurrent: U `(D, 3D)`.
+    """
+    units, count = recurrent.shape[0], scale.shape[1] or tf.shape(scale)[1]
+    parts = [2 * units, units]
+
+    def times(states: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        """`states @ kernel` of `(..., K, *)`."""
+        flat = tf.matmul(tf.reshape(states, [-1, kernel.shape[0]]), kernel)
+        return tf.reshape(flat, tf.stack([-1, count, kernel.shape[1]]))
+
+    @tf.custom_gradient
+    def states(given: tf.Tensor, scale: tf.Tensor, recurrent: tf.Tensor) -> Any:
+        none = tf.zeros(tf.stack([0, count, units]), given.dtype)
+        scale_at = packed.columns(tf.expand_dims(scale, 2))
+        given_at = packed.columns(tf.expand_dims(given, 1))
+
+        def step(column: tf.Tensor, state: tf.Tensor, *written: tf.TensorArray) -> Any:
             state = packed.joined(state, column)
-            return [self._next(given_at.read(column), state, scale_at.read(column))]
+            own_gates, own_fresh = tf.split(times(state, recurrent), parts, axis=2)
+            given_gates, given_fresh = tf.split(given_at.read(column), parts, axis=2)
+            gates = tf.sigmoid(given_gates + own_gates)
+            update, reset = tf.split(gates, 2, axis=2)
+            fresh = tf.tanh(given_fresh + reset * own_fresh)
+            after = state + scale_at.read(column) * update * (fresh - state)
+            values = (after, state, own_fresh, gates, fresh)
+            kept = [each.write(column, value) for each, value in zip(written, values, strict=True)]
+            return after, *kept
 
-        # One of K is read as any number: the loop takes the shape as it comes.
-        start = tf.zeros(tf.stack([0, count, self.units]), sequence.dtype)
-        [state] = packed.run(step, [tf.ensure_shape(start, [None, None, self.units])])
-        return packed.rows(state)
+        widths = (units, units, units, 2 * units, units)
+        arrays = [packed.unwritten(given.dtype, [scale.shape[1], width]) for width in widths]
+        _, made, *kept = packed.run(step, (none, *arrays))
+        made = made.concat()
 
-    def _next(self, given: tf.Tensor, state: tf.Tensor, scale: Any) -> tf.Tensor:
-        # Split and not sliced: the gradient of a slice fills zeros around it, in every step.
-        parts = [2 * self.units, self.units]
-        flat = tf.matmul(tf.reshape(state, [-1, self.units]), self.recurrent)
-        own = tf.reshape(flat, tf.concat([tf.shape(state)[:-1], [3 * self.units]], axis=0))
-        own_gates, own_fresh = tf.split(own, parts, axis=-1)
-        given_gates, given_fresh = tf.split(given, parts, axis=-1)
-        update, reset = tf.split(tf.sigmoid(given_gates + own_gates), 2, axis=-1)
-        fresh = tf.tanh(given_fresh + reset * own_fresh)
-        return state + scale * update * (fresh - state)
+        def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            upstream_at, back = packed.columns(upstream), tf.transpose(recurrent)
+
+            def step(column: tf.Tensor, carried: tf.Tensor, *written: tf.TensorArray) -> Any:
+                state, own_fresh, gates, fresh = (each.read(column) for each in kept)
+                update, reset = tf.split(gates, 2, axis=2)
+                here = upstream_at.read(column) + carried
+                change, scaled = fresh - state, here * scale_at.read(column)
+                taken = scaled * update
+                inner = tf.raw_ops.TanhGrad(y=fresh, dy=taken)
+                outer = tf.concat([scaled * change, inner * own_fresh], axis=2)
+                by_gates = tf.raw_ops.SigmoidGrad(y=gates, dy=outer)
+                by_state = tf.concat([by_gates, inner * reset], axis=2)
+                _, before = packed.parted(here - taken + times(by_state, back), column)
+                values = (
+                    by_state,
+                    tf.reduce_sum(tf.concat([by_gates, inner], axis=2), axis=1),
+                    tf.reduce_sum(here * change * update, axis=2),
+                )
+                found = [each.write(column, v) for each, v in zip(written, values, strict=True)]
+                return before, *found
+
+            shapes = ([scale.shape[1], 3 * units], given.shape[1:], scale.shape[1:])
+            arrays = [packed.unwritten(given.dtype, shape) for shape in shapes]
+            carried = tf.zeros_like(packed.last_column(made))
+            _, *found = packed.run(step, (carried, *arrays), backwards=True)
+            by_state, by_given, by_scale = (each.concat() for each in found)
+            before = tf.reshape(kept[0].concat(), [-1, units])
+            by_state = tf.reshape(by_state, [-1, 3 * units])
+            return by_given, by_scale, tf.matmul(before, by_state, transpose_a=True)
+
+        return made, gradient
+
+    return states(given, scale, tf.convert_to_tensor(recurrent))
