@@ -109,7 +109,8 @@ class Packed:
 
         Args:
           step: takes and gives states of active rows, calling `joined` (or `parted`) itself.
-          states: before the loop, `(0, ...)` if they are of active rows, or a TensorArray.
+          states: before the loop: `(n, ...)`, of rows that may become more or fewer, or a
+            TensorArray.
           backwards: from the newest column to the oldest.
 
         Returns:
