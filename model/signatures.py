@@ -85,7 +85,9 @@ class Server:
             name: tf.function(function, autograph=False).get_concrete_function(*specs)
             for name, (function, specs) in signatures.items()
         }
-        tf.saved_model.save(module, folder, signatures=concrete)
+        # What answers has no use for gradients, and those of loops cannot be written.
+        options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+        tf.saved_model.save(module, folder, signatures=concrete, options=options)
         # `save` knows no method but Predict.
         updater = tf.compat.v1.saved_model.signature_def_utils.MethodNameUpdater(folder)
         for name, method in METHODS.items():
