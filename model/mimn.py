@@ -32,13 +32,11 @@ class MIMNConfig(ModelConfig):
 class MemoryNetwork(tf.keras.layers.Layer):
     """A neural Turing machine over the history, read by each candidate.
 
-    Per event x, with a memory M of m slots and β one positive number a head:
+    Each event x writes to a memory M of m slots and counts in g how much of it went to
+    which (`turing.memories`, eq. 1-3 and the utilisation). Then, for the slot i that it
+    read with the largest weight,
 
-        `h = GRU([x ; r], h)`, and from h: keys k_r and k_w, erase e (σ), add a (tanh);
-        `w_r = softmax_i(β_r cos(k_r, M_i))`, `r = Σ_i w_r,i M_i`      (eq. 1-3)
-        `w_w = softmax_i(β_w cos(k_w, M_i) + (W_g g)_i)`, `g ← g + w_w` (utilisation)
-        `M_i ← (1 − w_w,i e) ∘ M_i + w_w,i a`                          (write)
-        `S_i ← GRU([x ; M_i], S_i)` for the slot i with the largest w_r (induction)
+        `S_i ← GRU([x ; M_i], S_i)` (induction).
 
     At the end the candidate's key reads M and S with the same weights, and a matrix
     makes the user of both. The regularisation is `λ Σ_i (g_i / n − 1 / m)²`, the

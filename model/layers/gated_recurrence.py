@@ -4,7 +4,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from model.layers.packed import Packed
+from model.layers.packed import Packed, write
 from model.layers.passing_on import starting
 
 
@@ -103,8 +103,7 @@ def scaled_states(
             fresh = tf.tanh(given_fresh + reset * own_fresh)
             after = state + scale_at.read(column) * update * (fresh - state)
             values = (after, state, own_fresh, gates, fresh)
-            kept = [each.write(column, value) for each, value in zip(written, values, strict=True)]
-            return after, *kept
+            return after, *write(written, column, values)
 
         widths = (units, units, units, 2 * units, units)
         arrays = [packed.unwritten(given.dtype, [scale.shape[1], width]) for width in widths]
@@ -130,8 +129,7 @@ def scaled_states(
                     tf.reduce_sum(tf.concat([by_gates, inner], axis=2), axis=1),
                     tf.reduce_sum(here * change * update, axis=2),
                 )
-                found = [each.write(column, v) for each, v in zip(written, values, strict=True)]
-                return before, *found
+                return before, *write(written, column, values)
 
             shapes = ([scale.shape[1], 3 * units], given.shape[1:], scale.shape[1:])
             arrays = [packed.unwritten(given.dtype, shape) for shape in shapes]

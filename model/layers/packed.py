@@ -1,5 +1,6 @@
 """Histories of many lengths, run through a recurrence without a step for padding."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -29,8 +30,8 @@ class Packed:
         # How many rows have an event in each column, and how many of these their first, `(L,)`.
         self.active = tf.reduce_sum(tf.cast(by_time, tf.int32), axis=1)
         self.joining = self.active - tf.pad(self.active[:-1], [[1, 0]])
-        self._column, row = tf.unstack(tf.cast(tf.where(by_time), tf.int32), axis=1)
-        self._places = tf.stack([tf.gather(self._order, row), self._column], axis=1)
+        column, row = tf.unstack(tf.cast(tf.where(by_time), tf.int32), axis=1)
+        self._places = tf.stack([tf.gather(self._order, row), column], axis=1)
 
     def flat(self, values: tf.Tensor) -> tf.Tensor:
         """The filled places `(N, ...)` of `(B, L, ...)`."""
@@ -137,6 +138,13 @@ class Packed:
             parallel_iterations=1,
         )
         return last
+
+
+def write(
+    arrays: Sequence[tf.TensorArray], column: tf.Tensor, values: Sequence[tf.Tensor]
+) -> list[tf.TensorArray]:
+    """The arrays with a column written to each."""
+    return [array.write(column, value) for array, value in zip(arrays, values, strict=True)]
 
 
 def preceded(state: tf.Tensor, count: Any, first: Any = None) -> tf.Tensor:

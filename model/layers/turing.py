@@ -1,11 +1,10 @@
 """A memory that is read and written along a history, with its gradient written out."""
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from model.layers.packed import Packed
+from model.layers.packed import Packed, write
 
 
 class _Step(NamedTuple):
@@ -104,7 +103,7 @@ def memories(
             r = tf.reduce_sum(tf.expand_dims(reading, 2) * memory, axis=1)
             memory += tf.expand_dims(writing, 2) * (add - erase * memory)
             states = tf.concat([h, r], axis=1), memory, used + writing
-            return *states, *_write(written, column, (*kept, *states[1:]))
+            return *states, *write(written, column, (*kept, *states[1:]))
 
         none = [tf.zeros([0, *shape], given.dtype) for shape in ([2 * dim], square, [slots])]
         shapes = _Step(
@@ -179,7 +178,7 @@ def _gradient(
             joined, dmemory = packed.parted(dmemory, column)
             dfirst += tf.reduce_sum(joined, axis=0)
             states = packed.parted(dboth, column)[1], dmemory, packed.parted(dused, column)[1]
-            return *states, dfirst, *_write(out, column, (dinner, demitted, dlogits))
+            return *states, dfirst, *write(out, column, (dinner, demitted, dlogits))
 
         count = packed.active[-1]
         none = [tf.zeros([count, *shape], dtype) for shape in ([2 * dim], [slots, dim], [slots])]
@@ -198,7 +197,3 @@ def _gradient(
         )
 
     return gradient
-
-
-def _write(arrays: Sequence[Any], column: tf.Tensor, values: Sequence[tf.Tensor]) -> list[Any]:
-    return [array.write(column, value) for array, value in zip(arrays, values, strict=True)]
