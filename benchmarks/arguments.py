@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import os
 import sys
+from collections.abc import Callable
 
 from pipeline.configs import Settings
 from pipeline.errors import InputError
@@ -27,18 +28,20 @@ def parser(documentation: str | None) -> argparse.ArgumentParser:
 def settings(given: argparse.Namespace) -> Settings:
     """The settings of the samples: `IMN_<FIELD>` of the environment, then the arguments.
 
-    Ends the program with status 2 and a line of reason where a setting is wrong.
+    Raises:
+      InputError: where a setting is wrong.
     """
-    try:
-        chosen = dataclasses.replace(Settings.from_environment(os.environ), ratings=given.ratings)
-        if given.max_history_length is not None:
-            chosen = dataclasses.replace(chosen, max_history_length=given.max_history_length)
-    except InputError as error:
-        sys.exit(_refused(error))
+    chosen = dataclasses.replace(Settings.from_environment(os.environ), ratings=given.ratings)
+    if given.max_history_length is not None:
+        chosen = dataclasses.replace(chosen, max_history_length=given.max_history_length)
     os.makedirs(given.output, exist_ok=True)
     return chosen
 
 
-def _refused(error: InputError) -> int:
-    print(f"Error: {error}", file=sys.stderr)
-    return 2
+def run(main: Callable[[], None]) -> None:
+    """Runs a benchmark; a user's mistake ends it with status 2 and a line of reason."""
+    try:
+        main()
+    except InputError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -42,7 +42,7 @@ def table1(result: dict[str, Any]) -> str:
     ]
     for row in result["rows"]:
         values = [
-            _spread(row[f"{name}_mean"], row[f"{name}_std"]) for name in ("auc", "gauc", "logloss")
+            spread(row[f"{name}_mean"], row[f"{name}_std"]) for name in ("auc", "gauc", "logloss")
         ]
         points = row["improvement_points"]
         values.append("-" if points is None else f"{points:+.2f}")
@@ -101,59 +101,6 @@ def picture(result: dict[str, Any], path: str) -> None:
     pyplot.close(figure)
 
 
-def _spread(mean: float, deviation: float | None) -> str:
+def spread(mean: float, deviation: float | None) -> str:
+    """A mean and its standard deviation, where there is one."""
     return f"{mean:.4f}" if deviation is None else f"{mean:.4f} ± {deviation:.4f}"
-
-
-def table2(result: dict[str, Any]) -> str:
-    """AUC by length and passes: first what does not leak, then what does."""
-    lengths = sorted({row["history_length"] for row in result["rows"]})
-    lines = [
-        f"{result['date']}, `{result['command']}`, {result['machine']}.",
-        "",
-        f"{result['samples']['ratings']}: IMN, test AUC, mean ± standard "
-        f"deviation over {result['seeds']} seeds.",
-    ]
-    for leaking in (False, True):
-        rows = [row for row in result["rows"] if row["leaking"] == leaking]
-        title = "LEAKING: windows split at random, uniform negatives" if leaking else "Not leaking"
-        lines += ["", f"| {title} | " + " | ".join(f"L = {length}" for length in lengths) + " |"]
-        lines.append("|---" * (len(lengths) + 1) + "|")
-        for model in dict.fromkeys(row["model"] for row in rows):
-            values = [
-                _spread(row["auc_mean"], row["auc_std"])
-                for length in lengths
-                for row in rows
-                if (row["model"], row["history_length"]) == (model, length)
-            ]
-            lines.append(f"| {model} | {' | '.join(values)} |")
-        look_up = {row["history_length"]: row["look_up_auc"] for row in rows}
-        values = [f"{look_up[length]:.4f}" for length in lengths]
-        lines.append(f"| look-up of the user's training windows, no model | {' | '.join(values)} |")
-    return "\n".join(lines) + "\n"
-
-
-def picture2(result: dict[str, Any], path: str) -> None:
-    """AUC by length, a line a number of passes; what leaks beside what does not."""
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(1, 2, figsize=(9, 3.5), sharey=True)
-    for axis, leaking in zip(axes, (False, True), strict=True):
-        rows = [row for row in result["rows"] if row["leaking"] == leaking]
-        for model in dict.fromkeys(row["model"] for row in rows):
-            own = [row for row in rows if row["model"] == model]
-            lengths = [row["history_length"] for row in own]
-            spread = [row["auc_std"] or 0 for row in own]
-            means = [row["auc_mean"] for row in own]
-            axis.errorbar(lengths, means, yerr=spread, marker="o", capsize=3, label=model)
-        look_up = sorted({(row["history_length"], row["look_up_auc"]) for row in rows})
-        axis.plot(*zip(*look_up, strict=True), "k--", label="look-up, no model")
-        axis.set_xscale("log")
-        axis.set_xlabel("L, events of the history")
-        axis.set_title("windows split at random (leaks)" if leaking else "does not leak")
-        axis.grid(alpha=0.3)
-    axes[0].set_ylabel("test AUC")
-    axes[1].legend(fontsize=8)
-    figure.tight_layout()
-    figure.savefig(path, dpi=120)
-    pyplot.close(figure)

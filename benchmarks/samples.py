@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import protocol
 from pipeline.configs import Settings
 from transforms import features
 
@@ -47,6 +48,18 @@ class Samples:
         with np.load(f"{self.folder}/test.npz") as arrays:
             return dict(arrays)
 
+    def controls(self) -> dict[str, Any]:
+        """AUC and GAUC of what knows no history, by `pipeline.controls.NAMES`; kept."""
+        from pipeline import controls
+
+        path = f"{self.folder}/controls.json"
+        if not os.path.exists(path):
+            found = controls.controls(self.raw("train"), self.raw("test"))
+            with open(path, "w", encoding="utf-8") as file:
+                json.dump(found, file)
+        with open(path, encoding="utf-8") as file:
+            return json.load(file)["controls"]
+
     def describe(self) -> dict[str, Any]:
         """What a reader must know of the samples."""
         with open(f"{self.folder}/raw/report.json", encoding="utf-8") as file:
@@ -72,12 +85,11 @@ def prepare(
     Args:
       settings: of ingestion and Transform.
       cache: a folder; the samples lie in one of their own below it.
-      min_events: users with fewer are left out.
-      leaking: splits the windows of all users at random, 80/10/10, as the seed did:
-        windows overlap, so that training has seen what test asks for.
+      min_events: users with fewer are trained on and not scored.
+      leaking: whether windows are split at random, see `protocol.deal`.
 
     Raises:
-      InputError: for ratings that cannot be ingested.
+      InputError: for ratings that cannot be ingested, and where nobody is left to score.
     """
     from pipeline.ingest import component, files
 
@@ -98,18 +110,12 @@ def prepare(
         unfinished = f"{folder}.unfinished"
         shutil.rmtree(unfinished, ignore_errors=True)
         os.makedirs(unfinished)
-        if min_events:
-            part = f"{unfinished}/ratings.csv"
-            _write_part(settings, part, min_events)
-            settings_of_part = dataclasses.replace(settings, ratings=part, layout="2014")
-        else:
-            settings_of_part = settings
-        _make(settings_of_part, unfinished, leaking)
+        _make(settings, unfinished, min_events, leaking)
         os.rename(unfinished, folder)
     return Samples(folder, settings, digest)
 
 
-def _make(settings: Settings, folder: str, leaking: bool) -> None:
+def _make(settings: Settings, folder: str, min_events: int, leaking: bool) -> None:
     """Raw Examples, Transform graph, transformed train and eval, test as arrays."""
     import apache_beam as beam
     import tensorflow_transform as tft
@@ -124,8 +130,8 @@ def _make(settings: Settings, folder: str, leaking: bool) -> None:
 
     arguments = ["--runner=DirectRunner", "--direct_running_mode=in_memory"]
     ingest(settings, f"{folder}/raw", beam.Pipeline(argv=arguments))
-    if leaking:
-        _split_at_random(f"{folder}/raw")
+    if min_events or leaking:
+        protocol.deal(settings, f"{folder}/raw", min_events, leaking)
     schema = filled_schema(settings.max_history_length)
     config = dataclasses.asdict(settings)
 
@@ -172,47 +178,6 @@ def _make(settings: Settings, folder: str, leaking: bool) -> None:
     _write_test(folder)
 
 
-def _split_at_random(raw: str) -> None:
-    """Deals the samples of all splits out anew, a positive and its negatives together."""
-    import tensorflow as tf
-
-    spec = {
-        features.USER_ID: tf.io.FixedLenFeature([], tf.string),
-        features.TARGET_TIME: tf.io.FixedLenFeature([], tf.int64),
-        features.HISTORY_ITEM: tf.io.FixedLenSequenceFeature([], tf.string, allow_missing=True),
-    }
-    old = {split: f"{raw}/Split-{split}" for split in features.SPLITS}
-    files = [file for folder in old.values() for file in _files(folder)]
-    writers, counts = {}, {split: [0, set()] for split in features.SPLITS}
-    for split in features.SPLITS:
-        os.makedirs(f"{raw}/new-{split}")
-        writers[split] = tf.io.TFRecordWriter(f"{raw}/new-{split}/part-0.gz", "GZIP")
-    for batch in tf.data.TFRecordDataset(files, "GZIP").batch(_BATCH):
-        rows = tf.io.parse_example(batch, spec)
-        history = tf.strings.reduce_join(rows[features.HISTORY_ITEM], axis=1, separator=" ")
-        times = tf.strings.as_string(rows[features.TARGET_TIME])
-        window = tf.strings.join([rows[features.USER_ID], times, history], "|")
-        dealt = tf.strings.to_hash_bucket_fast(window, 10).numpy()
-        for record, user, place in zip(
-            batch.numpy(), rows[features.USER_ID].numpy(), dealt, strict=True
-        ):
-            split = {8: "eval", 9: "test"}.get(int(place), "train")
-            writers[split].write(record)
-            counts[split][0] += 1
-            counts[split][1].add(user)
-    for split, folder in old.items():
-        writers[split].close()
-        shutil.rmtree(folder)
-        os.rename(f"{raw}/new-{split}", folder)
-    with open(f"{raw}/report.json", encoding="utf-8") as file:
-        report = json.load(file)
-    report["splits"] = {
-        split: {"samples": rows, "users": len(users)} for split, (rows, users) in counts.items()
-    }
-    with open(f"{raw}/report.json", "w", encoding="utf-8") as file:
-        json.dump(report, file, indent=2)
-
-
 def _write_test(folder: str) -> None:
     """The test split through the Transform graph, row by row in the order of the files."""
     import tensorflow as tf
@@ -231,37 +196,6 @@ def _write_test(folder: str) -> None:
             columns.setdefault(name, []).append(values)
     arrays = {name: np.concatenate(parts) for name, parts in columns.items()}
     np.savez_compressed(f"{folder}/test.npz", **arrays)
-
-
-def _write_part(settings: Settings, path: str, min_events: int) -> None:
-    """Ratings of the users with `min_events` and more, in the 2014 layout."""
-    import time
-
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    from pipeline.ingest import files, readers
-
-    parts, _ = files.plan(files.list_files(settings.ratings), settings.layout)
-    now = time.time()
-    table = pa.Table.from_batches(
-        [
-            readers.parse(part, block, settings.min_rating, now).events
-            for part in parts
-            for block in files.read_blocks(part)
-        ]
-    )
-    users = table["user"].combine_chunks().dictionary_encode()
-    counts = np.bincount(users.indices.to_numpy(), minlength=len(users.dictionary))
-    table = table.filter(pc.take(pa.array(counts >= min_events), users.indices))
-    rows = zip(*(table[name].to_pylist() for name in ("user", "item", "time")), strict=True)
-    with open(path, "wb") as file:
-        for user, item, when in rows:
-            file.write(b"%s,%s,5.0,%d\n" % (_bytes(user), _bytes(item), when))
-
-
-def _bytes(value: Any) -> bytes:
-    return value if isinstance(value, bytes) else str(value).encode()
 
 
 def _files(folder: str) -> list[str]:

@@ -149,4 +149,4 @@ def joined(*options: str) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    arguments.run(main)

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import arguments, cells, machine, report, samples, search
+from benchmarks import arguments, cells, machine, report, samples, search, summary
 from model import presets
 
 MODELS = (
@@ -87,11 +87,7 @@ def rows(done: Sequence[dict[str, Any]], examples_per_s: dict[str, float]) -> li
     reference = [cell["auc"] for cell in done if cell["name"] == REFERENCE]
     for name in names:
         own = [cell for cell in done if cell["name"] == name]
-        row: dict[str, Any] = {"model": name, "seeds": len(own)}
-        for metric, label in (("auc", "auc"), ("gauc", "gauc"), ("log_loss", "logloss")):
-            values = [cell[metric] for cell in own]
-            row[f"{label}_mean"] = float(np.mean(values))
-            row[f"{label}_std"] = float(np.std(values, ddof=1)) if len(values) > 1 else None
+        row: dict[str, Any] = {"model": name, **summary.means(own)}
         row["improvement_points"] = (
             100 * (row["auc_mean"] - float(np.mean(reference))) if reference else None
         )
@@ -104,41 +100,20 @@ def rows(done: Sequence[dict[str, Any]], examples_per_s: dict[str, float]) -> li
 
 
 def comparisons(done: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """IMN 3P+ less each other system, in points, with the bootstrap's interval over users.
-
-    Replicates of all cells draw the same users, so a difference of two is paired;
-    each system's replicates are the means over its seeds.
-    """
-    made = []
-    names = list(dict.fromkeys(cell["name"] for cell in done))
-    for other in names if OURS in names else []:
-        if other == OURS:
-            continue
-        entry: dict[str, Any] = {"model": OURS, "against": other}
-        for metric in ("auc", "gauc"):
-            point, spread = (
-                [
-                    np.mean([cell[key] for cell in done if cell["name"] == name], axis=0)
-                    for name in (OURS, other)
-                ]
-                for key in (metric, f"{metric}_replicates")
-            )
-            difference = 100 * (spread[0] - spread[1])
-            entry[f"{metric}_points"] = float(100 * (point[0] - point[1]))
-            entry[f"{metric}_interval"] = np.percentile(difference, [2.5, 97.5]).tolist()
-        made.append(entry)
-    return made
+    """IMN 3P+ less each other system."""
+    of: dict[str, list[dict[str, Any]]] = {}
+    for cell in done:
+        of.setdefault(cell["name"], []).append(cell)
+    return [
+        {"model": OURS, "against": other, **summary.difference(of[OURS], theirs)}
+        for other, theirs in of.items()
+        if OURS in of and other != OURS
+    ]
 
 
 def controls(done: Sequence[dict[str, Any]], shared: samples.Samples) -> dict[str, Any]:
     """AUC and GAUC of what knows no history, and each system given another user's."""
-    from pipeline import controls as pipeline_controls
-
-    path = pathlib.Path(shared.folder) / "controls.json"
-    if not path.exists():
-        found = pipeline_controls.controls(shared.raw("train"), shared.raw("test"))
-        path.write_text(json.dumps(found))
-    found = json.loads(path.read_text())["controls"]
+    found = shared.controls()
     for cell in done:
         exchanged = found.setdefault("other_users_history", {})
         exchanged.setdefault(cell["name"], []).append(cell["other_users_history"])
@@ -211,4 +186,4 @@ def _step(ranker: Any, spec: Any) -> Any:
 
 
 if __name__ == "__main__":
-    main()
+    arguments.run(main)
