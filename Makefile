@@ -22,7 +22,7 @@ help:
 	@echo 'make serve [OUTPUT=FOLDER]   answers with what was pushed: gRPC on 8500, REST on 8501'
 	@echo 'make recommend USER=ID [RATINGS=...] [OUTPUT=FOLDER]   the best items for a user'
 	@echo 'make test      lint, types, tests'
-	@echo 'make bench     the quick form of every benchmark'
+	@echo 'make bench     the quick form of the benchmarks of speed'
 	@echo 'make schema    propose a schema from the last run'
 
 setup:

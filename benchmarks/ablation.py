@@ -24,7 +24,15 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "random first values": ("gru_start=random", {}),
     "head without product": ("head_product=false", {}),
     "plain cross-entropy": ("", {"extra_candidates": 0}),
-    "one rate for all": ("", {"table_learning_rate": 1e-3}),
+    "one rate for all": ("", {"learning_rate": 1e-3, "table_learning_rate": 1e-3}),
+    "plain cross-entropy, one rate for all": (
+        "",
+        {"extra_candidates": 0, "learning_rate": 1e-3, "table_learning_rate": 1e-3},
+    ),
+    "model as in the paper": (
+        "normalization=sigmoid,gru_start=random,head_product=false",
+        {},
+    ),
 }
 
 
@@ -47,7 +55,7 @@ def main() -> None:
             if name in given.variants:
                 joined = search.joined(options, own)
                 cell = cells.Cell(name, "imn_3p_plus", joined, recipe | changed, seed)
-                # A variant that is the first row's own setting is no row of its own.
+                # A variant that is another's setting is no row of its own.
                 if cell.key(shared) not in {other.key(shared) for other in asked}:
                     asked.append(cell)
     output = pathlib.Path(given.output)
@@ -59,7 +67,7 @@ def main() -> None:
         "tuned": bool(given.tuned),
         "rows": table1.rows(done, {}),
         "comparisons": table1.comparisons(done),
-        "controls": {},
+        "controls": table1.controls(done, shared),
         "code": sorted({cell["code"] for cell in done}),
     }
     (output / "ablation.json").write_text(json.dumps(result, indent=1) + "\n")

@@ -6,17 +6,19 @@ import os
 import sys
 from collections.abc import Callable
 
-from pipeline.configs import Settings
+from benchmarks import samples
+from pipeline.configs import PREFIX, Settings
 from pipeline.errors import InputError
 
 
-def parser(documentation: str | None) -> argparse.ArgumentParser:
+def parser(documentation: str | None, one_length: bool = True) -> argparse.ArgumentParser:
     """A parser with the shared arguments; a benchmark adds its own."""
     made = argparse.ArgumentParser(
         description=documentation, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     made.add_argument("--ratings", required=True, help="file or glob of ratings, any layout")
-    made.add_argument("--max-history-length", type=int, help="L; 100 by default")
+    if one_length:
+        made.add_argument("--max-history-length", type=int, help="L")
     made.add_argument("--output", default="bench_out", help="folder of results and finished cells")
     made.add_argument(
         "--cache", default="bench_out/cache", help="folder of samples and unfinished trainings"
@@ -28,11 +30,24 @@ def parser(documentation: str | None) -> argparse.ArgumentParser:
 def settings(given: argparse.Namespace) -> Settings:
     """The settings of the samples: `IMN_<FIELD>` of the environment, then the arguments.
 
+    Makes the folder of results as well, so that nothing is trained in vain.
+
     Raises:
-      InputError: where a setting is wrong.
+      InputError: where a setting is wrong, or is none of the samples'.
     """
-    chosen = dataclasses.replace(Settings.from_environment(os.environ), ratings=given.ratings)
-    if given.max_history_length is not None:
+    chosen = Settings.from_environment(os.environ)
+    changed = {
+        field.name
+        for field in dataclasses.fields(chosen)
+        if getattr(chosen, field.name) != field.default and field.name != "ratings"
+    }
+    if beside := sorted(changed - samples.setting_names()):
+        raise InputError(
+            f"A table takes from the environment how samples are made, not `{beside[0]}`: models "
+            f"and recipes are its own. Unset {PREFIX}{beside[0].upper()}."
+        )
+    chosen = dataclasses.replace(chosen, ratings=given.ratings)
+    if getattr(given, "max_history_length", None) is not None:
         chosen = dataclasses.replace(chosen, max_history_length=given.max_history_length)
     os.makedirs(given.output, exist_ok=True)
     return chosen

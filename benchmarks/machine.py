@@ -26,8 +26,8 @@ def origin(module: str) -> dict[str, str]:
       module: the benchmark, as after `python -m`.
     """
     settings = [f"{name}={value}" for name, value in os.environ.items() if name[:4] == "IMN_"]
-    # Files by their names: the folders of this machine tell nobody anything.
-    given = [pathlib.Path(each).name if "/" in each else each for each in sys.argv[1:]]
+    # The folders of this machine tell nobody anything; what is given from here does.
+    given = [pathlib.Path(each).name if each.startswith("/") else each for each in sys.argv[1:]]
     return {
         "date": time.strftime("%Y-%m-%d"),
         "command": shlex.join([*sorted(settings), "python", "-m", module, *given]),

@@ -1,12 +1,13 @@
 """Deals ingested samples out anew: who is scored, and the random split that leaks.
 
-Raw Examples of all splits are read once more and written to where they belong by
-the protocol of a table; nothing in them is changed.
+Raw Examples are read once more and written to the split that the protocol of a
+table puts them in, or left out; nothing in them is changed.
 """
 
 import json
 import os
 import shutil
+import time
 from typing import Any
 
 import numpy as np
@@ -19,13 +20,13 @@ _BATCH = 1024
 
 
 def deal(settings: Settings, raw: str, min_events: int, leaking: bool) -> None:
-    """Moves the samples below `raw` between its splits, a positive and its negatives together.
+    """Puts every sample below `raw` into its split, a positive and its negatives together.
 
     Args:
       settings: of the ratings that were ingested.
       raw: the folder of `Split-<name>` and `report.json`, which is brought up to date.
-      min_events: eval and test keep the rows of users with as many events and more;
-        train keeps everybody.
+      min_events: eval and test keep the rows of users with as many events and more,
+        and lose the others; train keeps everybody.
       leaking: splits the windows of all users at random, 80/10/10: windows overlap,
         so that training has seen what test asks for.
 
@@ -79,20 +80,24 @@ def deal(settings: Settings, raw: str, min_events: int, leaking: bool) -> None:
 
 
 def _random_places(rows: dict[str, Any]) -> np.ndarray:
-    """A split for each window, by a hash of it: the same for a positive and its negatives."""
+    """A split for each window by a hash of it, whatever the length its history is cut to.
+
+    User, time and newest event tell windows of a user apart, and are the same for a
+    positive and its negatives.
+    """
     import tensorflow as tf
 
-    history = tf.strings.reduce_join(rows[features.HISTORY_ITEM], axis=1, separator=" ")
+    history = rows[features.HISTORY_ITEM]
+    newest = tf.math.count_nonzero(tf.not_equal(history, ""), axis=1) - 1
+    newest = tf.gather(history, tf.maximum(newest, 0), batch_dims=1)
     times = tf.strings.as_string(rows[features.TARGET_TIME])
-    window = tf.strings.join([rows[features.USER_ID], times, history], "|")
+    window = tf.strings.join([rows[features.USER_ID], times, newest], "|")
     dealt = tf.strings.to_hash_bucket_fast(window, 10).numpy()
     return np.array(["train"] * 8 + ["eval", "test"])[dealt]
 
 
 def _users_with(settings: Settings, min_events: int) -> set[bytes]:
     """The users who have at least `min_events` wanted ratings."""
-    import time
-
     import pyarrow as pa
 
     from pipeline.ingest import files, layouts, readers

@@ -1,4 +1,4 @@
-"""The quick form of every benchmark, on generated ratings: `make bench`.
+"""The quick form of the benchmarks of speed, on generated ratings: `make bench`.
 
 It shows that the benchmarks run and how the jobs compare; figures to quote come
 from the full forms on real ratings.

@@ -1,5 +1,6 @@
 """Results of a table as Markdown and as a picture."""
 
+from collections.abc import Callable
 from typing import Any
 
 import matplotlib
@@ -37,30 +38,17 @@ def table1(result: dict[str, Any]) -> str:
         f"{result['seeds']} seed{'s' * (result['seeds'] > 1)}, "
         f"{'tuned by benchmarks.search' if result['tuned'] else 'settings as shipped, untuned'}.",
         "",
-        "| system | AUC | GAUC | log loss | over YouTube DNN, points | best epoch | examples/s |",
-        "|---|---|---|---|---|---|---|",
+        *_rows(result["rows"]),
     ]
-    for row in result["rows"]:
-        values = [
-            spread(row[f"{name}_mean"], row[f"{name}_std"]) for name in ("auc", "gauc", "logloss")
-        ]
-        points = row["improvement_points"]
-        values.append("-" if points is None else f"{points:+.2f}")
-        values.append(f"{row['best_epoch_mean']:.1f}")
-        values.append("-" if row["examples_per_s"] is None else f"{row['examples_per_s']:,.0f}")
-        lines.append(f"| {label(row['model'])} | {' | '.join(values)} |")
     if result["comparisons"]:
         lines += [
             "",
-            "| IMN 3P+ less | AUC, points | 95 % | GAUC, points | 95 % |",
-            "|---|---|---|---|---|",
+            "| IMN 3P+ less | AUC, points (95 % over users; seeds ahead) | GAUC |",
+            "|---|---|---|",
         ]
     for each in result["comparisons"]:
-        cells = []
-        for metric in ("auc", "gauc"):
-            low, high = each[f"{metric}_interval"]
-            cells += [f"{each[f'{metric}_points']:+.2f}", f"{low:+.2f} to {high:+.2f}"]
-        lines.append(f"| {label(each['against'])} | {' | '.join(cells)} |")
+        values = [difference(each, metric) for metric in ("auc", "gauc")]
+        lines.append(f"| {label(each['against'])} | {' | '.join(values)} |")
     lines += ["", "| control | AUC | GAUC |", "|---|---|---|"]
     for name, values in result["controls"].items():
         if name == "other_users_history":
@@ -71,6 +59,25 @@ def table1(result: dict[str, Any]) -> str:
     if len(result["code"]) > 1:
         lines += ["", f"Cells were trained by different versions of the code: {result['code']}."]
     return "\n".join(lines) + "\n"
+
+
+def _rows(rows: list[dict[str, Any]]) -> list[str]:
+    """The rows, with the columns that there are values for."""
+    columns: dict[str, Callable[[dict[str, Any]], str]] = {
+        "system": lambda row: label(row["model"]),
+        "AUC": lambda row: spread(row["auc_mean"], row["auc_std"]),
+        "GAUC": lambda row: spread(row["gauc_mean"], row["gauc_std"]),
+        "log loss": lambda row: spread(row["logloss_mean"], row["logloss_std"]),
+    }
+    if rows[0]["improvement_points"] is not None:
+        columns["over YouTube DNN, points"] = lambda row: f"{row['improvement_points']:+.2f}"
+    columns["best epoch"] = lambda row: f"{row['best_epoch_mean']:.1f}"
+    if rows[0]["examples_per_s"] is not None:
+        columns["examples/s"] = lambda row: f"{row['examples_per_s']:,.0f}"
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+    for row in rows:
+        lines.append(f"| {' | '.join(value(row) for value in columns.values())} |")
+    return lines
 
 
 def picture(result: dict[str, Any], path: str) -> None:
@@ -104,3 +111,10 @@ def picture(result: dict[str, Any], path: str) -> None:
 def spread(mean: float, deviation: float | None) -> str:
     """A mean and its standard deviation, where there is one."""
     return f"{mean:.4f}" if deviation is None else f"{mean:.4f} ± {deviation:.4f}"
+
+
+def difference(compared: dict[str, Any], metric: str) -> str:
+    """Points, the interval over users, and in how many seeds the first is ahead."""
+    low, high = compared[f"{metric}_interval"]
+    ahead = f"{compared[f'{metric}_seeds_ahead']} of {compared['seeds']}"
+    return f"{compared[f'{metric}_points']:+.2f} ({low:+.2f} to {high:+.2f}; {ahead})"

@@ -19,6 +19,7 @@ from pipeline.configs import Settings
 from transforms import features
 
 _SAMPLING = ("shift", "max_windows_per_user", "min_history_length", "same_day", "sampling_seed")
+_READ_BY_MODELS = ("use_time", "use_position")  # which features a model takes of the samples
 _BATCH = 1024
 
 
@@ -48,6 +49,20 @@ class Samples:
         with np.load(f"{self.folder}/test.npz") as arrays:
             return dict(arrays)
 
+    def targets(self) -> bytes:
+        """A digest of what the test rows ask for, whatever their order and their histories."""
+        import tensorflow as tf
+
+        of = (features.USER_ID, features.TARGET_TIME, features.TARGET_ITEM, features.LABEL)
+        kinds = (tf.string, tf.int64, tf.string, tf.int64)
+        spec = {name: tf.io.FixedLenFeature([], kind) for name, kind in zip(of, kinds, strict=True)}
+        found = []
+        for batch in tf.data.TFRecordDataset(self.raw("test"), "GZIP").batch(_BATCH):
+            rows = tf.io.parse_example(batch, spec)
+            values = [tf.strings.as_string(rows[name]) for name in of]
+            found += tf.strings.join(values, "|").numpy().tolist()
+        return hashlib.sha256(b"\n".join(sorted(found))).digest()
+
     def controls(self) -> dict[str, Any]:
         """AUC and GAUC of what knows no history, by `pipeline.controls.NAMES`; kept."""
         from pipeline import controls
@@ -74,6 +89,14 @@ class Samples:
         }
 
 
+def setting_names() -> set[str]:
+    """The settings that say what samples are made, and what of them is read."""
+    from pipeline.ingest import component
+
+    transform = ("min_item_count", "max_vocabulary_size", "oov_buckets", "time_unit")
+    return {*component.SETTINGS, *transform, *_READ_BY_MODELS}
+
+
 def prepare(
     settings: Settings,
     cache: str,
@@ -91,16 +114,15 @@ def prepare(
     Raises:
       InputError: for ratings that cannot be ingested, and where nobody is left to score.
     """
-    from pipeline.ingest import component, files
+    from pipeline.ingest import files
 
     sha = hashlib.sha256()
     for path in files.list_files(settings.ratings):
         with open(path, "rb") as file:
             while block := file.read(1 << 24):
                 sha.update(block)
-    names = [*component.SETTINGS, "min_item_count", "max_vocabulary_size", "oov_buckets"]
     values = dataclasses.asdict(settings)
-    chosen = {name: values[name] for name in sorted({*names, "time_unit"}) if name != "ratings"}
+    chosen = {name: values[name] for name in sorted(setting_names() - set(_READ_BY_MODELS))}
     chosen |= {"min_events": min_events, "content": sha.hexdigest()}
     if leaking:
         chosen["leaking"] = True
@@ -153,10 +175,8 @@ def _make(settings: Settings, folder: str, min_events: int, leaking: bool) -> No
         )
         _ = transform_fn | tft_beam.WriteTransformFn(f"{folder}/transform")
         for split, data in read.items():
-            (rows, _), _ = (
-                (data, transform_fn)
-                | f"Transform {split}" >> tft_beam.TransformDataset(output_record_batches=True),
-                None,
+            rows, _ = (data, transform_fn) | f"Transform {split}" >> tft_beam.TransformDataset(
+                output_record_batches=True
             )
             _ = (
                 rows

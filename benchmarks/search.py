@@ -18,24 +18,27 @@ from concurrent import futures
 from typing import Any
 
 from benchmarks import arguments, cells, machine, samples
+from model import presets
+from pipeline.errors import InputError
 
 # One thing changed a trial: options of the model, and fields of the recipe.
 Change = tuple[str, dict[str, Any]]
 SHARED: list[Change] = [
-    ("", {}),
+    ("", {"learning_rate": 1e-3}),
     ("", {"learning_rate": 3e-3}),
     ("embedding_dim=16", {}),
     ("dropout=0.2", {}),
 ]
-# Regularisation of the tables, and one option of the system's own.
+# Regularisation of the tables, and one option of the system's own, where it has one.
+_REGULARISATION: Change = ("", {"table_l2": 0.01})
 OWN: dict[str, list[Change]] = {
-    "youtube_dnn": [("", {"table_l2": 0.01}), ("head_units=256x128", {})],
+    "youtube_dnn": [_REGULARISATION, ("head_units=256x128", {})],
     "din": [("", {"table_l2": 0.0}), ("normalization=softmax", {})],
-    "dien": [("", {"table_l2": 0.01}), ("auxiliary_weight=0.1", {})],
-    "sasrec": [("", {"table_l2": 0.01}), ("blocks=1", {})],
-    "mimn": [("", {"table_l2": 0.01}), ("induction=false", {})],
-    "ubr4ctr": [("", {"table_l2": 0.01}), ("selected=50", {})],
-    "imn_3p_plus": [("", {"table_l2": 0.01}), ("normalization=sigmoid", {})],
+    "dien": [_REGULARISATION, ("auxiliary_weight=0.1", {})],
+    "sasrec": [_REGULARISATION, ("blocks=1", {})],
+    "mimn": [_REGULARISATION, ("induction=false", {})],
+    "ubr4ctr": [_REGULARISATION, ("selected=50", {})],
+    "imn_3p_plus": [_REGULARISATION, ("normalization=sigmoid", {})],
 }
 # Rows that take over the settings found for another.
 SAME_AS = {"imn_2p": "imn_3p_plus", "imn_3p": "imn_3p_plus"}
@@ -47,19 +50,24 @@ def main() -> None:
     """Runs the search for the command line."""
     parser = arguments.parser(__doc__)
     parser.add_argument(
-        "--models", nargs="+", default=list(OWN), choices=list(OWN), metavar="MODEL"
+        "--models",
+        nargs="+",
+        default=list(OWN),
+        choices=[name for name in presets.PRESETS if name not in SAME_AS],
+        metavar="MODEL",
     )
     given = parser.parse_args()
     settings = arguments.settings(given)
     output = pathlib.Path(given.output)
     cells.share_cores(given.jobs)
     shared = samples.prepare(settings, given.cache)
-    result = search(given, shared, str(output / "cells"))
     path = output / "search.json"
-    if path.exists():  # of other models, perhaps
-        found = json.loads(path.read_text())
-        if found["samples"]["digest"] == shared.digest:
-            result = {**found["models"], **result}
+    earlier = json.loads(path.read_text()) if path.exists() else None
+    if earlier and earlier["samples"] != shared.describe():
+        raise InputError(f"{path} is the search of other samples. Give another `--output`.")
+    result = search(given, shared, str(output / "cells"))
+    if earlier:  # of other models, perhaps
+        result = {**earlier["models"], **result}
     origin = machine.origin("benchmarks.search")
     content = {**origin, "samples": shared.describe(), "models": result}
     path.write_text(json.dumps(content, indent=1) + "\n")
@@ -85,14 +93,14 @@ def search(
     def tune(model: str) -> dict[str, Any]:
         best: dict[str, Any] = {"options": "", "recipe": {}, "eval_auc": -1.0}
         trials = []
-        for options, recipe in [*SHARED, *OWN[model]]:
+        for options, recipe in _changes(model):
             trial = {
                 "options": joined(best["options"], options),
                 "recipe": {**best["recipe"], **recipe},
             }
             trial["eval_auc"] = trained(model, trial, _ONE_EPOCH)
             trials.append(trial)
-            tell(f"{model} trial {len(trials)} of {len(SHARED) + len(OWN[model])}: {trial}")
+            tell(f"{model} trial {len(trials)} of {len(_changes(model))}: {trial}")
             best = max(best, trial, key=lambda each: each["eval_auc"])
         last = sorted(trials, key=lambda each: -each["eval_auc"])[:_FINALISTS]
         for trial in last:
@@ -105,14 +113,18 @@ def search(
 
 
 def tuned(path: str | None, model: str) -> tuple[str, dict[str, Any]]:
-    """Options and recipe that a search found for a model; nothing without a search."""
+    """Options and recipe that a search found for a model; nothing without a search.
+
+    Raises:
+      InputError: for a model that was not searched.
+    """
     if path is None:
         return "", {}
     with open(path, encoding="utf-8") as file:
         models = json.load(file)["models"]
     model = SAME_AS.get(model, model)
     if model not in models:
-        raise SystemExit(
+        raise InputError(
             f"{path} has no search for `{model}`, and a system left untuned makes a table unfair. "
             f"It has: {', '.join(models)}. Run benchmarks.search with --models {model}."
         )
@@ -131,15 +143,20 @@ def markdown(content: dict[str, Any]) -> str:
     ]
     for model, found in content["models"].items():
         for number, trial in enumerate(found["trials"]):
-            change = [*SHARED, *OWN[model]][number]
+            change = _changes(model)[number]
             text = ", ".join(filter(None, [change[0], *(f"{k}={v}" for k, v in change[1].items())]))
             end = trial.get("trained_eval_auc")
             mark = "**" if end and end == found["trained_eval_auc"] else ""
             lines.append(
-                f"| {model} | {number + 1} | {text or 'as shipped'} | {trial['eval_auc']:.4f} "
+                f"| {model} | {number + 1} | {text} | {trial['eval_auc']:.4f} "
                 f"| {f'{mark}{end:.4f}{mark}' if end else ''} |"
             )
     return "\n".join(lines) + "\n"
+
+
+def _changes(model: str) -> list[Change]:
+    """What the trials of a model change, one after the other."""
+    return [*SHARED, *OWN.get(model, [_REGULARISATION])]
 
 
 def joined(*options: str) -> str:

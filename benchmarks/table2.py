@@ -13,24 +13,20 @@ import argparse
 import dataclasses
 import json
 import pathlib
-from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from benchmarks import arguments, cells, machine, samples, search, summary, table2_report
-from pipeline.configs import Settings
 
 # The row that the others of its length are set beside.
 REFERENCE = "3P+"
 
 # Cells of a row, by its length and name.
-_Done = Mapping[tuple[int, str], Sequence[dict[str, Any]]]
+_Done = dict[tuple[int, str], list[dict[str, Any]]]
 
 
 def main() -> None:
     """Makes the table for the command line."""
-    parser = arguments.parser(__doc__)
+    parser = arguments.parser(__doc__, one_length=False)
     parser.add_argument("--lengths", nargs="+", type=int, default=[40, 100, 500])
     parser.add_argument("--passes", nargs="+", type=int, default=[0, 3, 10])
     parser.add_argument("--min-events", type=int, default=100, help="who has fewer is not scored")
@@ -39,85 +35,93 @@ def main() -> None:
     parser.add_argument("--tuned", help="search.json of benchmarks.search, for settings")
     parser.add_argument("--epochs", type=int, help="at most; as the recipe by default")
     given = parser.parse_args()
-    settings = arguments.settings(given)
+    shared = _prepare(given)
     cells.share_cores(given.jobs)
     output = pathlib.Path(given.output)
     result: dict[str, Any] = {
         **machine.origin("benchmarks.table2"),
         "min_events": given.min_events,
         "tuned": bool(given.tuned),
-        **{"rows": [], "comparisons": [], "controls": []},
+        "samples": [],
+        "rows": [],
+        "comparisons": [],
+        "controls": [],
     }
-    targets = set()
+    codes = set()
     for leaking in (False, True):
-        done: dict[tuple[int, str], Sequence[dict[str, Any]]] = {}
+        rows: _Done = {}
         for length in sorted(given.lengths):
-            shared = _prepare(given, settings, length, leaking)
-            asked = _cells(given, leaking)
-            found = cells.run(asked, shared, str(output / "cells"), given.cache, given.jobs)
-            for cell in found:
-                name = cell["name"].rsplit(" ", 1)[1]
-                done[length, name] = [*done.get((length, name), []), cell]
             place = {"leaking": leaking, "history_length": length}
-            result["controls"].append({**place, **shared.controls()})
-            if not leaking:
-                result["samples"] = shared.describe()
-                targets.add(_targets(shared))
-        result["rows"] += [
-            {"model": name, "leaking": leaking, "history_length": length, **summary.means(own)}
-            for (length, name), own in done.items()
-        ]
-        result["comparisons"] += [{"leaking": leaking, **each} for each in _comparisons(done)]
-    if len(targets) != 1:
-        raise RuntimeError("The lengths have different test targets; they cannot be compared.")
+            of = shared[leaking, length]
+            asked = [cell for labels in _cells(given, leaking, length).values() for cell in labels]
+            done = cells.run(asked, of, str(output / "cells"), given.cache, given.jobs)
+            for label in _cells(given, leaking, length):
+                own = [cell for cell in done if cell["name"].endswith(f" {label}")]
+                rows[length, label] = own
+                settings = {"config": own[0]["config"], "recipe": own[0]["recipe"]}
+                row = {"model": label, **place, **summary.means(own), "settings": settings}
+                result["rows"].append(row)
+            codes |= {cell["code"] for cell in done}
+            result["samples"].append({**place, **of.describe()})
+            result["controls"].append({**place, **of.controls()})
+        result["comparisons"] += [{"leaking": leaking, **each} for each in _comparisons(rows)]
+    result["code"] = sorted(codes)
     (output / "table2.json").write_text(json.dumps(result, indent=1) + "\n")
     (output / "table2.md").write_text(table2_report.markdown(result))
     table2_report.picture(result, str(output / "table2.png"))
     print(table2_report.markdown(result))
 
 
-def _prepare(
-    given: argparse.Namespace, settings: Settings, length: int, leaking: bool
-) -> samples.Samples:
-    at_length = dataclasses.replace(settings, max_history_length=length)
-    if leaking:
-        at_length = dataclasses.replace(at_length, negatives="uniform")
-    return samples.prepare(at_length, given.cache, given.min_events, leaking)
+def _prepare(given: argparse.Namespace) -> dict[tuple[bool, int], samples.Samples]:
+    """Samples by protocol and length; within a protocol they ask for the same targets."""
+    fair = arguments.settings(given)
+    shared = {}
+    for leaking, protocol in (
+        (False, fair),
+        (True, dataclasses.replace(fair, negatives="uniform")),
+    ):
+        for length in given.lengths:
+            settings = dataclasses.replace(protocol, max_history_length=length)
+            shared[leaking, length] = samples.prepare(
+                settings, given.cache, given.min_events, leaking
+            )
+        if len({shared[leaking, length].targets() for length in given.lengths}) != 1:
+            raise RuntimeError("Test targets differ between lengths, which cannot be compared.")
+    return shared
 
 
-def _targets(shared: samples.Samples) -> bytes:
-    """What the test rows ask for, whatever their order."""
-    test = shared.test()
-    return np.sort(test["user"] ^ test["target_time"]).tobytes()
-
-
-def _cells(given: argparse.Namespace, leaking: bool) -> list[cells.Cell]:
+def _cells(given: argparse.Namespace, leaking: bool, length: int) -> dict[str, list[cells.Cell]]:
+    """For each row its cells, a seed each."""
     options, recipe = search.tuned(given.tuned, "imn_3p_plus")
     recipe = recipe | ({"epochs": given.epochs} if given.epochs else {})
     seeds = given.leaking_seeds if leaking and given.leaking_seeds else given.seeds
-    made = []
-    for seed in range(seeds):
-        for passes in given.passes:
-            for enhancement in (True,) if leaking else (False, True):
-                own = f"passes={passes},enhancement={str(enhancement).lower()}"
-                name = f"{'leaking' if leaking else 'fair'} {passes}P{'+' * enhancement}"
-                joined = search.joined(options, own)
-                made.append(cells.Cell(name, "imn_3p_plus", joined, recipe, seed))
+    made = {}
+    for passes in given.passes:
+        for enhancement in (True,) if leaking else (False, True):
+            label = f"{passes}P{'+' * enhancement}"
+            name = f"{'leaking' if leaking else 'fair'} L = {length} {label}"
+            own = f"passes={passes},enhancement={str(enhancement).lower()}"
+            made[label] = [
+                cells.Cell(name, "imn_3p_plus", search.joined(options, own), recipe, seed)
+                for seed in range(seeds)
+            ]
     return made
 
 
-def _comparisons(done: _Done) -> list[dict[str, Any]]:
+def _comparisons(rows: _Done) -> list[dict[str, Any]]:
     """Each row less 3P+ of its length, and less itself at the shortest length."""
     made = []
-    shortest = min(length for length, _ in done)
-    for (length, name), own in done.items():
-        for other in ((length, REFERENCE), (shortest, name)):
-            if other in done and other != (length, name):
+    shortest = min(length for length, _ in rows)
+    for (length, label), own in rows.items():
+        for other in ((length, REFERENCE), (shortest, label)):
+            if other in rows and other != (length, label):
                 made.append(
                     {
-                        **{"model": name, "history_length": length},
-                        **{"against": other[1], "against_length": other[0]},
-                        **summary.difference(own, done[other]),
+                        "model": label,
+                        "history_length": length,
+                        "against": other[1],
+                        "against_length": other[0],
+                        **summary.difference(own, rows[other]),
                     }
                 )
     return made

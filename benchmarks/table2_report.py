@@ -1,6 +1,5 @@
 """The second table as Markdown and as a picture: what leaks is marked on every part of it."""
 
-from collections.abc import Callable
 from typing import Any
 
 from benchmarks import report
@@ -10,28 +9,29 @@ _TITLES = {
     True: "LEAKING: windows split at random, uniform negatives",
 }
 _CONTROLS = {
-    "own_training_windows": "no model: look-up of the user's training windows",
+    "own_training_windows": "no model: look-up in the user's training windows",
     "popularity": "no model: popularity",
+    "unseen_target": "no model: never seen in training",
 }
 
 
 def markdown(result: dict[str, Any]) -> str:
     """AUC by length and passes, and the differences: first what does not leak, then what does."""
-    given, splits = result["samples"], result["samples"]["splits"]
+    given = result["samples"][0]
+    train, test = given["splits"]["train"], given["splits"]["test"]
     lines = [
         f"{result['date']}, `{result['command']}`, {result['machine']}.",
         "",
         f"{given['ratings']}: IMN, test AUC, mean ± standard deviation over seeds; "
         f"`{given['split']}` split and {given['negatives']} negatives where nothing leaks; "
         f"time features {'on' if given['use_time'] else 'off'}; "
-        f"trained on {splits['train']['users']:,} users, "
-        f"scored on the {splits['test']['samples']:,} test rows of the "
-        f"{splits['test']['users']:,} who have {result['min_events']} events and more.",
+        f"trained on {train['users']:,} users, scored on the {test['samples']:,} test rows of the "
+        f"{test['users']:,} who have {result['min_events']} events and more, "
+        f"{'tuned by benchmarks.search' if result['tuned'] else 'settings as shipped, untuned'}.",
     ]
     for leaking, title in _TITLES.items():
         rows = _of(result["rows"], leaking)
         seeds = rows[0]["seeds"]
-        head = f"{title}; {seeds} seed{'s' * (seeds > 1)}"
         aucs = {
             (row["model"], row["history_length"]): report.spread(row["auc_mean"], row["auc_std"])
             for row in rows
@@ -39,16 +39,18 @@ def markdown(result: dict[str, Any]) -> str:
         for control, text in _CONTROLS.items():
             for each in _of(result["controls"], leaking):
                 aucs[text, each["history_length"]] = f"{each[control]['auc']:.4f}"
-        lines += _grid(head, aucs)
+        lines += _grid(f"{title}; {seeds} seed{'s' * (seeds > 1)}", aucs)
         compared = _of(result["comparisons"], leaking)
-        lines += _grid(
-            f"{title}: points over {{}} of the same length, 95 %",
-            *_differences(compared, lambda each: each["against_length"] == each["history_length"]),
-        )
-        lines += _grid(
-            f"{title}: points over itself at L = {{}}, 95 %",
-            *_differences(compared, lambda each: each["against_length"] != each["history_length"]),
-        )
+        beside = [e for e in compared if e["history_length"] == e["against_length"]]
+        shorter = [e for e in compared if e["history_length"] != e["against_length"]]
+        if beside:
+            against = beside[0]["against"]
+            lines += _grid(f"{title}: points over {against} of the same length", _points(beside))
+        if shorter:
+            length = shorter[0]["against_length"]
+            lines += _grid(f"{title}: points over itself at L = {length}", _points(shorter))
+    if len(result["code"]) > 1:
+        lines += ["", f"Cells were trained by different versions of the code: {result['code']}."]
     return "\n".join(lines) + "\n"
 
 
@@ -56,30 +58,18 @@ def _of(rows: list[dict[str, Any]], leaking: bool) -> list[dict[str, Any]]:
     return [row for row in rows if row["leaking"] == leaking]
 
 
-def _differences(
-    compared: list[dict[str, Any]], wanted: Callable[[dict[str, Any]], bool]
-) -> tuple[dict[tuple[str, int], str], str]:
-    """Cells of a grid, and what they are set beside."""
-    made, beside = {}, ""
-    for each in filter(wanted, compared):
-        low, high = each["auc_interval"]
-        text = f"{each['auc_points']:+.2f} ({low:+.2f} to {high:+.2f})"
-        made[each["model"], each["history_length"]] = text
-        same = each["against_length"] == each["history_length"]
-        beside = each["against"] if same else str(each["against_length"])
-    return made, beside
+def _points(compared: list[dict[str, Any]]) -> dict[tuple[str, int], str]:
+    """Differences as text, by row and length."""
+    return {
+        (each["model"], each["history_length"]): report.difference(each, "auc") for each in compared
+    }
 
 
-def _grid(head: str, values: dict[tuple[str, int], str], beside: str = "") -> list[str]:
-    """Rows by lengths; nothing where there are no values."""
-    if not values:
-        return []
+def _grid(head: str, values: dict[tuple[str, int], str]) -> list[str]:
+    """A table of rows by lengths."""
     lengths = sorted({length for _, length in values})
-    lines = [
-        "",
-        f"| {head.format(beside)} | " + " | ".join(f"L = {each}" for each in lengths) + " |",
-    ]
-    lines.append("|---" * (len(lengths) + 1) + "|")
+    columns = " | ".join(f"L = {length}" for length in lengths)
+    lines = ["", f"| {head} | {columns} |", "|---" * (len(lengths) + 1) + "|"]
     for name in dict.fromkeys(name for name, _ in values):
         own = [values.get((name, length), "") for length in lengths]
         lines.append(f"| {name} | {' | '.join(own)} |")

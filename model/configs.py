@@ -80,7 +80,7 @@ class Recipe(Checked):
 
     epochs: int = number(10, 1)  # at most; early stopping usually ends before
     batch_size: int = number(512, 2)
-    learning_rate: float = number(1e-3, 0.0)  # Adam, of everything but the tables
+    learning_rate: float = number(3e-3, 0.0)  # Adam, of everything but the tables
     table_learning_rate: float = number(2e-2, 0.0)  # Adam, of the embedding tables
     table_initial_scale: float = number(0.01, 0.0)  # standard deviation of their first values
     extra_candidates: int = number(4, 0, 1000)  # other targets of the batch, in a softmax loss

@@ -24,7 +24,7 @@ class IMNConfig(ModelConfig):
     num_heads: int = number(1, 1)  # of the attention; divides embedding_dim
     attention_units: int = number(8, 1)  # hidden width of the attention
     # Of the attention weights. The paper's is `sigmoid`, and says that softmax changes little;
-    # here it is worth one to two points.
+    # here it is worth up to .7 points (docs/results/search.md).
     normalization: str = choice("softmax", "sigmoid", "length")
     differences: bool = True  # e − m and e − v in the attention
     products: bool = True  # e ∘ m and e ∘ v in the attention

@@ -8,7 +8,7 @@ from benchmarks import cells, search
 
 # Eval AUC of a setting after one epoch, and trained to the end.
 SCORES = {
-    "as shipped": (0.70, None),
+    "learning_rate=0.001": (0.70, None),
     "learning_rate=0.003": (0.73, 0.80),
     "learning_rate=0.003,embedding_dim=16": (0.72, None),
     "learning_rate=0.003,dropout=0.2": (0.74, 0.79),
@@ -29,7 +29,7 @@ def asked(monkeypatch):
         recipe.pop("evaluations_per_epoch", None)
         rate = f"learning_rate={recipe.pop('learning_rate')}" if "learning_rate" in recipe else ""
         decay = ",".join(f"{name}={value}" for name, value in recipe.items())
-        setting = ",".join(filter(None, [rate, cell.options, decay])) or "as shipped"
+        setting = ",".join(filter(None, [rate, cell.options, decay]))
         made.append((setting, short))
         return [{"eval_auc": SCORES[setting][0 if short else 1]}]
 

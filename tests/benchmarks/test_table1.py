@@ -1,4 +1,4 @@
-"""The first table on a tiny file, with all nine systems, through its command."""
+"""The first table and the ablation on a tiny file, through their commands."""
 
 import json
 import os
@@ -31,8 +31,8 @@ def folder(tmp_path_factory):
     return made
 
 
-def table1(folder, *arguments, **settings):
-    command = [sys.executable, "-m", "benchmarks.table1", "--ratings", f"{folder}/ratings.csv"]
+def table(name, folder, *arguments, **settings):
+    command = [sys.executable, "-m", f"benchmarks.{name}", "--ratings", f"{folder}/ratings.csv"]
     command += ["--max-history-length", "8", "--epochs", "1", "--output", f"{folder}/out"]
     command += ["--cache", f"{folder}/cache", "--jobs", "2", *arguments]
     environment = {k: v for k, v in os.environ.items() if not k.startswith("IMN_")}
@@ -47,7 +47,7 @@ def table1(folder, *arguments, **settings):
 
 
 def test_nine_systems_on_the_same_samples(folder):
-    done = table1(folder, "--seeds", "1")
+    done = table("table1", folder, "--seeds", "1")
     assert done.returncode == 0, done.stderr[-3000:]
     result = json.loads((folder / "out" / "table1.json").read_text())
     assert {row["model"] for row in result["rows"]} == NINE
@@ -73,8 +73,42 @@ def test_nine_systems_on_the_same_samples(folder):
     assert (folder / "out" / "table1.png").stat().st_size > 5000
 
 
-def test_a_wrong_setting_ends_in_a_line(folder):
-    done = table1(folder, IMN_SPLIT="random")
+def test_the_ablation_goes_on_from_the_cells_of_the_table(folder):
+    kept = len(list((folder / "out" / "cells").glob("*.json")))
+    done = table(
+        *("ablation", folder, "--seeds", "1"),
+        *("--variants", "imn_3p_plus", "softmax", "without differences"),
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    # Softmax is the default, so it is 3P+ itself; 3P+ was trained for the table.
+    assert "1 of 2 cells are there, 1 to train." in done.stdout
+    assert len(list((folder / "out" / "cells").glob("*.json"))) == kept + 1
+    result = json.loads((folder / "out" / "ablation.json").read_text())
+    assert {row["model"] for row in result["rows"]} == {"imn_3p_plus", "without differences"}
+    of_table = json.loads((folder / "out" / "table1.json").read_text())["rows"]
+    [ours] = [row["auc_mean"] for row in of_table if row["model"] == "imn_3p_plus"]
+    auc = {row["model"]: row["auc_mean"] for row in result["rows"]}
+    assert auc["imn_3p_plus"] == ours
+    [difference] = result["comparisons"]
+    assert difference["against"] == "without differences"
+    points = 100 * (ours - auc["without differences"])
+    assert difference["auc_points"] == pytest.approx(points)
+    assert difference["auc_seeds_ahead"] == (points > 0)
+    assert "popularity" in result["controls"]
+    text = (folder / "out" / "ablation.md").read_text()
+    assert "| without differences |" in text
+    assert "examples/s" not in text
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("IMN_SPLIT", "random", "`split` must be one of"),
+        ("IMN_EPOCHS", "3", "Unset IMN_EPOCHS"),
+    ],
+)
+def test_a_wrong_setting_ends_in_a_line(folder, name, value, message):
+    done = table("table1", folder, **{name: value})
     assert done.returncode == 2
-    assert "`split` must be one of" in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr

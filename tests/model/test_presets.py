@@ -22,7 +22,7 @@ def test_rows_are_those_of_the_paper_and_the_seed():
     for name in ("imn_2p", "imn_3p", "imn_3p_plus"):
         config, recipe = rows[name]
         assert config.head_units == (128, 64)
-        assert (recipe.learning_rate, recipe.batch_size) == (1e-3, 512)
+        assert (recipe.learning_rate, recipe.batch_size) == (3e-3, 512)
         assert (recipe.table_learning_rate, recipe.table_initial_scale) == (2e-2, 0.01)
         assert recipe.extra_candidates == 4
     config, recipe = rows["seed"]
