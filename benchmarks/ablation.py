@@ -42,13 +42,12 @@ def main() -> None:
     parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--tuned", help="search.json of benchmarks.search, for settings")
-    parser.add_argument("--epochs", type=int, help="at most; as the recipe by default")
     given = parser.parse_args()
     settings = arguments.settings(given)
     cells.share_cores(given.jobs)
     shared = samples.prepare(settings, given.cache)
     options, recipe = search.tuned(given.tuned, "imn_3p_plus")
-    recipe = recipe | ({"epochs": given.epochs} if given.epochs else {})
+    recipe = recipe | settings.recipe()
     asked: list[cells.Cell] = []
     for seed in range(given.seeds):
         for name, (own, changed) in VARIANTS.items():

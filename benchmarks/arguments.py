@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 
 from benchmarks import samples
-from pipeline.configs import PREFIX, Settings
+from pipeline.configs import PREFIX, RECIPE, Settings
 from pipeline.errors import InputError
 
 
@@ -27,24 +27,29 @@ def parser(documentation: str | None, one_length: bool = True) -> argparse.Argum
     return made
 
 
-def settings(given: argparse.Namespace) -> Settings:
-    """The settings of the samples: `IMN_<FIELD>` of the environment, then the arguments.
+def settings(given: argparse.Namespace, recipe: bool = True) -> Settings:
+    """The settings of the table: `IMN_<FIELD>` of the environment, then the arguments.
 
     Makes the folder of results as well, so that nothing is trained in vain.
 
+    Args:
+      given: the arguments.
+      recipe: whether fields of the recipe may be set, for all systems alike.
+
     Raises:
-      InputError: where a setting is wrong, or is none of the samples'.
+      InputError: where a setting is wrong, or nothing here would heed it.
     """
     chosen = Settings.from_environment(os.environ)
     changed = {
         field.name
         for field in dataclasses.fields(chosen)
-        if getattr(chosen, field.name) != field.default and field.name != "ratings"
+        if getattr(chosen, field.name) != field.default
     }
-    if beside := sorted(changed - samples.setting_names()):
+    heeded = samples.setting_names() | {"ratings", *(RECIPE if recipe else ())}
+    if ignored := sorted(changed - heeded):
         raise InputError(
-            f"A table takes from the environment how samples are made, not `{beside[0]}`: models "
-            f"and recipes are its own. Unset {PREFIX}{beside[0].upper()}."
+            f"`{ignored[0]}` of the environment has no effect here. "
+            f"Unset {PREFIX}{ignored[0].upper()}; it would stand in the printed command."
         )
     chosen = dataclasses.replace(chosen, ratings=given.ratings)
     if getattr(given, "max_history_length", None) is not None:

@@ -57,7 +57,7 @@ def main() -> None:
         metavar="MODEL",
     )
     given = parser.parse_args()
-    settings = arguments.settings(given)
+    settings = arguments.settings(given, recipe=False)
     output = pathlib.Path(given.output)
     cells.share_cores(given.jobs)
     shared = samples.prepare(settings, given.cache)

@@ -5,13 +5,13 @@ test, the distance to YouTube DNN in points, and how fast it trains; the control
 and for "IMN 3P+ against each" the 95 % interval of a bootstrap over users. Early
 stopping looks at eval; test is scored once a cell.
 
-How samples are made is said by `IMN_<FIELD>`, as everywhere. A run that is
+How samples are made is said by `IMN_<FIELD>`, as everywhere; a field of the recipe, such as
+IMN_EXTRA_CANDIDATES=0, goes for all systems and over what was tuned. A run that is
 stopped goes on from its finished cells, and from the checkpoints of the others.
 
 Example: python -m benchmarks.table1 --ratings ratings.csv.gz --seeds 3 --output out
 """
 
-import argparse
 import json
 import pathlib
 import time
@@ -46,16 +46,15 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=list(MODELS), choices=list(presets.PRESETS))
     parser.add_argument("--seeds", type=int, default=3, help="trainings of each system")
     parser.add_argument("--tuned", help="search.json of benchmarks.search, for settings")
-    parser.add_argument("--epochs", type=int, help="at most; as the recipe by default")
     given = parser.parse_args()
     settings = arguments.settings(given)
     cells.share_cores(given.jobs)
     shared = samples.prepare(settings, given.cache)
-    asked = [
-        cells.Cell(model, model, *settings_of(given, model), seed)
-        for seed in range(given.seeds)
-        for model in given.models
-    ]
+    asked = []
+    for seed in range(given.seeds):
+        for model in given.models:
+            options, recipe = search.tuned(given.tuned, model)
+            asked.append(cells.Cell(model, model, options, recipe | settings.recipe(), seed))
     output = pathlib.Path(given.output)
     done = cells.run(asked, shared, str(output / "cells"), given.cache, given.jobs)
     result = {
@@ -72,12 +71,6 @@ def main() -> None:
     (output / "table1.md").write_text(report.table1(result))
     report.picture(result, str(output / "table1.png"))
     print(report.table1(result))
-
-
-def settings_of(given: argparse.Namespace, model: str) -> tuple[str, dict[str, Any]]:
-    """Options and recipe of a row: what the search found, and the epochs asked for."""
-    options, recipe = search.tuned(given.tuned, model)
-    return options, recipe | ({"epochs": given.epochs} if given.epochs else {})
 
 
 def rows(done: Sequence[dict[str, Any]], examples_per_s: dict[str, float]) -> list[dict[str, Any]]:

@@ -33,7 +33,6 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--leaking-seeds", type=int, help="of what leaks; as --seeds by default")
     parser.add_argument("--tuned", help="search.json of benchmarks.search, for settings")
-    parser.add_argument("--epochs", type=int, help="at most; as the recipe by default")
     given = parser.parse_args()
     shared = _prepare(given)
     cells.share_cores(given.jobs)
@@ -53,9 +52,10 @@ def main() -> None:
         for length in sorted(given.lengths):
             place = {"leaking": leaking, "history_length": length}
             of = shared[leaking, length]
-            asked = [cell for labels in _cells(given, leaking, length).values() for cell in labels]
-            done = cells.run(asked, of, str(output / "cells"), given.cache, given.jobs)
-            for label in _cells(given, leaking, length):
+            asked = _cells(given, of, leaking)
+            every = [cell for row in asked.values() for cell in row]
+            done = cells.run(every, of, str(output / "cells"), given.cache, given.jobs)
+            for label in asked:
                 own = [cell for cell in done if cell["name"].endswith(f" {label}")]
                 rows[length, label] = own
                 settings = {"config": own[0]["config"], "recipe": own[0]["recipe"]}
@@ -90,11 +90,14 @@ def _prepare(given: argparse.Namespace) -> dict[tuple[bool, int], samples.Sample
     return shared
 
 
-def _cells(given: argparse.Namespace, leaking: bool, length: int) -> dict[str, list[cells.Cell]]:
+def _cells(
+    given: argparse.Namespace, shared: samples.Samples, leaking: bool
+) -> dict[str, list[cells.Cell]]:
     """For each row its cells, a seed each."""
     options, recipe = search.tuned(given.tuned, "imn_3p_plus")
-    recipe = recipe | ({"epochs": given.epochs} if given.epochs else {})
+    recipe = recipe | shared.settings.recipe()
     seeds = given.leaking_seeds if leaking and given.leaking_seeds else given.seeds
+    length = shared.settings.max_history_length
     made = {}
     for passes in given.passes:
         for enhancement in (True,) if leaking else (False, True):

@@ -13,9 +13,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from model import presets
+from model.configs import Recipe
 from pipeline.errors import InputError
 
 PREFIX = "IMN_"
+RECIPE = tuple(field.name for field in dataclasses.fields(Recipe))
 
 
 class SettingsError(InputError):
@@ -130,6 +132,11 @@ class Settings:
                 raise SettingsError(f"`{name}` is not a setting. {hint}")
             values[key] = _parse(fields[key], text)
         return cls(**values)
+
+    def recipe(self) -> dict[str, Any]:
+        """The fields of the recipe that are set; the preset has the others."""
+        values = {name: getattr(self, name) for name in RECIPE}
+        return {name: value for name, value in values.items() if value is not None}
 
 
 def serving_name(settings: Settings) -> str:

@@ -42,17 +42,6 @@ _MODEL = (
     "distribute",
     "training_seed",
 )
-_RECIPE = (
-    "epochs",
-    "batch_size",
-    "learning_rate",
-    "table_learning_rate",
-    "table_initial_scale",
-    "extra_candidates",
-    "table_l2",
-    "evaluations_per_epoch",
-    "patience",
-)
 
 
 def pipeline_name(settings: Settings) -> str:
@@ -89,8 +78,7 @@ def create_pipeline(
     Raises:
       SettingsError: for a model or an option that there is not.
     """
-    chosen = _subset(settings, _RECIPE)
-    recipe = {name: value for name, value in chosen.items() if value is not None}
+    recipe = settings.recipe()
     try:  # before anything runs, rather than when the Trainer starts
         presets.resolve(settings.model, settings.model_options, recipe)
     except ValueError as error:
@@ -116,9 +104,6 @@ def create_pipeline(
     )
     transform.add_upstream_node(stop)
 
-    recipe = {
-        name: value for name, value in _subset(settings, _RECIPE).items() if value is not None
-    }
     trainer = tfx.components.Trainer(
         run_fn="model.trainer.run_fn",
         examples=transform.outputs["transformed_examples"],

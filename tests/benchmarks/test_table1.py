@@ -33,13 +33,13 @@ def folder(tmp_path_factory):
 
 def table(name, folder, *arguments, **settings):
     command = [sys.executable, "-m", f"benchmarks.{name}", "--ratings", f"{folder}/ratings.csv"]
-    command += ["--max-history-length", "8", "--epochs", "1", "--output", f"{folder}/out"]
+    command += ["--max-history-length", "8", "--output", f"{folder}/out"]
     command += ["--cache", f"{folder}/cache", "--jobs", "2", *arguments]
     environment = {k: v for k, v in os.environ.items() if not k.startswith("IMN_")}
     return subprocess.run(
         command,
         cwd=PROJECT,
-        env=environment | {"IMN_SPLIT": "leave_last"} | settings,
+        env=environment | {"IMN_SPLIT": "leave_last", "IMN_EPOCHS": "1"} | settings,
         capture_output=True,
         text=True,
         check=False,
@@ -104,7 +104,7 @@ def test_the_ablation_goes_on_from_the_cells_of_the_table(folder):
     ("name", "value", "message"),
     [
         ("IMN_SPLIT", "random", "`split` must be one of"),
-        ("IMN_EPOCHS", "3", "Unset IMN_EPOCHS"),
+        ("IMN_MODEL_OPTIONS", "passes=2", "Unset IMN_MODEL_OPTIONS"),
     ],
 )
 def test_a_wrong_setting_ends_in_a_line(folder, name, value, message):

@@ -25,12 +25,12 @@ def folder(tmp_path_factory):
 
 def table2(folder, *arguments):
     command = [sys.executable, "-m", "benchmarks.table2", "--ratings", f"{folder}/ratings.csv"]
-    command += ["--epochs", "1", "--output", f"{folder}/out", "--cache", f"{folder}/cache"]
+    command += ["--output", f"{folder}/out", "--cache", f"{folder}/cache"]
     environment = {k: v for k, v in os.environ.items() if not k.startswith("IMN_")}
     return subprocess.run(
         [*command, "--jobs", "2", *arguments],
         cwd=PROJECT,
-        env=environment | {"IMN_SPLIT": "leave_last"},
+        env=environment | {"IMN_SPLIT": "leave_last", "IMN_EPOCHS": "1"},
         capture_output=True,
         text=True,
         check=False,
