@@ -77,38 +77,44 @@ def _grid(head: str, values: dict[tuple[str, int], str]) -> list[str]:
 
 
 def picture(result: dict[str, Any], path: str) -> None:
-    """AUC by length, a line a number of passes; what leaks beside what does not."""
+    """AUC by length: what does not leak, the part of it that reads a history, and what leaks."""
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(1, 2, figsize=(9, 3.8), sharey=True)
-    for axis, leaking in zip(axes, (False, True), strict=True):
+    names = list(dict.fromkeys(row["model"] for row in result["rows"]))
+    colours = {name: f"C{place}" for place, name in enumerate(names)}
+    figure, axes = pyplot.subplots(1, 3, figsize=(12, 3.8), width_ratios=(1, 1.2, 1))
+    axes[0].sharey(axes[2])
+    for axis, leaking, near in zip(axes, (False, False, True), (False, True, False), strict=True):
         rows = _of(result["rows"], leaking)
-        for model in dict.fromkeys(row["model"] for row in rows):
+        seeds = rows[0]["seeds"]
+        for model in names:
+            # Without a pass no history is read.
             own = [row for row in rows if row["model"] == model]
-            axis.errorbar(
-                [row["history_length"] for row in own],
-                [row["auc_mean"] for row in own],
-                yerr=[row["auc_std"] or 0 for row in own],
-                marker="o",
-                capsize=3,
-                label=model,
-            )
-        look_up = [
-            (each["history_length"], each["own_training_windows"]["auc"])
-            for each in _of(result["controls"], leaking)
-        ]
-        axis.plot(*zip(*look_up, strict=True), "k--", label="look-up, no model")
-        lengths = [length for length, _ in look_up]
+            if own and not (near and model.startswith("0P")):
+                axis.errorbar(
+                    [row["history_length"] for row in own],
+                    [row["auc_mean"] for row in own],
+                    yerr=[row["auc_std"] or 0 for row in own],
+                    marker="o",
+                    capsize=3,
+                    color=colours[model],
+                    label=model,
+                )
+        controls = _of(result["controls"], leaking)
+        lengths = [each["history_length"] for each in controls]
+        if not near:
+            look_up = [each["own_training_windows"]["auc"] for each in controls]
+            axis.plot(lengths, look_up, "k--", label="look-up, no model")
         axis.set_xscale("log")
         axis.set_xticks(lengths, lengths)
         axis.minorticks_off()
         axis.set_xlabel("L, events of the history")
-        seeds = rows[0]["seeds"]
         title = "LEAKS: windows split at random" if leaking else "does not leak"
-        axis.set_title(f"{title} ({seeds} seed{'s' * (seeds > 1)})")
+        about = "the same, nearer" if near else f"{seeds} seed{'s' * (seeds > 1)}"
+        axis.set_title(f"{title} ({about})", size=10)
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("test AUC")
-    axes[1].legend(fontsize=8)
+    axes[0].legend(fontsize=8, ncols=2, loc="center", bbox_to_anchor=(0.5, 0.4))
     figure.tight_layout()
     figure.savefig(path, dpi=120)
     pyplot.close(figure)
