@@ -117,8 +117,11 @@ def test_all_users_are_trained_on_and_those_with_long_records_scored(folder, res
     for split in ("eval", "test"):
         assert {window[0] for window in windows(folder, False, split)} == long
     trained = {window[0] for window in windows(folder, False, "train")}
-    assert trained == set(events)
-    assert result["samples"]["splits"]["test"]["users"] == len(long)
+    # Users with a handful of events can have none left to train on.
+    assert long < trained <= set(events)
+    assert trained >= {user for user, count in events.items() if count >= 8}
+    for each in result["samples"]:
+        assert each["splits"]["test"]["users"] == len(long)
 
 
 def test_a_window_that_leaks_is_in_one_split_with_its_negative(folder, result):
