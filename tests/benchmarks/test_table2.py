@@ -121,7 +121,8 @@ def test_all_users_are_trained_on_and_those_with_long_records_scored(folder, res
     assert long < trained <= set(events)
     assert trained >= {user for user, count in events.items() if count >= 8}
     for each in result["samples"]:
-        assert each["splits"]["test"]["users"] == len(long)
+        if not each["leaking"]:
+            assert each["splits"]["test"]["users"] == len(long)
 
 
 def test_a_window_that_leaks_is_in_one_split_with_its_negative(folder, result):
