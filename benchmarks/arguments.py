@@ -46,6 +46,8 @@ def settings(given: argparse.Namespace, recipe: bool = True) -> Settings:
         if getattr(chosen, field.name) != field.default
     }
     heeded = samples.setting_names() | {"ratings", *(RECIPE if recipe else ())}
+    if not hasattr(given, "max_history_length"):
+        heeded -= {"max_history_length"}
     if ignored := sorted(changed - heeded):
         raise InputError(
             f"`{ignored[0]}` of the environment has no effect here. "

@@ -19,19 +19,17 @@ from transforms import features
 _BATCH = 1024
 
 
-def deal(settings: Settings, raw: str, min_events: int, leaking: bool) -> None:
+def deal(raw: str, scored: set[bytes], leaking: bool) -> None:
     """Puts every sample below `raw` into its split, a positive and its negatives together.
 
     Args:
-      settings: of the ratings that were ingested.
       raw: the folder of `Split-<name>` and `report.json`, which is brought up to date.
-      min_events: eval and test keep the rows of users with as many events and more,
-        and lose the others; train keeps everybody.
+      scored: the users whose rows eval and test keep; train keeps everybody.
       leaking: splits the windows of all users at random, 80/10/10: windows overlap,
         so that training has seen what test asks for.
 
     Raises:
-      InputError: where nobody is left to score.
+      InputError: where a split has no samples left.
     """
     import tensorflow as tf
 
@@ -40,7 +38,6 @@ def deal(settings: Settings, raw: str, min_events: int, leaking: bool) -> None:
         features.TARGET_TIME: tf.io.FixedLenFeature([], tf.int64),
         features.HISTORY_ITEM: tf.io.FixedLenSequenceFeature([], tf.string, allow_missing=True),
     }
-    scored = _users_with(settings, min_events)
     dealt = features.SPLITS if leaking else ("eval", "test")
     writers: dict[str, tf.io.TFRecordWriter] = {}
     counts: dict[str, dict[str, Any]] = {}
@@ -66,8 +63,8 @@ def deal(settings: Settings, raw: str, min_events: int, leaking: bool) -> None:
         os.rename(f"{raw}/new-{split}", f"{raw}/Split-{split}")
         if not counts[split]["samples"]:
             raise InputError(
-                f"Split {split} has no samples: of {len(scored)} users with at least "
-                f"{min_events} events none has one there. Lower `--min-events`."
+                f"Split {split} has no samples: none of the {len(scored)} users that are scored "
+                "has one there. Lower `--min-events`."
             )
     with open(f"{raw}/report.json", encoding="utf-8") as file:
         report = json.load(file)
@@ -96,8 +93,12 @@ def _random_places(rows: dict[str, Any]) -> np.ndarray:
     return np.array(["train"] * 8 + ["eval", "test"])[dealt]
 
 
-def _users_with(settings: Settings, min_events: int) -> set[bytes]:
-    """The users who have at least `min_events` wanted ratings."""
+def users_with(settings: Settings, min_events: int) -> set[bytes]:
+    """The users who have at least `min_events` wanted ratings.
+
+    Raises:
+      InputError: where there are none.
+    """
     import pyarrow as pa
 
     from pipeline.ingest import files, layouts, readers
@@ -113,4 +114,11 @@ def _users_with(settings: Settings, min_events: int) -> set[bytes]:
     )
     counts = users.value_counts()
     enough = counts.field("counts").to_numpy() >= min_events
-    return set(counts.field("values").filter(pa.array(enough)).to_pylist())
+    found = set(counts.field("values").filter(pa.array(enough)).to_pylist())
+    if not found:
+        most = counts.field("counts").to_numpy().max()
+        raise InputError(
+            f"`--min-events` must leave users to score. Received: {min_events}; the most that a "
+            f"user has are {most}."
+        )
+    return found

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import protocol
-from pipeline.configs import Settings
+from pipeline.configs import INGESTION, Settings
 from transforms import features
 
 _SAMPLING = ("shift", "max_windows_per_user", "min_history_length", "same_day", "sampling_seed")
@@ -91,10 +91,8 @@ class Samples:
 
 def setting_names() -> set[str]:
     """The settings that say what samples are made, and what of them is read."""
-    from pipeline.ingest import component
-
     transform = ("min_item_count", "max_vocabulary_size", "oov_buckets", "time_unit")
-    return {*component.SETTINGS, *transform, *_READ_BY_MODELS}
+    return {*INGESTION, *transform, *_READ_BY_MODELS}
 
 
 def prepare(
@@ -129,16 +127,21 @@ def prepare(
     digest = hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:16]
     folder = os.path.join(cache, f"samples-{digest}")
     if not os.path.exists(folder):
+        dealt_anew = min_events or leaking
+        scored = protocol.users_with(settings, min_events) if dealt_anew else None
         unfinished = f"{folder}.unfinished"
         shutil.rmtree(unfinished, ignore_errors=True)
         os.makedirs(unfinished)
-        _make(settings, unfinished, min_events, leaking)
+        _make(settings, unfinished, scored, leaking)
         os.rename(unfinished, folder)
     return Samples(folder, settings, digest)
 
 
-def _make(settings: Settings, folder: str, min_events: int, leaking: bool) -> None:
-    """Raw Examples, Transform graph, transformed train and eval, test as arrays."""
+def _make(settings: Settings, folder: str, scored: set[bytes] | None, leaking: bool) -> None:
+    """Raw Examples, Transform graph, transformed train and eval, test as arrays.
+
+    Where it is said who is scored, samples are dealt anew.
+    """
     import apache_beam as beam
     import tensorflow_transform as tft
     import tensorflow_transform.beam as tft_beam
@@ -152,8 +155,8 @@ def _make(settings: Settings, folder: str, min_events: int, leaking: bool) -> No
 
     arguments = ["--runner=DirectRunner", "--direct_running_mode=in_memory"]
     ingest(settings, f"{folder}/raw", beam.Pipeline(argv=arguments))
-    if min_events or leaking:
-        protocol.deal(settings, f"{folder}/raw", min_events, leaking)
+    if scored is not None:
+        protocol.deal(f"{folder}/raw", scored, leaking)
     schema = filled_schema(settings.max_history_length)
     config = dataclasses.asdict(settings)
 

@@ -203,7 +203,8 @@ class Benchmark:
         settings = arguments.settings(
             argparse.Namespace(
                 ratings=self._given.ratings, max_history_length=length, output=self._given.output
-            )
+            ),
+            recipe=False,
         )
         argument = {
             "settings": dataclasses.replace(settings, shift=_SHIFT[length], split="user"),

@@ -17,6 +17,23 @@ from model.configs import Recipe
 from pipeline.errors import InputError
 
 PREFIX = "IMN_"
+# The settings that change what ingestion writes, and so the key of TFX's cache.
+INGESTION = (
+    "layout",
+    "max_history_length",
+    "min_history_length",
+    "shift",
+    "max_windows_per_user",
+    "negatives",
+    "negatives_per_positive",
+    "split",
+    "eval_share",
+    "test_share",
+    "same_day",
+    "min_rating",
+    "max_bad_share",
+    "sampling_seed",
+)
 RECIPE = tuple(field.name for field in dataclasses.fields(Recipe))
 
 

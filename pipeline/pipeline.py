@@ -21,7 +21,7 @@ from tfx.dsl.components.base import base_node, executor_spec
 from model import presets
 from pipeline import pusher
 from pipeline.baseline import LastBlessed
-from pipeline.configs import Settings, SettingsError
+from pipeline.configs import INGESTION, Settings, SettingsError
 from pipeline.evaluator import GatedEvaluator
 from pipeline.infra_check import InfraCheck
 from pipeline.ingest import component
@@ -30,7 +30,7 @@ from pipeline.validation import AnomalyStop, SampledStatisticsGen
 
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
 # What decides which samples a model is trained and judged on.
-SAMPLING = tuple(name for name in component.SETTINGS if name != "max_bad_share")
+SAMPLING = tuple(name for name in INGESTION if name != "max_bad_share")
 _TRANSFORM = ("min_item_count", "max_vocabulary_size", "oov_buckets", "time_unit")
 _MODEL = (
     "model",

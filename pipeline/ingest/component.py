@@ -12,28 +12,10 @@ from tfx.dsl.components.base import base_beam_executor, executor_spec
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import proto_utils
 
-from pipeline.configs import Settings
+from pipeline.configs import INGESTION, Settings
 from pipeline.ingest import files
 from pipeline.ingest.job import ingest
 from transforms import features
-
-# The settings that change what is written, and so the key of TFX's cache.
-SETTINGS = (
-    "layout",
-    "max_history_length",
-    "min_history_length",
-    "shift",
-    "max_windows_per_user",
-    "negatives",
-    "negatives_per_positive",
-    "split",
-    "eval_share",
-    "test_share",
-    "same_day",
-    "min_rating",
-    "max_bad_share",
-    "sampling_seed",
-)
 
 
 class Driver(driver.FileBasedDriver):
@@ -74,7 +56,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         artifact = artifact_utils.get_single_instance(
             output_dict[standard_component_specs.EXAMPLES_KEY]
         )
-        values = {name: exec_properties[name] for name in SETTINGS}
+        values = {name: exec_properties[name] for name in INGESTION}
         settings = Settings(ratings=_ratings(exec_properties), **values)
         report = ingest(settings, artifact.uri, self._make_beam_pipeline())
         artifact.split_names = artifact_utils.encode_split_names(list(features.SPLITS))
@@ -116,7 +98,7 @@ class RatingsExampleGen(component.FileBasedExampleGen):
             ),
         )
         values = dataclasses.asdict(settings)
-        self.exec_properties.update({name: values[name] for name in SETTINGS})
+        self.exec_properties.update({name: values[name] for name in INGESTION})
 
 
 def _ratings(exec_properties: dict[str, Any]) -> str:

@@ -139,5 +139,5 @@ def test_a_window_that_leaks_is_in_one_split_with_its_negative(folder, result):
 def test_nobody_to_score_ends_in_a_line(folder):
     done = table2(folder, "--lengths", "4", "--min-events", "100000")
     assert done.returncode == 2
-    assert "100000 events" in done.stderr
+    assert "`--min-events` must leave users to score. Received: 100000" in done.stderr
     assert "Traceback" not in done.stderr

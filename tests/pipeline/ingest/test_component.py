@@ -14,8 +14,7 @@ from tfx.types import artifact_utils, standard_artifacts
 from tfx_bsl.tfxio import dataset_options
 
 from pipeline import console
-from pipeline.configs import Settings
-from pipeline.ingest import component
+from pipeline.configs import INGESTION, Settings
 from pipeline.ingest.component import RatingsExampleGen
 from transforms import features
 
@@ -83,7 +82,7 @@ def test_a_users_mistake_is_told_in_one_line(tmp_path):
 
 
 def test_settings_that_do_not_change_samples_are_no_part_of_the_key():
-    names = set(component.SETTINGS)
+    names = set(INGESTION)
     assert names <= {field.name for field in dataclasses.fields(Settings)}
     properties = RatingsExampleGen(Settings(ratings="a/b*.csv", epochs=7)).exec_properties
     assert names <= properties.keys()
