@@ -6,11 +6,11 @@ FROM python:3.10-slim
 WORKDIR /imn
 COPY requirements/reference.txt requirements/
 RUN pip install --no-cache-dir uv \
-    && uv pip install --system --no-cache --no-deps -r requirements/reference.txt
+    && uv pip install --system --no-cache --compile-bytecode --no-deps -r requirements/reference.txt
 COPY setup.py pyproject.toml ./
 COPY pipeline pipeline
 COPY model model
 COPY transforms transforms
 COPY serving serving
-RUN uv pip install --system --no-cache --no-deps --no-build-isolation .
+RUN uv pip install --system --no-cache --compile-bytecode --no-deps --no-build-isolation .
 ENV TF_USE_LEGACY_KERAS=1

@@ -44,9 +44,11 @@ fi
 rm -rf .uv
 
 # uv resolves nothing here, it only fetches in parallel; pip does the same, slower.
+# It compiles at once, as pip does: where PYTHONDONTWRITEBYTECODE is set (most images of Python set
+# it) every process would compile TensorFlow's sources anew, seconds of it each time.
 uv_pin="$(grep -E '^uv==' "$lock")"
 if .venv/bin/python -m pip install --quiet --disable-pip-version-check "$uv_pin"; then
-  install=(.venv/bin/uv pip install --quiet --python .venv/bin/python)
+  install=(.venv/bin/uv pip install --quiet --compile-bytecode --python .venv/bin/python)
 else
   install=(.venv/bin/python -m pip install --quiet --disable-pip-version-check)
 fi

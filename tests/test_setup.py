@@ -50,8 +50,11 @@ def test_it_installs_once_and_again_only_for_another_lock(project):
 
 def test_one_that_was_cut_off_is_made_again(project):
     (project / ".venv" / ".lock").unlink()
-    assert "Setting up" in setup(project).stdout
+    assert "Setting up" in setup(project, PYTHONDONTWRITEBYTECODE="1").stdout
     assert (project / ".venv" / ".lock").exists()
+    # Compiled once, and not by every process anew.
+    [packages] = (project / ".venv" / "lib").glob("python*/site-packages")
+    assert list((packages / "setuptools" / "__pycache__").glob("dist.*.pyc"))
 
 
 def test_where_no_python_is_to_be_had_it_says_what_to_install(project, tmp_path):
