@@ -112,11 +112,12 @@ def _cells(
 
 
 def _comparisons(rows: _Done) -> list[dict[str, Any]]:
-    """Each row less 3P+ of its length, and less itself at the shortest length."""
+    """Each row less 3P+ of its length, and less itself at the next shorter length."""
     made = []
-    shortest = min(length for length, _ in rows)
+    lengths = sorted({length for length, _ in rows})
+    shorter = dict(zip(lengths[1:], lengths, strict=False))
     for (length, label), own in rows.items():
-        for other in ((length, REFERENCE), (shortest, label)):
+        for other in ((length, REFERENCE), (shorter.get(length), label)):
             if other in rows and other != (length, label):
                 made.append(
                     {

@@ -47,8 +47,7 @@ def markdown(result: dict[str, Any]) -> str:
             against = beside[0]["against"]
             lines += _grid(f"{title}: points over {against} of the same length", _points(beside))
         if shorter:
-            length = shorter[0]["against_length"]
-            lines += _grid(f"{title}: points over itself at L = {length}", _points(shorter))
+            lines += _grid(f"{title}: points over itself, one length shorter", _points(shorter))
     if len(result["code"]) > 1:
         lines += ["", f"Cells were trained by different versions of the code: {result['code']}."]
     return "\n".join(lines) + "\n"

@@ -10,6 +10,7 @@ import sys
 import pytest
 import tensorflow as tf
 
+from benchmarks import table2 as table2_command
 from pipeline import sample_data
 
 PROJECT = pathlib.Path(__file__).resolve().parents[2]
@@ -96,6 +97,18 @@ def test_differences_are_those_of_the_rows(result):
         assert each["auc_points"] == pytest.approx(100 * (of - less))
         low, high = each["auc_interval"]
         assert low < high
+
+
+def test_a_row_is_set_beside_itself_one_length_shorter():
+    def cells(auc):
+        metrics = {"auc": auc, "gauc": auc}
+        return [metrics | {f"{name}_replicates": [auc, auc] for name in metrics}]
+
+    found = table2_command._comparisons(
+        {(500, "3P+"): cells(0.75), (40, "3P+"): cells(0.5), (100, "3P+"): cells(0.875)}
+    )
+    points = {(e["history_length"], e["against_length"]): e["auc_points"] for e in found}
+    assert points == {(100, 40): 37.5, (500, 100): -12.5}
 
 
 def test_the_look_up_gives_away_what_leaks(result):
