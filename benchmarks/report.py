@@ -34,8 +34,7 @@ def table1(result: dict[str, Any]) -> str:
         f"negatives, L = {given['max_history_length']}, time features "
         f"{'on' if given['use_time'] else 'off'}, "
         f"{given['splits']['test']['samples']:,} test rows of "
-        f"{given['splits']['test']['users']:,} users; mean ± standard deviation over "
-        f"{result['seeds']} seed{'s' * (result['seeds'] > 1)}, "
+        f"{given['splits']['test']['users']:,} users; {_over(result['seeds'])}, "
         f"{'tuned by benchmarks.search' if result['tuned'] else 'settings as shipped, untuned'}.",
         "",
         *_rows(result["rows"]),
@@ -101,11 +100,15 @@ def picture(result: dict[str, Any], path: str) -> None:
     axis.set_yticks(range(len(rows)), [label(row["model"]) for row in rows])
     axis.margins(x=0.15, y=0.1)
     axis.grid(axis="x", alpha=0.3)
-    axis.set_xlabel(f"test AUC, mean and standard deviation over {result['seeds']} seeds")
+    axis.set_xlabel(f"test AUC, {_over(result['seeds'])}")
     axis.set_title(result["samples"]["ratings"])
     figure.tight_layout()
     figure.savefig(path, dpi=120)
     pyplot.close(figure)
+
+
+def _over(seeds: int) -> str:
+    return f"mean ± standard deviation over {seeds} seeds" if seeds > 1 else "one seed"
 
 
 def spread(mean: float, deviation: float | None) -> str:
