@@ -98,7 +98,8 @@ def picture(result: dict[str, Any], path: str) -> None:
         text = f"{row['auc_mean']:.4f}"
         axis.annotate(text, (row["auc_mean"], place), (0, 6), textcoords="offset points", size=8)
     axis.set_yticks(range(len(rows)), [label(row["model"]) for row in rows])
-    axis.margins(x=0.15, y=0.1)
+    axis.margins(x=0.15)
+    axis.set_ylim(-0.7, len(rows) - 0.2)
     axis.grid(axis="x", alpha=0.3)
     axis.set_xlabel(f"test AUC, {_over(result['seeds'])}")
     axis.set_title(result["samples"]["ratings"])
