@@ -41,7 +41,7 @@ recommend: setup
 test: setup
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
-	$(PYTHON) -m mypy pipeline model transforms serving local_runner.py kubeflow_runner.py
+	$(PYTHON) -m mypy pipeline model transforms serving benchmarks local_runner.py kubeflow_runner.py
 	$(PYTHON) -m pytest -n 2 --dist loadfile
 
 bench: setup

@@ -94,7 +94,7 @@ def search(
         best: dict[str, Any] = {"options": "", "recipe": {}, "eval_auc": -1.0}
         trials = []
         for options, recipe in _changes(model):
-            trial = {
+            trial: dict[str, Any] = {
                 "options": joined(best["options"], options),
                 "recipe": {**best["recipe"], **recipe},
             }

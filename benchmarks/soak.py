@@ -52,7 +52,8 @@ def run(
         rate = _SHARE * capacity
         client.start(Load(server.address, requests, seconds, rate=rate, expected=expected))
         begin = time.monotonic()
-        memory, swaps = [], []
+        memory: list[tuple[float, float]] = []
+        swaps: list[float] = []
         while (now := time.monotonic() - begin) < seconds:
             memory.append((now, server.memory_mb()))
             if len(swaps) < 2 and now > (len(swaps) + 1) * seconds / 3:
