@@ -45,7 +45,7 @@ class Cell:
         settings = samples.settings
         content = {
             "samples": samples.digest,
-            "model": self.model,
+            "model": type(config).__name__,
             "config": config.to_dict(),
             "recipe": recipe.to_dict(),
             "use_time": settings.use_time,

@@ -1,5 +1,6 @@
 """Results of a table as Markdown and as a picture."""
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,7 @@ LABELS = {
     "imn_2p": "IMN 2P",
     "imn_3p": "IMN 3P",
     "imn_3p_plus": "IMN 3P+",
+    "imn_states": "IMN 3P+ over states",
 }
 
 
@@ -39,15 +41,15 @@ def table1(result: dict[str, Any]) -> str:
         "",
         *_rows(result["rows"]),
     ]
-    if result["comparisons"]:
+    for model, compared in itertools.groupby(result["comparisons"], lambda each: each["model"]):
         lines += [
             "",
-            "| IMN 3P+ less | AUC, points (95 % over users; seeds ahead) | GAUC |",
+            f"| {label(model)} less | AUC, points (95 % over users; seeds ahead) | GAUC |",
             "|---|---|---|",
         ]
-    for each in result["comparisons"]:
-        values = [difference(each, metric) for metric in ("auc", "gauc")]
-        lines.append(f"| {label(each['against'])} | {' | '.join(values)} |")
+        for each in compared:
+            values = [difference(each, metric) for metric in ("auc", "gauc")]
+            lines.append(f"| {label(each['against'])} | {' | '.join(values)} |")
     lines += ["", "| control | AUC | GAUC |", "|---|---|---|"]
     for name, values in result["controls"].items():
         if name == "other_users_history":

@@ -4,7 +4,7 @@ A trial sees the whole training split, so that item tables are trained as in a w
 training: on a fifth of the users, or on the newest ten windows of each, what starts
 fast wins and not what ends well. It changes one thing of the best trial so far: rate,
 width, regularisation, and one option of the system's own. The best two are then trained
-to the end, and eval says which stays. The test split is never looked at. The three
+to the end, and eval says which stays. The test split is never looked at. All
 rows of IMN share one search, that of 3P+.
 
 Example: python -m benchmarks.search --ratings ratings.csv.gz --output out
@@ -41,7 +41,7 @@ OWN: dict[str, list[Change]] = {
     "imn_3p_plus": [_REGULARISATION, ("normalization=sigmoid", {})],
 }
 # Rows that take over the settings found for another.
-SAME_AS = {"imn_2p": "imn_3p_plus", "imn_3p": "imn_3p_plus"}
+SAME_AS = dict.fromkeys(("imn_2p", "imn_3p", "imn_states"), "imn_3p_plus")
 _FINALISTS = 2
 _ONE_EPOCH = {"epochs": 1, "evaluations_per_epoch": 1}
 

@@ -7,6 +7,8 @@ import tensorflow as tf
 
 from model.configs import ModelConfig, choice, number
 from model.layers.gated_recurrence import GatedRecurrence
+from model.layers.next_event import next_event_loss
+from model.layers.packed import with_a_place
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,9 +31,7 @@ class InterestEvolution(tf.keras.layers.Layer):
 
     `h_t = GRU(e_t)`; `a_t = softmax_t(h_t W v)` (eq. 9); `u` is the last state of an
     AUGRU on `h_t` with `a_t`. While training, `h_t` should tell the next event from
-    an event of another user: `−mean(log σ(h_t·e_{t+1}) + log(1 − σ(h_t·ê_{t+1})))`
-    (eq. 8). ê is the event at the same place of the next row of the batch: no items
-    are drawn, and what is next in a shuffled batch is another user's, nearly always.
+    an event of another user (eq. 8, layers/next_event.py).
 
     Args:
       config: the options.
@@ -60,37 +60,12 @@ class InterestEvolution(tf.keras.layers.Layer):
         seed: tf.Tensor | None = None,
     ) -> Any:
         """The user `(B, K, D)`, zeros for an empty history; with the loss while training."""
-        # A first place of padding, so that a history of no places has one.
-        events, mask = tf.pad(history, [[0, 0], [1, 0], [0, 0]]), tf.pad(mask, [[0, 0], [1, 0]])
+        events, mask = with_a_place(history, mask)
         filled = tf.cast(mask, history.dtype)[:, :, None]
         states = self.extract(events, mask)
         logits = tf.matmul(self.attention(states), targets, transpose_b=True)
         weights = tf.nn.softmax(logits + (filled - 1) * 1e9, axis=1) * filled
         user = self.evolve.last(states, mask, weights)
         if training and self.auxiliary_weight:
-            return user, self.auxiliary_weight * auxiliary_loss(states, events, filled)
+            return user, self.auxiliary_weight * next_event_loss(states, events, mask)
         return user
-
-
-def auxiliary_loss(states: tf.Tensor, events: tf.Tensor, filled: tf.Tensor) -> tf.Tensor:
-    """Mean loss of telling the next event from the next row's, over all that have both.
-
-    Args:
-      states: h `(B, L, D)`.
-      events: e `(B, L, D)`.
-      filled: `(B, L, 1)`, 1 where there is an event.
-
-    Returns:
-      a scalar; 0 where no state has a next event of its own and of another row.
-    """
-    # `tf.slice` has a pad as its gradient, which takes less time than that of `[:, 1:]`.
-    now = tf.slice(states, [0, 0, 0], [-1, tf.shape(states)[1] - 1, -1])
-    following = tf.slice(events, [0, 1, 0], [-1, -1, -1])
-    other = tf.roll(following, 1, axis=0)
-    both = filled[:, :-1, 0] * filled[:, 1:, 0] * tf.roll(filled, 1, axis=0)[:, 1:, 0]
-    # A batch of one has no other row.
-    both *= tf.cast(tf.shape(events)[0] > 1, events.dtype)
-    right = tf.reduce_sum(now * following, axis=-1)
-    wrong = tf.reduce_sum(now * other, axis=-1)
-    losses = tf.nn.softplus(-right) + tf.nn.softplus(wrong)
-    return tf.math.divide_no_nan(tf.reduce_sum(losses * both), tf.reduce_sum(both))

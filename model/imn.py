@@ -7,7 +7,10 @@ import tensorflow as tf
 
 from model.configs import ModelConfig, choice, number
 from model.layers.enhancement import MemoryEnhancement
+from model.layers.gated_recurrence import GatedRecurrence
 from model.layers.memory import MemoryUpdate
+from model.layers.next_event import next_event_loss
+from model.layers.packed import with_a_place
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +34,9 @@ class IMNConfig(ModelConfig):
     share_attention: bool = False  # one attention for all passes
     feedback: bool = True  # False: every pass attends with the candidate as memory
     gru_start: str = choice("passing_on", "random")  # first values, layers/passing_on.py
+    # Beyond the paper: what is read are the states of a GRU over the events, as in DIEN.
+    states: bool = False
+    auxiliary_weight: float = number(1.0, 0.0)  # of the states' next-event loss
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -51,6 +57,11 @@ class IMNConfig(ModelConfig):
 
 class IMN(tf.keras.layers.Layer):
     """Iterative memory update, then memory enhancement.
+
+    With `states` both read `h_j = GRU(e_j)` in the place of the events e, and while
+    training `h_j` should tell `e_{j+1}` from another user's event (layers/next_event.py):
+    of DIEN (arXiv 1809.03672) the extractor of interests, with IMN in the place of
+    attention and AUGRU.
 
     Args:
       config: the options.
@@ -74,6 +85,10 @@ class IMN(tf.keras.layers.Layer):
         self.enhance = None
         if config.enhancement:
             self.enhance = MemoryEnhancement(config.enhancement_steps, config.gru_start)
+        self.extract = None
+        if config.states:
+            self.extract = GatedRecurrence(config.embedding_dim, config.gru_start)
+            self.auxiliary_weight = config.auxiliary_weight
 
     def call(
         self,
@@ -82,13 +97,24 @@ class IMN(tf.keras.layers.Layer):
         targets: tf.Tensor,
         training: bool = False,
         seed: tf.Tensor | None = None,
-    ) -> tf.Tensor:
+    ) -> Any:
         """The user as seen by each candidate, `(B, K, D)`; see `ModelConfig.block`."""
+        events = history
+        if self.extract:
+            events, mask = with_a_place(history, mask)
+            history = self.extract(events, mask)
         memory = self.update(history, mask, targets)
-        return self.enhance(memory, targets) if self.enhance else memory
+        user = self.enhance(memory, targets) if self.enhance else memory
+        if training and self.extract and self.auxiliary_weight:
+            return user, self.auxiliary_weight * next_event_loss(history, events, mask)
+        return user
 
     def attention_weights(
         self, history: tf.Tensor, mask: tf.Tensor, targets: tf.Tensor
     ) -> tf.Tensor:
         """The weights of every pass, the mean of its heads, `(B, passes, K, L)`."""
+        if self.extract:
+            events, mask = with_a_place(history, mask)
+            states = self.extract(events, mask)
+            return self.update.attention_weights(states, mask, targets)[..., 1:]
         return self.update.attention_weights(history, mask, targets)

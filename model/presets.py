@@ -28,6 +28,8 @@ class Preset:
 
 
 _IMN = "model.imn:IMNConfig"
+# Beyond the paper: 3P+ over a GRU's states, trained on histories with events left out.
+_STATES = {"passes": 3, "enhancement": True, "states": True}
 _SEED_OPTIONS = {
     "embedding_dim": 10,
     "head_product": False,
@@ -55,6 +57,7 @@ PRESETS = {
     "imn_2p": Preset(_IMN, {"passes": 2, "enhancement": False}),
     "imn_3p": Preset(_IMN, {"passes": 3, "enhancement": False}),
     "imn_3p_plus": Preset(_IMN, {"passes": 3, "enhancement": True}),
+    "imn_states": Preset(_IMN, _STATES, {"history_dropout": 1.0}),
     "seed": Preset(_IMN, {"passes": 3, "enhancement": True} | _SEED_OPTIONS, _SEED_RECIPE),
 }
 

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
-from model import in_batch
+from model import in_batch, thinning
 from model.configs import ModelConfig, Recipe
 from model.layers.encoder import HistoryEncoder
 from model.layers.head import Head
@@ -53,14 +53,16 @@ class Ranker(tfrs.Model):
     Args:
       config: the model's options.
       inputs: what the data decides.
-      recipe: the scale of the first values and the extra candidates are read.
-      seed: of dropout and of the extra candidates.
+      recipe: the scale of the first values, the extra candidates and how much of a
+        history is left out are read.
+      seed: of dropout, of the extra candidates and of what is left out.
     """
 
     def __init__(self, config: ModelConfig, inputs: Inputs, recipe: Recipe, seed: int = 0):
         super().__init__()
         self.config = config
         self.extra_candidates = recipe.extra_candidates
+        self.history_dropout = recipe.history_dropout
         self.seed = seed
         self.encoder = HistoryEncoder(
             inputs.num_items,
@@ -118,8 +120,9 @@ class Ranker(tfrs.Model):
 
         Mean cross-entropy of the targets, plus the loss of the block's own if it
         has one; while training with extra candidates, plus the softmax loss of the
-        positive rows (model/in_batch.py). The decay of the head's kernels is in
-        `losses` and left to the caller, as in TFRS.
+        positive rows (model/in_batch.py), and with `history_dropout` on histories
+        with events left out (model/thinning.py). The decay of the head's kernels is
+        in `losses` and left to the caller, as in TFRS.
         """
         labels = tf.reshape(inputs[features.LABEL], [-1])
         targets = tf.reshape(inputs[features.TARGET_ITEM], [-1])
@@ -146,6 +149,8 @@ class Ranker(tfrs.Model):
                     (positive, tf.gather(candidates, positive), groups // 2),
                     (negative, tf.gather(targets, negative)[:, None], groups // 2),
                 ]
+        if training and self.history_dropout:
+            inputs = thinning.thin(inputs, self.history_dropout, self._step_seed(2))
         reads = [self._read_by_length(inputs, *kind, training, seed) for kind in kinds]
         # One call of the head, whose statistics are those of the batch.
         flat = self.head(
@@ -224,8 +229,7 @@ class Ranker(tfrs.Model):
         """Two integers for what is random in this step: the same again after a restart."""
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
         seed = tf.stack([tf.constant(self.seed, tf.int64), self.optimizer.iterations])
-        own = tf.random.experimental.stateless_fold_in(seed, 2 * replica + purpose)
-        return own
+        return tf.random.experimental.stateless_fold_in(seed, 3 * replica + purpose)
 
 
 def _flat(values: tf.Tensor) -> tf.Tensor:

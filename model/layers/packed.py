@@ -6,6 +6,11 @@ from typing import Any
 import tensorflow as tf
 
 
+def with_a_place(history: tf.Tensor, mask: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """History and mask with a first place of padding, so that one of no places has one."""
+    return tf.pad(history, [[0, 0], [1, 0], [0, 0]]), tf.pad(mask, [[0, 0], [1, 0]])
+
+
 class Packed:
     """The filled places of histories that are padded on the left, ordered by time.
 

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from model.dien import DIENConfig, InterestEvolution, auxiliary_loss
+from model.dien import DIENConfig, InterestEvolution
 from model.layers.gated_recurrence import GatedRecurrence
 
 B, L, K, D = 3, 5, 2, 4
@@ -76,23 +76,6 @@ def test_the_user_is_the_last_state_of_the_evolution(float64):
                 weights = np.exp(logits) / np.exp(logits).sum()
                 expected = steps(layer.evolve, states, weights)[-1]
             np.testing.assert_allclose(got[b, k], expected, atol=1e-10)
-
-
-def test_the_auxiliary_loss_tells_the_next_event_from_another_rows(float64):
-    rng = np.random.default_rng(2)
-    states, events = rng.normal(size=(2, B, L, D))
-    filled = (np.arange(L) >= L - np.array([5, 2, 4])[:, None]).astype(float)
-    got = auxiliary_loss(*(tf.constant(each) for each in (states, events, filled[:, :, None])))
-    losses = []
-    for b in range(B):
-        other = (b - 1) % B
-        for t in range(L - 1):
-            if filled[b, t] and filled[b, t + 1] and filled[other, t + 1]:
-                right = states[b, t] @ events[b, t + 1]
-                wrong = states[b, t] @ events[other, t + 1]
-                losses.append(-np.log(sigmoid(right)) - np.log(1 - sigmoid(wrong)))
-    np.testing.assert_allclose(got, np.mean(losses), atol=1e-10)
-    assert len(losses) > 4
 
 
 def test_the_loss_can_be_left_out_and_needs_two_rows(float64):

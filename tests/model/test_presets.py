@@ -1,5 +1,6 @@
 """The table of models and what a user may set."""
 
+import dataclasses
 import subprocess
 import sys
 
@@ -25,12 +26,21 @@ def test_rows_are_those_of_the_paper_and_the_seed():
         assert (recipe.learning_rate, recipe.batch_size) == (3e-3, 512)
         assert (recipe.table_learning_rate, recipe.table_initial_scale) == (2e-2, 0.01)
         assert recipe.extra_candidates == 4
+        assert recipe.history_dropout == 0
+        assert not config.states
     config, recipe = rows["seed"]
     assert (config.embedding_dim, config.num_heads, config.head_product) == (10, 1, False)
     assert (config.batch_norm, config.dropout, config.l2) == (True, 0.2, 1e-6)
     assert (config.normalization, config.gru_start) == ("sigmoid", "random")
     assert (recipe.learning_rate, recipe.table_learning_rate) == (1e-5, 1e-5)
     assert (recipe.extra_candidates, recipe.batch_size) == (0, 512)
+
+
+def test_what_goes_beyond_the_paper_is_3p_plus_with_two_things_changed():
+    config, recipe = presets.resolve("imn_states")
+    paper, shared = presets.resolve("imn_3p_plus")
+    assert config == dataclasses.replace(paper, states=True)
+    assert recipe == dataclasses.replace(shared, history_dropout=1.0)
 
 
 def test_options_and_recipe_override_a_row():
