@@ -30,9 +30,9 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
         "",
         {"extra_candidates": 0, "learning_rate": 1e-3, "table_learning_rate": 1e-3},
     ),
-    "over states": ("states=true", {}),
+    "with states": ("states=true", {}),
     "thinned histories": ("", {"history_dropout": 1.0}),
-    "over states, thinned histories": ("states=true", {"history_dropout": 1.0}),
+    "with states, thinned histories": ("states=true", {"history_dropout": 1.0}),
     "model as in the paper": (
         "normalization=sigmoid,gru_start=random,head_product=false",
         {},

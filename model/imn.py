@@ -34,7 +34,7 @@ class IMNConfig(ModelConfig):
     share_attention: bool = False  # one attention for all passes
     feedback: bool = True  # False: every pass attends with the candidate as memory
     gru_start: str = choice("passing_on", "random")  # first values, layers/passing_on.py
-    # Beyond the paper: what is read are the states of a GRU over the events, as in DIEN.
+    # Beyond the paper: each event is read with the state of a GRU that it leads to.
     states: bool = False
     auxiliary_weight: float = number(1.0, 0.0)  # of the states' next-event loss
 
@@ -58,10 +58,10 @@ class IMNConfig(ModelConfig):
 class IMN(tf.keras.layers.Layer):
     """Iterative memory update, then memory enhancement.
 
-    With `states` both read `h_j = GRU(e_j)` in the place of the events e, and while
-    training `h_j` should tell `e_{j+1}` from another user's event (layers/next_event.py):
-    of DIEN (arXiv 1809.03672) the extractor of interests, with IMN in the place of
-    attention and AUGRU.
+    With `states` what is read are `e_j + h_j` in the place of the events e, h the states
+    of a GRU over them. While training `h_j` should tell `e_{j+1}` from another user's
+    event (layers/next_event.py): of DIEN (arXiv 1809.03672) the extractor of interests,
+    with IMN in the place of attention and AUGRU.
 
     Args:
       config: the options.
@@ -99,14 +99,15 @@ class IMN(tf.keras.layers.Layer):
         seed: tf.Tensor | None = None,
     ) -> Any:
         """The user as seen by each candidate, `(B, K, D)`; see `ModelConfig.block`."""
-        events = history
+        states = None
         if self.extract:
-            events, mask = with_a_place(history, mask)
-            history = self.extract(events, mask)
-        memory = self.update(history, mask, targets)
+            history, mask = with_a_place(history, mask)
+            states = self.extract(history, mask)
+        read = history if states is None else history + states
+        memory = self.update(read, mask, targets)
         user = self.enhance(memory, targets) if self.enhance else memory
-        if training and self.extract and self.auxiliary_weight:
-            return user, self.auxiliary_weight * next_event_loss(history, events, mask)
+        if training and states is not None and self.auxiliary_weight:
+            return user, self.auxiliary_weight * next_event_loss(states, history, mask)
         return user
 
     def attention_weights(
@@ -114,7 +115,7 @@ class IMN(tf.keras.layers.Layer):
     ) -> tf.Tensor:
         """The weights of every pass, the mean of its heads, `(B, passes, K, L)`."""
         if self.extract:
-            events, mask = with_a_place(history, mask)
-            states = self.extract(events, mask)
-            return self.update.attention_weights(states, mask, targets)[..., 1:]
+            history, mask = with_a_place(history, mask)
+            read = history + self.extract(history, mask)
+            return self.update.attention_weights(read, mask, targets)[..., 1:]
         return self.update.attention_weights(history, mask, targets)

@@ -28,7 +28,7 @@ class Preset:
 
 
 _IMN = "model.imn:IMNConfig"
-# Beyond the paper: 3P+ over a GRU's states, trained on histories with events left out.
+# Beyond the paper: 3P+ that reads a GRU's states too, on histories with events left out.
 _STATES = {"passes": 3, "enhancement": True, "states": True}
 _SEED_OPTIONS = {
     "embedding_dim": 10,

@@ -42,27 +42,28 @@ def test_it_tells_the_next_event_from_another_rows(float64):
     np.testing.assert_allclose(got, expected(states, events, filled), atol=1e-10)
 
 
-def test_imn_over_states_is_imn_that_is_given_them(float64):
+def test_imn_with_states_is_imn_that_is_given_events_and_states(float64):
     history, mask, targets = given(np.random.default_rng(3))
     over, plain = IMN(IMNConfig(embedding_dim=D, states=True)), IMN(IMNConfig(embedding_dim=D))
     over(history, mask, targets)
     over.extract.recurrent.assign(np.random.default_rng(4).normal(size=(D, 3 * D)))
     states = over.extract(history, mask)
-    plain(states, mask, targets)
+    read = history + states
+    plain(read, mask, targets)
     of_extract = {id(weight) for weight in over.extract.weights}
     shared = [weight for weight in over.weights if id(weight) not in of_extract]
     for weight, own in zip(plain.weights, shared, strict=True):
         assert weight.shape == own.shape
         weight.assign(own)
     user, loss = over(history, mask, targets, training=True)
-    np.testing.assert_allclose(user, plain(states, mask, targets), atol=1e-12)
+    np.testing.assert_allclose(user, plain(read, mask, targets), atol=1e-12)
     np.testing.assert_allclose(over(history, mask, targets), user, atol=1e-12)
     assert np.abs(user - plain(history, mask, targets)).max() > 1e-3
     of_formula = expected(states.numpy(), history.numpy(), mask.numpy())
     np.testing.assert_allclose(loss, of_formula, atol=1e-10)
     weights = over.attention_weights(history, mask, targets)
     assert weights.shape == (B, 3, K, L)
-    np.testing.assert_allclose(weights, plain.attention_weights(states, mask, targets), atol=1e-12)
+    np.testing.assert_allclose(weights, plain.attention_weights(read, mask, targets), atol=1e-12)
 
 
 def test_the_weight_scales_the_loss_and_0_leaves_it_out(float64):
