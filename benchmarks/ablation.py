@@ -31,6 +31,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
         {"extra_candidates": 0, "learning_rate": 1e-3, "table_learning_rate": 1e-3},
     ),
     "with states": ("states=true", {}),
+    "with states, no next-event loss": ("states=true,auxiliary_weight=0", {}),
     "thinned histories": ("", {"history_dropout": 1.0}),
     "with states, thinned histories": ("states=true", {"history_dropout": 1.0}),
     "model as in the paper": (

@@ -45,7 +45,7 @@ class Cell:
         settings = samples.settings
         content = {
             "samples": samples.digest,
-            "model": type(config).__name__,
+            "model": presets.preset(self.model).config,
             "config": config.to_dict(),
             "recipe": recipe.to_dict(),
             "use_time": settings.use_time,
@@ -161,7 +161,8 @@ def _train_and_score(cell: Cell, samples: Samples, path: str, work: str) -> None
 
     start = time.monotonic()
     key = cell.key(samples)
-    folder = os.path.join(work, key)
+    # Finished by the code that began it, or begun again.
+    folder = os.path.join(work, f"{key}-{_code()}")
     ranker, recipe, spec = ranker_and_files(cell, samples)
     training = Training(
         ranker,

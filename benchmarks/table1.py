@@ -2,7 +2,8 @@
 
 For each row mean and standard deviation over seeds of AUC, GAUC and log loss on
 test, the distance to YouTube DNN in points, and how fast it trains; the controls;
-and for "IMN 3P+ against each" the 95 % interval of a bootstrap over users. Early
+and for "IMN 3P+ against each" the 95 % interval of a bootstrap over users; the same for
+`imn_states`, which goes beyond the paper, where `--models` has it. Early
 stopping looks at eval; test is scored once a cell.
 
 How samples are made is said by `IMN_<FIELD>`, as everywhere; a field of the recipe, such as

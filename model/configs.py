@@ -84,7 +84,8 @@ class Recipe(Checked):
     table_learning_rate: float = number(2e-2, 0.0)  # Adam, of the embedding tables
     table_initial_scale: float = number(0.01, 0.0)  # standard deviation of their first values
     extra_candidates: int = number(4, 0, 1000)  # other targets of the batch, in a softmax loss
-    history_dropout: float = number(0.0, 0.0, 1.0)  # highest share of a history left out
+    # In training each row leaves out a share of its events, drawn from 0 to this.
+    history_dropout: float = number(0.0, 0.0, 1.0)
     evaluations_per_epoch: int = number(4, 1)
     table_l2: float = number(0.0, 0.0)  # decay of the batch's item rows over their counts
     patience: int = number(6, 1)  # evaluations without a better AUC before stopping

@@ -98,11 +98,10 @@ class IMN(tf.keras.layers.Layer):
         training: bool = False,
         seed: tf.Tensor | None = None,
     ) -> Any:
-        """The user as seen by each candidate, `(B, K, D)`; see `ModelConfig.block`."""
+        """The user as seen by each candidate, `(B, K, D)`; with the states' loss while training."""
         states = None
         if self.extract:
-            history, mask = with_a_place(history, mask)
-            states = self.extract(history, mask)
+            history, mask, states = self._extracted(history, mask)
         read = history if states is None else history + states
         memory = self.update(read, mask, targets)
         user = self.enhance(memory, targets) if self.enhance else memory
@@ -113,9 +112,17 @@ class IMN(tf.keras.layers.Layer):
     def attention_weights(
         self, history: tf.Tensor, mask: tf.Tensor, targets: tf.Tensor
     ) -> tf.Tensor:
-        """The weights of every pass, the mean of its heads, `(B, passes, K, L)`."""
+        """The weights of every pass, the mean of its heads, `(B, passes, K, L)`.
+
+        With `states` a weight is that of an event and its state, which knows all events
+        before it.
+        """
         if self.extract:
-            history, mask = with_a_place(history, mask)
-            read = history + self.extract(history, mask)
-            return self.update.attention_weights(read, mask, targets)[..., 1:]
+            history, mask, states = self._extracted(history, mask)
+            return self.update.attention_weights(history + states, mask, targets)[..., 1:]
         return self.update.attention_weights(history, mask, targets)
+
+    def _extracted(self, history: tf.Tensor, mask: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        """History and mask with a first place of padding, and the states `(B, 1 + L, D)`."""
+        history, mask = with_a_place(history, mask)
+        return history, mask, self.extract(history, mask)

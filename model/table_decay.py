@@ -15,7 +15,8 @@ class TableDecay:
     """`λ/2 Σ_j ‖w_j‖² / n_j` over the items j of a batch, n_j their count in training.
 
     Only rows that the batch holds are decayed, so the gradient stays sparse; an
-    item of n_j occurrences meets about λ in all, however frequent it is.
+    item of n_j occurrences meets about λ in all, however frequent it is. Batch and
+    counts are those of whole histories, also where events are left out in training.
 
     Args:
       weight: λ.

@@ -9,9 +9,9 @@ def thin(inputs: dict[str, tf.Tensor], highest: float, seed: tf.Tensor) -> dict[
     """Leaves out events of every history, of each row another share.
 
     A row's share is drawn uniformly from 0 to `highest`, and each of its events goes
-    with that probability, so that some histories stay whole: every position is
-    trained, and the longest histories as well. What is kept moves together, in its
-    order, so that a block sees a shorter history and no holes.
+    with that probability, so that some rows keep nearly all and late positions are
+    trained too. What is kept moves together, in its order: a block sees a shorter
+    history and no holes, and positions count what was kept.
 
     Args:
       inputs: transformed features, histories `(B, L)` padded on the right.

@@ -96,7 +96,7 @@ class Settings:
     table_initial_scale: float | None = _number(None, 0.0)  # their standard deviation
     extra_candidates: int | None = _number(None, 0)  # batch targets in the softmax loss
     table_l2: float | None = _number(None, 0.0)  # decay of the batch's items over their counts
-    history_dropout: float | None = _number(None, 0.0, 1.0)  # highest share of a history left out
+    history_dropout: float | None = _number(None, 0.0, 1.0)  # highest share left out in training
     evaluations_per_epoch: int | None = _number(None, 1)
     patience: int | None = _number(None, 1)  # evaluations without a better AUC
     distribute: str = _choice("none", "mirrored", "multi_worker")  # tf.distribute

@@ -7,8 +7,9 @@ def next_event_loss(states: tf.Tensor, events: tf.Tensor, mask: tf.Tensor) -> tf
     """Mean loss of telling the next event from the next row's, over all that have both.
 
     DIEN's auxiliary loss, `−mean(log σ(h_t·e_{t+1}) + log(1 − σ(h_t·ê_{t+1})))`, with
-    the event at the same place of the next row for ê (arXiv 1809.03672, eq. 8). No items
-    are drawn: the next row of a shuffled batch is another user's, nearly always.
+    the event at the same place of the row before for ê (arXiv 1809.03672, eq. 8). No
+    items are drawn: rows come shuffled, so that the other row is another user's nearly
+    always. What is next in a thinned history is the next event that was kept.
 
     Args:
       states: h `(B, L, D)`, L at least 1.
@@ -22,9 +23,10 @@ def next_event_loss(states: tf.Tensor, events: tf.Tensor, mask: tf.Tensor) -> tf
     now = tf.slice(states, [0, 0, 0], [-1, tf.shape(states)[1] - 1, -1])
     following = tf.slice(events, [0, 1, 0], [-1, -1, -1])
     other = tf.roll(following, 1, axis=0)
-    both = mask[:, :-1] & mask[:, 1:] & tf.roll(mask, 1, axis=0)[:, 1:]
+    filled = tf.cast(mask, events.dtype)
+    both = filled[:, :-1] * filled[:, 1:] * tf.roll(filled, 1, axis=0)[:, 1:]
     # A batch of one has no other row.
-    both = tf.cast(both & (tf.shape(events)[0] > 1), events.dtype)
+    both *= tf.cast(tf.shape(events)[0] > 1, events.dtype)
     right = tf.reduce_sum(now * following, axis=-1)
     wrong = tf.reduce_sum(now * other, axis=-1)
     losses = tf.nn.softplus(-right) + tf.nn.softplus(wrong)

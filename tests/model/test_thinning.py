@@ -42,13 +42,21 @@ def test_what_is_kept_is_in_its_order_with_its_times(rows, width, seed):
 @pytest.mark.parametrize("highest", [0.0, 0.4, 1.0])
 def test_shares_are_uniform_up_to_the_highest(highest):
     rows, width = 4000, 400
-    items = np.ones((rows, width), np.int64)
+    items = np.tile(np.arange(1, width + 1), (rows, 1))
     given = inputs(items, items, np.full(rows, width))  # lengths (B,), as some callers have
     made = thinning.thin(given, highest, tf.constant([1, 2]))
     left_out = 1 - made[features.HISTORY_LENGTH].numpy() / width
     found = np.quantile(left_out, [0.1, 0.5, 0.9])
     np.testing.assert_allclose(found, highest * np.array([0.1, 0.5, 0.9]), atol=0.03)
     assert left_out.min() < 0.03 * highest + 1e-9
+    # Old and recent events go alike, one by one and not as a block.
+    items, count = (made[name].numpy() for name in (features.HISTORY_ITEM, features.HISTORY_LENGTH))
+    kept = items[np.arange(width) < count[:, None]]
+    for_place = np.bincount(kept, minlength=width + 1)[1:] / rows
+    np.testing.assert_allclose(for_place, 1 - highest / 2, atol=0.05)
+    half = np.argmin(np.abs(left_out - highest / 2))
+    gaps = np.diff(items[half, : count[half]])
+    assert (gaps > 1).sum() >= 20 * highest
 
 
 def test_the_same_seed_leaves_out_the_same():
@@ -80,6 +88,17 @@ def batch():
     given = inputs(others, others, np.full((8, 1), 7))
     given[features.LABEL] = tf.constant(np.arange(8)[:, None] % 2)
     return {**given, features.TARGET_ITEM: tf.constant(targets[:, None])}
+
+
+def test_each_step_leaves_out_anew_and_the_same_after_a_restart():
+    first, again = ranker(history_dropout=1.0), ranker(history_dropout=1.0)
+    losses = []
+    for step in (0, 1, 2):
+        for each in (first, again):
+            each.optimizer.iterations.assign(step)
+            losses.append(float(each.loss_and_logits(batch(), training=True)[0]))
+    assert losses[::2] == losses[1::2]
+    assert len(set(losses[::2])) == 3
 
 
 def test_only_training_leaves_out():

@@ -25,6 +25,7 @@ RECIPE = {
     # 94 steps are too few to leave the plateau of a small start for sure.
     "table_initial_scale": 0.1,
     "evaluations_per_epoch": 2,
+    "history_dropout": 0.2,
 }
 
 

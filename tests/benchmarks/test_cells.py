@@ -1,0 +1,85 @@
+"""What a kept cell is recognised by, and what is compared with what."""
+
+import types
+
+import numpy as np
+import pytest
+
+from benchmarks import report, table1
+from benchmarks.cells import Cell
+
+
+def samples(digest="a"):
+    settings = types.SimpleNamespace(use_time=True, use_position=True)
+    return types.SimpleNamespace(digest=digest, settings=settings)
+
+
+def test_the_same_settings_are_one_cell_whatever_they_are_called():
+    key = Cell("in the ablation", "imn_3p_plus", "enhancement=false").key(samples())
+    assert Cell("imn_3p", "imn_3p").key(samples()) == key
+    states = Cell("", "imn_3p_plus", "states=true", {"history_dropout": 1.0})
+    assert states.key(samples()) == Cell("imn_states", "imn_states").key(samples())
+
+
+@pytest.mark.parametrize(
+    ("cell", "digest"),
+    [
+        (Cell("", "imn_3p_plus"), "a"),
+        (Cell("", "imn_3p", "passes=4"), "a"),
+        (Cell("", "imn_3p", "", {"epochs": 2}), "a"),
+        (Cell("", "imn_3p", seed=1), "a"),
+        (Cell("", "imn_3p"), "b"),
+        (Cell("", "youtube_dnn"), "a"),
+    ],
+)
+def test_other_settings_samples_or_seeds_are_other_cells(cell, digest):
+    assert cell.key(samples(digest)) != Cell("", "imn_3p").key(samples())
+
+
+def cell(name, auc):
+    metrics = {"auc": auc, "gauc": auc, "auc_replicates": np.full(5, auc)}
+    return {"name": name, **metrics, "gauc_replicates": np.full(5, auc)}
+
+
+def test_what_goes_beyond_the_paper_is_compared_with_the_papers_rows_only():
+    aucs = {"din": 0.7, "imn_3p_plus": 0.75, "imn_states": 0.8}
+    found = table1.comparisons([cell(name, auc) for name, auc in aucs.items()])
+    points = {(each["model"], each["against"]): each["auc_points"] for each in found}
+    expected = {
+        ("imn_3p_plus", "din"): 5,
+        ("imn_states", "din"): 10,
+        ("imn_states", "imn_3p_plus"): 5,
+    }
+    assert points == pytest.approx(expected)
+    places = [
+        report_of(found).index(text)
+        for text in ("| IMN 3P+ less |", "| DIN | +5.00", "thinned less |", "| DIN | +10.00")
+    ]
+    assert places == sorted(places)
+
+
+def report_of(comparisons):
+    split = {"samples": 10, "users": 2}
+    row = dict.fromkeys(("auc_std", "gauc_std", "logloss_std", "improvement_points"))
+    row |= {"model": "din", "auc_mean": 0.7, "gauc_mean": 0.7, "logloss_mean": 0.5}
+    return report.table1(
+        {
+            "date": "2026-01-01",
+            "command": "python",
+            "machine": "a machine",
+            "samples": {
+                "ratings": "ratings.csv",
+                "split": "temporal",
+                "negatives": "matched",
+                "max_history_length": 9,
+                "use_time": True,
+                "splits": {"test": split},
+            },
+            "seeds": 1,
+            "tuned": False,
+            "rows": [{**row, "best_epoch_mean": 1.0, "examples_per_s": None}],
+            "comparisons": comparisons,
+            "controls": {},
+            "code": ["one"],
+        }
+    )
