@@ -99,9 +99,7 @@ class IMN(tf.keras.layers.Layer):
         seed: tf.Tensor | None = None,
     ) -> Any:
         """The user as seen by each candidate, `(B, K, D)`; with the states' loss while training."""
-        states = None
-        if self.extract:
-            history, mask, states = self._extracted(history, mask)
+        history, mask, states = self._with_states(history, mask)
         read = history if states is None else history + states
         memory = self.update(read, mask, targets)
         user = self.enhance(memory, targets) if self.enhance else memory
@@ -117,12 +115,16 @@ class IMN(tf.keras.layers.Layer):
         With `states` a weight is that of an event and its state, which knows all events
         before it.
         """
-        if self.extract:
-            history, mask, states = self._extracted(history, mask)
-            return self.update.attention_weights(history + states, mask, targets)[..., 1:]
-        return self.update.attention_weights(history, mask, targets)
+        history, mask, states = self._with_states(history, mask)
+        if states is None:
+            return self.update.attention_weights(history, mask, targets)
+        return self.update.attention_weights(history + states, mask, targets)[..., 1:]
 
-    def _extracted(self, history: tf.Tensor, mask: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        """History and mask with a first place of padding, and the states `(B, 1 + L, D)`."""
+    def _with_states(
+        self, history: tf.Tensor, mask: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor | None]:
+        """History, mask and states; where there are states all three have a first place more."""
+        if self.extract is None:
+            return history, mask, None
         history, mask = with_a_place(history, mask)
         return history, mask, self.extract(history, mask)
