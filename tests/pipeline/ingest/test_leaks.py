@@ -7,7 +7,7 @@ import random
 import tempfile
 
 import ingested
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 from ingested import DAY
 
@@ -28,6 +28,20 @@ sampling = st.fixed_dictionaries(
         "sampling_seed": st.integers(0, 3),
     }
 )
+# Nobody else has what U1 has not: it owns a target that is drawn from, and gets no sample itself.
+ONE_HAS_ALL = [("U0", "I0", 15_046 * DAY), *(("U1", f"I{n}", 15_046 * DAY) for n in range(3))]
+SMALLEST = {
+    "max_history_length": 1,
+    "min_history_length": 0,
+    "shift": 1,
+    "max_windows_per_user": 1,
+    "negatives": "matched",
+    "negatives_per_positive": 1,
+    "same_day": "include",
+    "eval_share": 0.2,
+    "test_share": 0.2,
+    "sampling_seed": 0,
+}
 any_split = st.sampled_from(["temporal", "leave_last", "user"])
 checked = settings(
     max_examples=20,
@@ -114,11 +128,14 @@ def test_no_user_is_in_two_splits(events, values, buckets):
 
 @checked
 @given(ingested.ratings(), sampling, any_split, st.integers(1, 3))
+@example(ONE_HAS_ALL, SMALLEST, "leave_last", 1)
 def test_negatives_are_strangers_and_positives_are_new(events, values, split, buckets):
     samples, _ = run(events, {**values, "split": split}, buckets)
     items = {user: {item for item, _ in of} for user, of in ingested.by_user(events).items()}
     owners = collections.defaultdict(set)
+    targets = collections.defaultdict(set)
     for sample in samples:
+        targets[sample.split].add(sample.target)
         if sample.label:
             owners[sample.split, sample.target].add(sample.user)
     groups = collections.defaultdict(list)
@@ -131,7 +148,9 @@ def test_negatives_are_strangers_and_positives_are_new(events, values, split, bu
         else:
             assert sample.target not in items[sample.user]
             if values["negatives"] == "matched":
-                assert owners[sample.split, sample.target] - {sample.user}
+                # Whoever has all that could be drawn is given no negative, and so no sample.
+                unserved = {user for user, own in items.items() if own >= targets[sample.split]}
+                assert (owners[sample.split, sample.target] | unserved) - {sample.user}
     for group in groups.values():
         labels = [sample.label for sample in group]
         assert labels.count(0) == values["negatives_per_positive"] * labels.count(1)
