@@ -17,7 +17,7 @@ LABELS = {
     "imn_2p": "IMN 2P",
     "imn_3p": "IMN 3P",
     "imn_3p_plus": "IMN 3P+",
-    "imn_states": "IMN 3P+ with states, thinned",
+    "imn_states": "IMN 3P+ with states",
 }
 
 

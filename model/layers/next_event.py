@@ -4,7 +4,7 @@ import tensorflow as tf
 
 
 def next_event_loss(states: tf.Tensor, events: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
-    """Mean loss of telling the next event from the next row's, over all that have both.
+    """Mean loss of telling the next event from another row's, over all that have both.
 
     DIEN's auxiliary loss, `−mean(log σ(h_t·e_{t+1}) + log(1 − σ(h_t·ê_{t+1})))`, with
     the event at the same place of the row before for ê (arXiv 1809.03672, eq. 8). No

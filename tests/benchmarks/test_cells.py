@@ -53,7 +53,7 @@ def test_what_goes_beyond_the_paper_is_compared_with_the_papers_rows_only():
     assert points == pytest.approx(expected)
     places = [
         report_of(found).index(text)
-        for text in ("| IMN 3P+ less |", "| DIN | +5.00", "thinned less |", "| DIN | +10.00")
+        for text in ("| IMN 3P+ less |", "| DIN | +5.00", "with states less |", "| DIN | +10.00")
     ]
     assert places == sorted(places)
 
