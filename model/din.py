@@ -20,6 +20,14 @@ class DINConfig(ModelConfig):
     # Dice takes its statistics from the whole batch. Padding costs nothing here.
     length_groups: ClassVar[int] = 1
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.attention_layers:
+            raise ValueError(
+                "`attention_layers` must name at least one hidden layer, such as 80x40. "
+                f"Received: {self.attention_layers!r}."
+            )
+
     def block(self) -> "ActivationUnit":
         """The layer that these options describe."""
         return ActivationUnit(self)
@@ -38,7 +46,7 @@ class ActivationUnit(tf.keras.layers.Layer):
     def __init__(self, config: DINConfig, **kwargs: Any):
         super().__init__(**kwargs)
         self.softmax = config.normalization == "softmax"
-        first, *others = config.attention_layers or (1,)
+        first, *others = config.attention_layers
         self.first = first
         self.dense = [tf.keras.layers.Dense(width) for width in others]
         self.last = tf.keras.layers.Dense(1)

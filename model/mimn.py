@@ -8,7 +8,7 @@ import tensorflow as tf
 from model.configs import ModelConfig, choice, number
 from model.layers import turing
 from model.layers.gated_recurrence import gated_states
-from model.layers.packed import Packed
+from model.layers.packed import Packed, with_a_place
 from model.layers.passing_on import starting
 
 
@@ -110,8 +110,7 @@ class MemoryNetwork(tf.keras.layers.Layer):
         self, history: tf.Tensor, mask: tf.Tensor, beta: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """`[M ; S]` `(B, m, 2D)`, or M alone, after the history, and g `(B, m)`."""
-        # A first place of padding, so that a history of no places has one.
-        history, mask = tf.pad(history, [[0, 0], [1, 0], [0, 0]]), tf.pad(mask, [[0, 0], [1, 0]])
+        history, mask = with_a_place(history, mask)
         packed = Packed(mask)
         events, first = packed.flat(history), tf.convert_to_tensor(self.first)
         rebalance = self.rebalance if self.utilisation else tf.zeros([self.slots, self.slots])

@@ -6,6 +6,7 @@ from typing import Any
 import tensorflow as tf
 
 from model.configs import ModelConfig, number
+from model.layers.packed import with_a_place
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,9 +47,7 @@ class SelfAttention(tf.keras.layers.Layer):
         seed: tf.Tensor | None = None,
     ) -> tf.Tensor:
         """The user `(B, 1, D)`, zeros for an empty history; see `ModelConfig.block`."""
-        # One more place of padding, so that there is a newest one without any history.
-        states = tf.pad(history, [[0, 0], [1, 0], [0, 0]])
-        mask = tf.pad(mask, [[0, 0], [1, 0]])
+        states, mask = with_a_place(history, mask)
         for place, block in enumerate(self.blocks):
             own = None
             if training and block.dropout:

@@ -14,9 +14,10 @@ from transforms import features
 class TableDecay:
     """`λ/2 Σ_j ‖w_j‖² / n_j` over the items j of a batch, n_j their count in training.
 
-    Only rows that the batch holds are decayed, so the gradient stays sparse; an
-    item of n_j occurrences meets about λ in all, however frequent it is. Batch and
-    counts are those of whole histories, also where events are left out in training.
+    Only rows that the batch holds are decayed, each once a batch, so the gradient stays
+    sparse: in an epoch a rare item meets about λ, and one that a batch holds m times
+    λ/m. Batch and counts are those of whole histories, also where events are left out
+    in training.
 
     Args:
       weight: λ.

@@ -142,7 +142,9 @@ def load_trained(model_run_dir: str, transform_graph_dir: str) -> Ranker:
 
 def _num_items(transform: tft.TFTransformOutput, oov_buckets: int) -> int:
     vocabulary = transform.vocabulary_size_by_name(features.ITEM_VOCABULARY)
-    if not vocabulary:
+    # Where nothing is kept, Transform writes one token of its own.
+    _, nothing = tft.analyzers.get_empy_vocabulary_dummy_value(tf.string)
+    if vocabulary == 1 and transform.vocabulary_by_name(features.ITEM_VOCABULARY) == [nothing]:
         raise ValueError(
             f"The vocabulary `{features.ITEM_VOCABULARY}` is empty: no item of the training split "
             "was seen `min_item_count` times. Lower it, or give more ratings."

@@ -161,16 +161,21 @@ class Training:
         loss, labels, logits = (value.numpy() for value in self._step_function(batch))
         self.state.step += 1
         if not np.isfinite(loss):
-            raise ValueError(
-                f"The training loss is {loss} at step {self.state.step}: the rates are too high "
-                f"for this data. `learning_rate` is {self._recipe.learning_rate}, "
-                f"`table_learning_rate` {self._recipe.table_learning_rate}."
-            )
+            raise self._diverged(f"The training loss is {loss}")
         self._progress.step(self.state.step, float(loss), labels, logits)
+
+    def _diverged(self, what: str) -> ValueError:
+        return ValueError(
+            f"{what} at step {self.state.step}: the rates are too high "
+            f"for this data. `learning_rate` is {self._recipe.learning_rate}, "
+            f"`table_learning_rate` {self._recipe.table_learning_rate}."
+        )
 
     def _evaluate(self, epoch: int) -> None:
         scored = [[each.numpy() for each in self._predict(batch)] for batch in self._evaluation]
         labels, logits = (np.concatenate(column) for column in zip(*scored, strict=True))
+        if not np.isfinite(logits).all():
+            raise self._diverged("A score of the eval split is no number")
         auc = metrics.auc(labels, logits)
         if np.isnan(auc):
             raise ValueError(

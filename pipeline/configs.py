@@ -100,7 +100,7 @@ class Settings:
     evaluations_per_epoch: int | None = _number(None, 1)
     patience: int | None = _number(None, 1)  # evaluations without a better AUC
     distribute: str = _choice("none", "mirrored", "multi_worker")  # tf.distribute
-    training_seed: int = _number(0, 0)
+    training_seed: int = _number(0, 0, 2**32 - 1)
 
     # --- The gate ------------------------------------------------------------
     min_auc: float = _number(0.55, 0.0, 1.0)

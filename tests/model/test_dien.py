@@ -14,8 +14,8 @@ def sigmoid(x):
     return 1 / (1 + np.exp(-x))
 
 
-def given(rng):
-    mask = np.arange(L) >= L - np.array(LENGTHS)[:, None]
+def given(rng, lengths=LENGTHS):
+    mask = np.arange(L) >= L - np.array(lengths)[:, None]
     history = rng.normal(size=(B, L, D)) * mask[:, :, None]
     return tf.constant(history), tf.constant(mask), tf.constant(rng.normal(size=(B, K, D)))
 
@@ -78,12 +78,25 @@ def test_the_user_is_the_last_state_of_the_evolution(float64):
             np.testing.assert_allclose(got[b, k], expected, atol=1e-10)
 
 
-def test_the_loss_can_be_left_out_and_needs_two_rows(float64):
-    history, mask, targets = given(np.random.default_rng(3))
-    with_loss = InterestEvolution(DIENConfig())
+def test_the_loss_is_of_the_next_event_can_be_left_out_and_needs_two_rows(float64):
+    lengths = [5, 2, 4]
+    history, mask, targets = given(np.random.default_rng(3), lengths)
+    with_loss = InterestEvolution(DIENConfig(auxiliary_weight=0.25))
     user, loss = with_loss(history, mask, targets, training=True)
     assert user.shape == (B, K, D)
-    assert float(loss) > 0
+    losses = []
+    states = [
+        steps(with_loss.extract, history[b].numpy()[L - lengths[b] :], np.ones(lengths[b]))
+        for b in range(B)
+    ]
+    for b in range(B):  # the next event, and what the row before has in its place
+        other = (b - 1) % B
+        for back in range(1, min(lengths[b], lengths[other] + 1)):
+            state = states[b][lengths[b] - 1 - back]
+            right, wrong = (state @ history[row, L - back].numpy() for row in (b, other))
+            losses.append(np.log1p(np.exp(-right)) + np.log1p(np.exp(wrong)))
+    assert len(losses) > 3
+    np.testing.assert_allclose(loss, 0.25 * np.mean(losses), atol=1e-10)
     _, alone = with_loss(history[:1], mask[:1], targets[:1], training=True)
     assert float(alone) == 0
     without = InterestEvolution(DIENConfig(auxiliary_weight=0.0))

@@ -88,3 +88,8 @@ def test_dice_without_rows_remembers_what_it_knew(float64):
     assert dice(tf.zeros([0, 3], tf.float64), training=True).shape == (0, 3)
     np.testing.assert_array_equal(dice.mean, np.zeros(3))
     np.testing.assert_array_equal(dice.variance, np.ones(3))
+
+
+def test_an_activation_unit_without_a_hidden_layer_is_refused():
+    with pytest.raises(ValueError, match="`attention_layers` must name at least one hidden"):
+        DINConfig(attention_layers=())

@@ -51,7 +51,7 @@ def test_it_scores_as_rank_does(served):
 
 
 def test_weights_are_in_the_places_of_the_request_and_nowhere_else(served, world):
-    """A sigmoid is above 0 for every event that is read, and exactly 0 for all others."""
+    """Above 0 for every event that is read, and exactly 0 for all others."""
     for width in (9, 14):
         found = explained(served, HISTORIES, width)
         assert found.shape == (4, 3, 4, width)

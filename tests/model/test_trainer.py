@@ -272,6 +272,25 @@ def test_a_training_that_diverges_says_so(world, tmp_path):
         train(world, tmp_path, recipe=RECIPE | {"learning_rate": 1e30})
 
 
+def test_a_last_update_that_diverges_says_so(world, tmp_path):
+    """Its loss was still a number: only the evaluation after it sees the new weights."""
+    recipe = RECIPE | {"batch_size": 4000, "epochs": 1, "evaluations_per_epoch": 1}
+    with pytest.raises(ValueError, match="A score of the eval split is no number at step 1"):
+        train(world, tmp_path, recipe=recipe | {"learning_rate": 1e30})
+
+
+def test_a_vocabulary_that_keeps_nothing_is_refused(world, tmp_path):
+    """Transform then writes one token, which is no item."""
+    transform = tmp_path / "transform"
+    shutil.copytree(world.transform, transform)
+    (file,) = transform.glob("transform_fn/assets/*item*")
+    file.write_text("49d0cd50-04bb-48c0-bc6f-5b575dce351a\n")
+    given = arguments(world, tmp_path)
+    given.transform_output = str(transform)
+    with pytest.raises(ValueError, match=r"is empty: no item .* seen `min_item_count` times"):
+        run_fn(given)
+
+
 def test_a_transform_graph_without_the_vocabulary_is_refused(world, trained, tmp_path):
     description = described(trained)
     description["inputs"]["num_items"] += 1

@@ -85,10 +85,6 @@ def test_the_choice_learns_also_from_what_was_not_kept(float64):
     def user(gate):
         return (gate * a) @ history[row].numpy() / (gate @ a)
 
-    for j in range(L):
-        nudge = np.zeros(L)
-        nudge[j] = 1e-6
-        assert np.abs(user(kept + nudge) - user(kept)).max() > 0
     with tf.GradientTape() as tape:
         loss = tf.reduce_sum(layer(history, mask, targets, training=True)[row, k])
     got = tape.gradient(loss, layer.score.bias).numpy()[0]

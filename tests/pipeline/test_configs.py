@@ -36,6 +36,7 @@ def test_an_empty_value_of_an_optional_setting_leaves_it_to_the_preset():
         ("IMN_USE_TIME", "maybe", "`use_time` must be true or false. Received: 'maybe'"),
         ("IMN_EVAL_SHARE", "nan", "`eval_share`"),
         ("IMN_TEST_SHARE", "0", "above 0"),
+        ("IMN_TRAINING_SEED", "20261126120000", "`training_seed` must be between 0 and 4294967295"),
         ("IMN_MIN_AUC", "1.5", "`min_auc` must be between 0.0 and 1.0. Received: 1.5"),
     ],
 )

@@ -64,8 +64,11 @@ def test_any_length_and_either_shape_of_it():
         np.testing.assert_allclose(e, expected, rtol=1e-5, atol=1e-6)
         assert mask.shape == (4, width)
     # A length beyond the places there are is all of them.
-    e, _ = encoder(*[x[:, :3] if x.ndim == 2 else x + 50 for x in histories(6)])
-    assert np.isfinite(e).all()
+    items, _, elapsed = histories(3)
+    e, mask = encoder(items, np.array([50, 3, 4, 51]), elapsed)
+    assert mask.numpy().all()
+    expected = by_hand(encoder, items, [3] * 4, elapsed, 4)
+    np.testing.assert_allclose(e, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_candidates_are_rows_of_the_item_table_alone():
@@ -91,3 +94,17 @@ def test_gradients_stay_sparse():
         loss = tf.reduce_sum(e) + tf.reduce_sum(encoder.candidates(items[:, :2]))
     for gradient in tape.gradient(loss, encoder.trainable_variables):
         assert isinstance(gradient, tf.IndexedSlices)
+
+
+def test_a_row_of_the_time_table_learns_from_every_place_it_stands_in():
+    encoder = HistoryEncoder(ITEMS, D, 6)
+    items, length, elapsed = histories()
+    upstream = np.random.default_rng(1).normal(size=(4, 6, D)).astype(np.float32)
+    with tf.GradientTape() as tape:
+        e, _ = encoder(items, length, elapsed)
+        loss = tf.reduce_sum(e * upstream)
+    expected = np.zeros((features.NUM_TIME_BUCKETS, D))
+    for b, n in enumerate(length):
+        np.add.at(expected, elapsed[b, :n], upstream[b, 6 - n :])
+    got = tf.convert_to_tensor(tape.gradient(loss, encoder.tables["time"]))
+    np.testing.assert_allclose(got, expected, atol=1e-5)
