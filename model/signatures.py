@@ -5,10 +5,11 @@ and only operations of core TensorFlow, so that any server loads them.
 
 Odd requests have defined answers. An id outside the vocabulary shares one of
 the out-of-vocabulary rows, by its hash, with other such ids; a row that no
-training reached keeps its first values. Histories may be empty and may repeat
-an id: each event counts. Order is that of the places, not of the times; a time
-after the request counts as the request's, one before 1970 as 1970. What lies
-beyond `history_length` is never read, whatever a server's batcher put there.
+training reached keeps its first values. No candidates have no scores. Histories
+may be empty and may repeat an id: each event counts. Order is that of the places,
+not of the times; a time after the request counts as the request's, one before 1970
+as 1970. What lies beyond `history_length` is never read, whatever a server's
+batcher put there.
 """
 
 from typing import Any
@@ -138,8 +139,9 @@ class Server:
         encoded, _ = self._encoded(
             history_item, history_time, history_length, request_time, candidates
         )
-        logits = self.ranker.score(encoded, self._ids(candidates))
-        return {"scores": tf.sigmoid(logits)}
+        count = tf.shape(candidates)[1]
+        logits = self.ranker.score(encoded, self._ids(_one_at_least(candidates)))
+        return {"scores": tf.sigmoid(logits)[:, :count]}
 
     def explain(
         self,
@@ -162,7 +164,8 @@ class Server:
         encoded, length = self._encoded(
             history_item, history_time, history_length, request_time, candidates
         )
-        ids = self._ids(candidates)
+        count = tf.shape(candidates)[1]
+        ids = self._ids(_one_at_least(candidates))
         weights = self.ranker.block.attention_weights(
             encoded.history, encoded.mask, self.ranker.encoder.candidates(ids)
         )
@@ -174,8 +177,8 @@ class Server:
         moved = tf.gather(tf.transpose(weights, [0, 3, 1, 2]), columns, batch_dims=1)
         moved *= tf.cast(read, moved.dtype)[:, :, None, None]
         return {
-            "scores": tf.sigmoid(self.ranker.score(encoded, ids)),
-            "attention": tf.transpose(moved, [0, 2, 3, 1]),
+            "scores": tf.sigmoid(self.ranker.score(encoded, ids))[:, :count],
+            "attention": tf.transpose(moved, [0, 2, 3, 1])[:, :, :count],
         }
 
     def _encoded(
@@ -235,6 +238,12 @@ class Server:
         }
         ids = tf.reshape(self.transform(raw)[features.HISTORY_ITEM], [-1])
         return tf.reshape(ids[: tf.size(items)], tf.shape(items))
+
+
+def _one_at_least(candidates: tf.Tensor) -> tf.Tensor:
+    """Candidates `(B, K)`, or one unknown where K is 0, which not every block can compute."""
+    missing = 1 - tf.minimum(tf.shape(candidates)[1], 1)
+    return tf.pad(candidates, [[0, 0], [0, missing]], constant_values="")
 
 
 def _newest(values: tf.Tensor, length: tf.Tensor, count: int, padding: Any) -> tf.Tensor:

@@ -175,6 +175,7 @@ def test_every_export_answers_in_a_fresh_process_as_its_model_did(world, tmp_pat
         "text = ('history_item', 'candidates')\n"
         "made = {n: tf.constant(v, tf.string if n in text else tf.int64)\n"
         "        for n, v in given['rank'].items()}\n"
+        "none = {'candidates': tf.zeros([4, 0], tf.string)}\n"
         "found = {}\n"
         "for name in sorted(os.listdir('.')):\n"
         "    if os.path.isdir(name):\n"
@@ -182,6 +183,7 @@ def test_every_export_answers_in_a_fresh_process_as_its_model_did(world, tmp_pat
         "        found[name] = [\n"
         "            model.signatures['serving_default'](examples=rows)['score'],\n"
         "            model.signatures['rank'](**made)['scores'],\n"
+        "            model.signatures['rank'](**made | none)['scores'],\n"
         "        ]\n"
         "assert not [name for name in sys.modules if name.split('.')[0] == 'model']\n"
         "found = {n: [each.numpy().tolist() for each in of] for n, of in found.items()}\n"
@@ -192,6 +194,7 @@ def test_every_export_answers_in_a_fresh_process_as_its_model_did(world, tmp_pat
     )
     found = json.loads(done.stdout.splitlines()[-1])
     assert sorted(found) == sorted(presets.PRESETS)
-    for model, (scores, ranked) in found.items():
+    for model, (scores, ranked, of_none) in found.items():
+        assert of_none == [[]] * 4  # a retrieval that found nothing is no error of the ranker's
         np.testing.assert_allclose(np.reshape(scores, (4, 3)), expected[model], atol=1e-6)
         np.testing.assert_allclose(ranked, expected[model], atol=1e-6)
