@@ -3,6 +3,10 @@
 # then push it where the cluster finds it, and name it with IMN_IMAGE.
 FROM python:3.10-slim
 
+# pyfarmhash, which TFX needs, comes as source alone.
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends g++ \
+    && rm -rf /var/lib/apt/lists/*
 WORKDIR /imn
 COPY requirements/reference.txt requirements/
 RUN pip install --no-cache-dir uv \

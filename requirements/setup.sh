@@ -52,6 +52,15 @@ if .venv/bin/python -m pip install --quiet --disable-pip-version-check "$uv_pin"
 else
   install=(.venv/bin/python -m pip install --quiet --disable-pip-version-check)
 fi
-"${install[@]}" --no-deps -r "$lock"
+if ! "${install[@]}" --no-deps -r "$lock"; then
+  if ! command -v c++ >/dev/null; then
+    cat >&2 <<TEXT
+pyfarmhash, which TFX needs, comes as source alone: a C++ compiler and Python's headers are needed.
+  apt-get install g++ python$version-dev      (the headers come with pyenv's and uv's Python)
+and run the same command again.
+TEXT
+  fi
+  exit 1
+fi
 "${install[@]}" --no-deps --no-build-isolation -e .
 echo "$digest" > "$stamp"

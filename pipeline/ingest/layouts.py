@@ -27,6 +27,7 @@ _SURE = 0.95  # share of the ids seen that must look alike
 # Seconds reach this in the year 5138, milliseconds reached it in 1973.
 _MILLISECONDS = 100_000_000_000
 _BOM = b"\xef\xbb\xbf"
+_NO_UTF8 = (b"PK\x03\x04", b"\xff\xfe", b"\xfe\xff")  # a zip file, UTF-16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +61,11 @@ def recognise(path: str, head: bytes, forced: str = "auto") -> Layout:
     Raises:
       InputError: if the file has no line, or if its layout cannot be told.
     """
+    if head.startswith(_NO_UTF8):
+        raise InputError(
+            f"`ratings` must be UTF-8 text, plain or gzip. {path!r} is neither: it begins with "
+            f"{head[:8]!r}. Unpack it, or convert it with iconv."
+        )
     text = head.removeprefix(_BOM).decode("utf-8", "replace")
     lines = [line for line in text.splitlines() if line.strip()]
     if not lines:
@@ -67,7 +73,13 @@ def recognise(path: str, head: bytes, forced: str = "auto") -> Layout:
     if forced == "jsonl" or (forced == "auto" and lines[0].lstrip().startswith("{")):
         return _json_lines(path, lines)
     delimiter = "\t" if "\t" in lines[0] else ","
-    rows = list(csv.reader(lines, delimiter=delimiter))
+    try:
+        rows = list(csv.reader(lines, delimiter=delimiter))
+    except csv.Error as error:
+        raise InputError(
+            f"The first lines of {path!r} cannot be read as columns: {error}. Keep user, item, "
+            "rating and time alone."
+        ) from None
     roles = _roles([name.strip() for name in rows[0]])
     is_header = {USER, ITEM, TIME} <= roles.keys()
     if forced == "header" or (forced == "auto" and is_header):

@@ -124,6 +124,18 @@ def test_other_heads_are_refused():
         layouts.recognise("f", f"U1,I1,5.0,{S}\n".encode(), "header")
 
 
+@pytest.mark.parametrize("content", [b"PK\x03\x04\x14\0\0\0", f"U1,I1,5,{S}\n".encode("utf-16")])
+def test_archives_and_other_encodings_are_named(tmp_path, content):
+    (tmp_path / "ratings").write_bytes(content)
+    with pytest.raises(InputError, match=r"UTF-8 text, plain or gzip\. .*ratings' is neither"):
+        files.plan([str(tmp_path / "ratings")], "auto")
+
+
+def test_a_head_that_is_no_table_is_refused():
+    with pytest.raises(InputError, match="first lines of 'f' cannot be read as columns"):
+        layouts.recognise("f", b"user_id,item_id,text,timestamp\nU1,I1," + b"x" * 200_000 + b",1\n")
+
+
 BAD = {
     b"U1,I1,5.0": "wrong number of fields",
     b"U1,I1,5.0,1365811200,x": "wrong number of fields",
