@@ -48,4 +48,4 @@ bench: setup
 	$(PYTHON) -m benchmarks.quick
 
 schema: setup
-	@$(PYTHON) -m pipeline.schema --output "$(or $(OUTPUT),runs)"
+	@$(PYTHON) -m pipeline.schema --output "$(or $(IMN_OUTPUT),runs)"

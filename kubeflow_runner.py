@@ -59,6 +59,16 @@ def _kubeflow_1(settings: Settings) -> None:
 
 
 def _kubeflow_2(settings: Settings) -> None:
+    if "://" not in settings.storage_root:
+        raise SettingsError(
+            "`storage_root` must be a bucket, such as gs://NAME/imn: this TFX compiles for "
+            "Kubeflow Pipelines 2, where no volume is mounted. "
+            f"Received: {settings.storage_root!r}."
+        )
+    if settings.metadata:
+        raise SettingsError(
+            "`metadata` must be empty: Kubeflow Pipelines 2 has a store of its own."
+        )
     from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner
 
     from pipeline import pipeline

@@ -19,11 +19,21 @@ from pipeline.configs import Settings, check_at_once, serving_name  # noqa: E402
 from pipeline.errors import InputError  # noqa: E402
 
 
+def _make(output: str) -> None:
+    try:
+        os.makedirs(output, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"`output` must be a folder that can be made. {error}") from None
+    if not os.access(output, os.W_OK):
+        raise InputError(f"`output` must be a folder that can be written. Received: {output}")
+
+
 def main() -> int:
     """Runs the pipeline that the environment describes; gives the exit status."""
     try:
         settings = Settings.from_environment(os.environ)
         output = os.path.abspath(settings.output)
+        _make(output)
         generated = not settings.ratings
         ratings = settings.ratings or os.path.join(output, "data", "generated_ratings.csv")
         if generated:
@@ -43,9 +53,13 @@ def main() -> int:
 
         from tfx import v1 as tfx
 
-        from pipeline import pipeline, pusher, stores
+        from pipeline import pipeline, pusher, runs, stores
 
         serving_dir = os.path.join(output, "serving_model", serving_name(settings))
+        served = max(pusher.versions(serving_dir), default=0)
+        connection = stores.metadata(settings, output)
+        if generated and served:
+            runs.check_generated(connection, os.path.join(serving_dir, str(served)), ratings)
         tfx.orchestration.LocalDagRunner().run(
             pipeline.create_pipeline(
                 settings,
@@ -53,15 +67,16 @@ def main() -> int:
                 serving_dir=serving_dir,
                 checkpoint_root=os.path.join(output, "checkpoints"),
                 beam_pipeline_args=stores.beam_args(settings, _ROOT),
-                metadata_connection_config=stores.metadata(settings, output),
-                served=str(max(pusher.versions(serving_dir), default=0)),
+                metadata_connection_config=connection,
+                served=str(served),
             )
         )
 
     def report() -> int:
-        from pipeline import report, stores
+        from pipeline import pipeline, report, stores
 
-        return report.tell(stores.metadata(settings, output), output, serving_name(settings))
+        name = pipeline.pipeline_name(settings)
+        return report.tell(stores.metadata(settings, output), name, output, serving_name(settings))
 
     return console.run(output, start, report)
 

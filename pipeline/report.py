@@ -20,18 +20,21 @@ _SLICES = (
 )
 
 
-def tell(connection: metadata_store_pb2.ConnectionConfig, output: str, name: str) -> int:
-    """Prints and writes the report of the last run under `output/report`.
+def tell(
+    connection: metadata_store_pb2.ConnectionConfig, pipeline: str, output: str, name: str
+) -> int:
+    """Prints and writes the report of a pipeline's last run under `output/report`.
 
     Args:
       connection: the metadata store.
+      pipeline: its name.
       output: the run's output folder.
       name: what a server calls the model.
 
     Returns:
       the exit status: 0 pushed or served already, 3 refused.
     """
-    steps = runs.last_run(connection)
+    steps = runs.last_run(connection, pipeline)
     evaluation = steps["Evaluator"].uri("evaluation")
     report: dict[str, Any] = {
         part: _read(os.path.join(evaluation, f"{part}.json"))

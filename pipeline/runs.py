@@ -8,6 +8,8 @@ from typing import Any
 import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2
 
+from pipeline.errors import InputError
+
 
 @dataclasses.dataclass(frozen=True)
 class Step:
@@ -29,10 +31,21 @@ class Step:
         return self.outputs[key][0].custom_properties[name].string_value
 
 
-def last_run(connection: metadata_store_pb2.ConnectionConfig) -> dict[str, Step]:
-    """The steps of the newest run in a metadata store, by component id."""
+def last_run(connection: metadata_store_pb2.ConnectionConfig, pipeline: str) -> dict[str, Step]:
+    """The steps of a pipeline's newest run, by component id.
+
+    Args:
+      connection: the metadata store, which other pipelines may write to as well.
+      pipeline: its name.
+    """
     store = mlmd.MetadataStore(connection)
-    run = max(store.get_contexts_by_type("pipeline_run"), key=lambda context: context.id)
+    of_pipeline = store.get_context_by_type_and_name("pipeline", pipeline)
+    newest = max(store.get_executions_by_context(of_pipeline.id), key=lambda each: each.id)
+    (run,) = (
+        context
+        for context in store.get_contexts_by_execution(newest.id)
+        if context.type == "pipeline_run"
+    )
     steps = {}
     for execution in store.get_executions_by_context(run.id):
         (node,) = (
@@ -87,6 +100,28 @@ def ingestion_behind(
                     ratings = os.path.join(values["input_base"], split["pattern"])
                     return values | {"ratings": ratings}
     return None
+
+
+def check_generated(
+    connection: metadata_store_pb2.ConnectionConfig, pushed: str, generated: str
+) -> None:
+    """Keeps a model of generated ratings from taking the place of one of real ratings.
+
+    Args:
+      connection: the metadata store.
+      pushed: the served version's folder.
+      generated: the file of generated ratings.
+
+    Raises:
+      InputError: if the served version was made from other ratings.
+    """
+    known = ingestion_behind(connection, pushed)
+    if known and os.path.basename(known["ratings"]) != os.path.basename(generated):
+        raise InputError(
+            f"the model that is served was made from {known['ratings']}, and one of generated "
+            "ratings would take its place. Give RATINGS=... for the next version of it, or "
+            "OUTPUT=... to try the pipeline elsewhere."
+        )
 
 
 def _names(folder: str) -> list[str]:
