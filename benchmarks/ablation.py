@@ -45,14 +45,14 @@ def main() -> None:
     """Makes the table for the command line."""
     parser = arguments.parser(__doc__)
     parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=arguments.positive, default=3)
     parser.add_argument("--tuned", help="search.json of benchmarks.search, for settings")
     given = parser.parse_args()
     settings = arguments.settings(given)
     cells.share_cores(given.jobs)
-    shared = samples.prepare(settings, given.cache)
     options, recipe = search.tuned(given.tuned, "imn_3p_plus")
     recipe = recipe | settings.recipe()
+    shared = samples.prepare(settings, given.cache)
     asked: list[cells.Cell] = []
     for seed in range(given.seeds):
         for name, (own, changed) in VARIANTS.items():
@@ -72,7 +72,7 @@ def main() -> None:
         "rows": table1.rows(done, {}),
         "comparisons": table1.comparisons(done),
         "controls": table1.controls(done, shared),
-        "code": sorted({cell["code"] for cell in done}),
+        **cells.provenance(done),
     }
     (output / "ablation.json").write_text(json.dumps(result, indent=1) + "\n")
     (output / "ablation.md").write_text(report.table1(result))

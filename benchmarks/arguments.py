@@ -18,13 +18,24 @@ def parser(documentation: str | None, one_length: bool = True) -> argparse.Argum
     )
     made.add_argument("--ratings", required=True, help="file or glob of ratings, any layout")
     if one_length:
-        made.add_argument("--max-history-length", type=int, help="L")
+        made.add_argument("--max-history-length", type=positive, help="L")
     made.add_argument("--output", default="bench_out", help="folder of results and finished cells")
     made.add_argument(
         "--cache", default="bench_out/cache", help="folder of samples and unfinished trainings"
     )
-    made.add_argument("--jobs", type=int, default=1, help="cells trained at once")
+    made.add_argument("--jobs", type=positive, default=1, help="cells trained at once")
     return made
+
+
+def positive(text: str) -> int:
+    """A whole number of 1 and more, for an argument.
+
+    Raises:
+      ValueError, ArgumentTypeError: for anything else; argparse makes a line of it.
+    """
+    if int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be 1 or more. Received: {text}")
+    return int(text)
 
 
 def settings(given: argparse.Namespace, recipe: bool = True) -> Settings:

@@ -6,27 +6,28 @@ Cells are kept by what they are, so that what one table has trained is there for
 """
 
 import dataclasses
+import fcntl
 import hashlib
 import json
 import multiprocessing
 import multiprocessing.connection
 import os
-import pathlib
 import shutil
 import sys
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from benchmarks import kept
 from benchmarks.samples import Samples
 from model import presets
 from pipeline import auc
 
 _CONTROL_ROWS = 10_000
 _BATCH = 1024
-_ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,8 +150,16 @@ def ranker_and_files(cell: Cell, samples: Samples) -> tuple[Any, Any, dict[str, 
 def _train(cell: Cell, samples: Samples, path: str, work: str) -> None:
     """Trains and scores a cell; writes its result at once or not at all."""
     with open(f"{path}.log", "a", buffering=1) as log:
+        # Another command may train the same cell, in the same folder.
+        fcntl.flock(log, fcntl.LOCK_EX)
+        if os.path.exists(path):
+            return
         sys.stdout = log
-        _train_and_score(cell, samples, path, work)
+        try:
+            _train_and_score(cell, samples, path, work)
+        except Exception:
+            traceback.print_exc(file=log)
+            raise
     os.remove(f"{path}.log")
 
 
@@ -162,7 +171,7 @@ def _train_and_score(cell: Cell, samples: Samples, path: str, work: str) -> None
     start = time.monotonic()
     key = cell.key(samples)
     # Finished by the code that began it, or begun again.
-    folder = os.path.join(work, f"{key}-{_code()}")
+    folder = os.path.join(work, f"{key}-{code()}")
     ranker, recipe, spec = ranker_and_files(cell, samples)
     training = Training(
         ranker,
@@ -184,7 +193,7 @@ def _train_and_score(cell: Cell, samples: Samples, path: str, work: str) -> None
         **dataclasses.asdict(cell),
         "config": ranker.config.to_dict(),
         "recipe": recipe.to_dict(),
-        "code": _code(),
+        "code": code(),
         "eval_auc": best["eval_auc"],
         "epoch": round(best["step"] / training.steps_per_epoch, 2),
         "seconds": round(seconds),
@@ -231,10 +240,13 @@ def score(ranker: Any, test: dict[str, np.ndarray]) -> dict[str, Any]:
     return {**metrics, "other_users_history": other, **replicates}
 
 
-def _code() -> str:
-    """Twelve digits of SHA-256 over the sources that train a cell."""
-    sha = hashlib.sha256()
-    for folder in ("model", "transforms", "pipeline/ingest"):
-        for file in sorted((_ROOT / folder).rglob("*.py")):
-            sha.update(file.relative_to(_ROOT).as_posix().encode() + b"\0" + file.read_bytes())
-    return sha.hexdigest()[:12]
+def provenance(done: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Which versions of the code trained some cells, and whether that is this one, for a table."""
+    versions = sorted({cell["code"] for cell in done})
+    return {"code": versions, "trained_by_this_code": versions == [code()]}
+
+
+def code() -> str:
+    """Twelve digits of SHA-256 over the sources that train a cell and score it."""
+    sources = ("model/**/*.py", "transforms/**/*.py", "pipeline/ingest/**/*.py")
+    return kept.code(*sources, "pipeline/auc.py", "benchmarks/cells.py")

@@ -57,9 +57,19 @@ def table1(result: dict[str, Any]) -> str:
                 lines.append(f"| {label(system)}, given another user's history | {auc:.3f} | |")
         else:
             lines.append(f"| {name} | {values['auc']:.3f} | {values['gauc']:.3f} |")
-    if len(result["code"]) > 1:
-        lines += ["", f"Cells were trained by different versions of the code: {result['code']}."]
+    lines += provenance(result)
     return "\n".join(lines) + "\n"
+
+
+def provenance(result: dict[str, Any]) -> list[str]:
+    """A line for what other versions of the code have made, where that is something."""
+    made = [result["samples"]] if isinstance(result["samples"], dict) else result["samples"]
+    lines = []
+    if not result["trained_by_this_code"]:
+        lines.append(f"Cells were trained by other versions of the code: {result['code']}.")
+    if not all(samples["made_by_this_code"] for samples in made):
+        lines.append("Samples were made by another version of the code.")
+    return ["", " ".join(lines)] if lines else []
 
 
 def _rows(rows: list[dict[str, Any]]) -> list[str]:

@@ -6,6 +6,7 @@ by row.
 """
 
 import dataclasses
+import fcntl
 import hashlib
 import json
 import os
@@ -14,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import protocol
+from benchmarks import kept, protocol
 from pipeline.configs import INGESTION, Settings
 from transforms import features
 
@@ -75,6 +76,14 @@ class Samples:
         with open(path, encoding="utf-8") as file:
             return json.load(file)["controls"]
 
+    def made_by_this_code(self) -> bool:
+        """Whether the sources that made these samples are those that would make them now."""
+        path = f"{self.folder}/code"
+        if not os.path.exists(path):
+            return False
+        with open(path, encoding="utf-8") as file:
+            return file.read() == code()
+
     def describe(self) -> dict[str, Any]:
         """What a reader must know of the samples."""
         with open(f"{self.folder}/raw/report.json", encoding="utf-8") as file:
@@ -86,6 +95,7 @@ class Samples:
             **{name: settings[name] for name in names},
             "splits": report["splits"],
             "digest": self.digest,
+            "made_by_this_code": self.made_by_this_code(),
         }
 
 
@@ -126,15 +136,27 @@ def prepare(
         chosen["leaking"] = True
     digest = hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:16]
     folder = os.path.join(cache, f"samples-{digest}")
-    if not os.path.exists(folder):
-        dealt_anew = min_events or leaking
-        scored = protocol.users_with(settings, min_events) if dealt_anew else None
-        unfinished = f"{folder}.unfinished"
-        shutil.rmtree(unfinished, ignore_errors=True)
-        os.makedirs(unfinished)
-        _make(settings, unfinished, scored, leaking)
-        os.rename(unfinished, folder)
+    os.makedirs(cache, exist_ok=True)
+    with open(f"{folder}.lock", "w", encoding="utf-8") as lock:
+        # Another command may be making the same samples.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not os.path.exists(folder):
+            dealt_anew = min_events or leaking
+            scored = protocol.users_with(settings, min_events) if dealt_anew else None
+            unfinished = f"{folder}.unfinished"
+            shutil.rmtree(unfinished, ignore_errors=True)
+            os.makedirs(unfinished)
+            _make(settings, unfinished, scored, leaking)
+            with open(f"{unfinished}/code", "w", encoding="utf-8") as file:
+                file.write(code())
+            os.rename(unfinished, folder)
     return Samples(folder, settings, digest)
+
+
+def code() -> str:
+    """Twelve digits of SHA-256 over the sources that make samples."""
+    sources = ("pipeline/ingest/**/*.py", "transforms/**/*.py")
+    return kept.code(*sources, "pipeline/controls.py", "benchmarks/protocol.py")
 
 
 def _make(settings: Settings, folder: str, scored: set[bytes] | None, leaking: bool) -> None:

@@ -63,7 +63,7 @@ def main() -> None:
     shared = samples.prepare(settings, given.cache)
     path = output / "search.json"
     earlier = json.loads(path.read_text()) if path.exists() else None
-    if earlier and earlier["samples"] != shared.describe():
+    if earlier and earlier["samples"]["digest"] != shared.digest:
         raise InputError(f"{path} is the search of other samples. Give another `--output`.")
     result = search(given, shared, str(output / "cells"))
     if earlier:  # of other models, perhaps
@@ -116,12 +116,17 @@ def tuned(path: str | None, model: str) -> tuple[str, dict[str, Any]]:
     """Options and recipe that a search found for a model; nothing without a search.
 
     Raises:
-      InputError: for a model that was not searched.
+      InputError: for a model that was not searched, and a file that is no search.
     """
     if path is None:
         return "", {}
-    with open(path, encoding="utf-8") as file:
-        models = json.load(file)["models"]
+    try:
+        with open(path, encoding="utf-8") as file:
+            models = json.load(file)["models"]
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(
+            f"`--tuned` must name a search.json of benchmarks.search. {path} is none: {error!r}."
+        ) from None
     model = SAME_AS.get(model, model)
     if model not in models:
         raise InputError(

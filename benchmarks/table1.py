@@ -46,17 +46,19 @@ def main() -> None:
     """Makes the table for the command line."""
     parser = arguments.parser(__doc__)
     parser.add_argument("--models", nargs="+", default=list(MODELS), choices=list(presets.PRESETS))
-    parser.add_argument("--seeds", type=int, default=3, help="trainings of each system")
+    parser.add_argument(
+        "--seeds", type=arguments.positive, default=3, help="trainings of each system"
+    )
     parser.add_argument("--tuned", help="search.json of benchmarks.search, for settings")
     given = parser.parse_args()
     settings = arguments.settings(given)
     cells.share_cores(given.jobs)
-    shared = samples.prepare(settings, given.cache)
     asked = []
     for seed in range(given.seeds):
         for model in given.models:
             options, recipe = search.tuned(given.tuned, model)
             asked.append(cells.Cell(model, model, options, recipe | settings.recipe(), seed))
+    shared = samples.prepare(settings, given.cache)
     output = pathlib.Path(given.output)
     done = cells.run(asked, shared, str(output / "cells"), given.cache, given.jobs)
     result = {
@@ -67,7 +69,7 @@ def main() -> None:
         "rows": rows(done, _kept_speed([cell for cell in asked if cell.seed == 0], shared, output)),
         "comparisons": comparisons(done),
         "controls": controls(done, shared),
-        "code": sorted({cell["code"] for cell in done}),
+        **cells.provenance(done),
     }
     (output / "table1.json").write_text(json.dumps(result, indent=1) + "\n")
     (output / "table1.md").write_text(report.table1(result))
@@ -122,28 +124,27 @@ def controls(done: Sequence[dict[str, Any]], shared: samples.Samples) -> dict[st
 def speed(asked: Sequence[cells.Cell], shared: samples.Samples) -> dict[str, float]:
     """Training examples a second of each system: the best of some rounds, taken in turn.
 
-    On batches held in memory, so that what is compared is the step alone.
+    On batches held in memory, so that what is compared is the step alone, with the threads
+    that `cells.share_cores` gave to each training.
     """
     import tensorflow as tf
 
+    from benchmarks.training_cells import training_step
     from model import data
-    from model.optimizer import LazyAdam
 
     steps = {}
     for cell in asked:
         ranker, recipe, spec = cells.ranker_and_files(cell, shared)
-        ranker.optimizer = LazyAdam(recipe.learning_rate, recipe.table_learning_rate)
-        ranker.optimizer.build(ranker.trainable_variables)
         files = shared.transformed("train")
         source = data.training_batches(files, spec, recipe.batch_size, 0, 0)
         batches = list(source.take(_SPEED_STEPS))
-        steps[cell.name] = (_step(ranker, source.element_spec), batches)
+        steps[cell.name] = (training_step(ranker, recipe, batches[0]), batches)
     best: dict[str, float] = {}
     for _ in range(_SPEED_ROUNDS + 1):  # the first one traces
         for name, (step, batches) in steps.items():
             start = time.perf_counter()
             for batch in batches:
-                step(batch).numpy()
+                step(batch)
             seconds = time.perf_counter() - start
             count = sum(int(tf.size(batch["label"])) for batch in batches)
             best[name] = max(best.get(name, 0.0), count / seconds)
@@ -155,7 +156,7 @@ def _kept_speed(
 ) -> dict[str, float]:
     """The speeds that were measured for these very cells, or else new ones."""
     path = output / "table1_speed.json"
-    key = {cell.name: cell.key(shared) for cell in asked}
+    key = {cell.name: cell.key(shared) for cell in asked} | {"code": cells.code()}
     if path.exists():
         kept = json.loads(path.read_text())
         if kept["key"] == key:
@@ -163,22 +164,6 @@ def _kept_speed(
     measured = speed(asked, shared)
     path.write_text(json.dumps({"key": key, "examples_per_s": measured}))
     return measured
-
-
-def _step(ranker: Any, spec: Any) -> Any:
-    import tensorflow as tf
-
-    @tf.function(input_signature=[spec], autograph=False)
-    def step(batch: dict[str, tf.Tensor]) -> tf.Tensor:
-        with tf.GradientTape() as tape:
-            loss, _ = ranker.loss_and_logits(batch, training=True)
-            total = tf.add_n([loss, *ranker.losses])
-        variables = ranker.trainable_variables
-        gradients = tape.gradient(total, variables)
-        ranker.optimizer.apply_gradients(zip(gradients, variables, strict=True))
-        return total
-
-    return step
 
 
 if __name__ == "__main__":

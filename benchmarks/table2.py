@@ -27,13 +27,16 @@ _Done = dict[tuple[int, str], list[dict[str, Any]]]
 def main() -> None:
     """Makes the table for the command line."""
     parser = arguments.parser(__doc__, one_length=False)
-    parser.add_argument("--lengths", nargs="+", type=int, default=[40, 100, 500])
+    parser.add_argument("--lengths", nargs="+", type=arguments.positive, default=[40, 100, 500])
     parser.add_argument("--passes", nargs="+", type=int, default=[0, 3, 10])
     parser.add_argument("--min-events", type=int, default=100, help="who has fewer is not scored")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--leaking-seeds", type=int, help="of what leaks; as --seeds by default")
+    parser.add_argument("--seeds", type=arguments.positive, default=3)
+    parser.add_argument(
+        "--leaking-seeds", type=arguments.positive, help="of what leaks; as --seeds by default"
+    )
     parser.add_argument("--tuned", help="search.json of benchmarks.search, for settings")
     given = parser.parse_args()
+    tuned = search.tuned(given.tuned, "imn_3p_plus")
     shared = _prepare(given)
     cells.share_cores(given.jobs)
     output = pathlib.Path(given.output)
@@ -46,26 +49,26 @@ def main() -> None:
         "comparisons": [],
         "controls": [],
     }
-    codes = set()
+    every: list[dict[str, Any]] = []
     for leaking in (False, True):
         rows: _Done = {}
         for length in sorted(given.lengths):
             place = {"leaking": leaking, "history_length": length}
             of = shared[leaking, length]
-            asked = _cells(given, of, leaking)
-            every = [cell for row in asked.values() for cell in row]
-            done = cells.run(every, of, str(output / "cells"), given.cache, given.jobs)
+            asked = _cells(given, tuned, of, leaking)
+            waiting = [cell for row in asked.values() for cell in row]
+            done = cells.run(waiting, of, str(output / "cells"), given.cache, given.jobs)
             for label in asked:
                 own = [cell for cell in done if cell["name"].endswith(f" {label}")]
                 rows[length, label] = own
                 settings = {"config": own[0]["config"], "recipe": own[0]["recipe"]}
                 row = {"model": label, **place, **summary.means(own), "settings": settings}
                 result["rows"].append(row)
-            codes |= {cell["code"] for cell in done}
+            every += done
             result["samples"].append({**place, **of.describe()})
             result["controls"].append({**place, **of.controls()})
         result["comparisons"] += [{"leaking": leaking, **each} for each in _comparisons(rows)]
-    result["code"] = sorted(codes)
+    result |= cells.provenance(every)
     (output / "table2.json").write_text(json.dumps(result, indent=1) + "\n")
     (output / "table2.md").write_text(table2_report.markdown(result))
     table2_report.picture(result, str(output / "table2.png"))
@@ -91,10 +94,13 @@ def _prepare(given: argparse.Namespace) -> dict[tuple[bool, int], samples.Sample
 
 
 def _cells(
-    given: argparse.Namespace, shared: samples.Samples, leaking: bool
+    given: argparse.Namespace,
+    tuned: tuple[str, dict[str, Any]],
+    shared: samples.Samples,
+    leaking: bool,
 ) -> dict[str, list[cells.Cell]]:
     """For each row its cells, a seed each."""
-    options, recipe = search.tuned(given.tuned, "imn_3p_plus")
+    options, recipe = tuned
     recipe = recipe | shared.settings.recipe()
     seeds = given.leaking_seeds if leaking and given.leaking_seeds else given.seeds
     length = shared.settings.max_history_length

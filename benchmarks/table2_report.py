@@ -48,8 +48,7 @@ def markdown(result: dict[str, Any]) -> str:
             lines += _grid(f"{title}: points over {against} of the same length", _points(beside))
         if shorter:
             lines += _grid(f"{title}: points over itself, one length shorter", _points(shorter))
-    if len(result["code"]) > 1:
-        lines += ["", f"Cells were trained by different versions of the code: {result['code']}."]
+    lines += report.provenance(result)
     return "\n".join(lines) + "\n"
 
 

@@ -1,11 +1,14 @@
 """What a kept cell is recognised by, and what is compared with what."""
 
+import fcntl
+import sys
+import threading
 import types
 
 import numpy as np
 import pytest
 
-from benchmarks import report, table1
+from benchmarks import cells, report, table1
 from benchmarks.cells import Cell
 
 
@@ -58,7 +61,45 @@ def test_what_goes_beyond_the_paper_is_compared_with_the_papers_rows_only():
     assert places == sorted(places)
 
 
-def report_of(comparisons):
+def test_a_table_says_what_other_code_has_made():
+    here, other = {"code": cells.code()}, {"code": "0123456789ab"}
+    assert cells.provenance([here, here]) == {"code": [cells.code()], "trained_by_this_code": True}
+    assert not cells.provenance([here, other])["trained_by_this_code"]
+    assert not cells.provenance([other, other])["trained_by_this_code"]
+    assert "version" not in report_of([])
+    trained = report_of([], trained=False)
+    assert "Cells were trained by other versions of the code: ['one']." in trained
+    assert "Samples were made by another version of the code." in report_of([], made=False)
+
+
+def test_a_cell_that_another_process_trains_is_waited_for(tmp_path, monkeypatch):
+    trained = []
+    monkeypatch.setattr(cells, "_train_and_score", lambda *given: trained.append(given))
+    path = tmp_path / "cell.json"
+    with open(f"{path}.log", "a") as log:
+        fcntl.flock(log, fcntl.LOCK_EX)
+        waiting = threading.Thread(target=cells._train, args=(Cell("", "din"), None, str(path), ""))
+        waiting.start()
+        waiting.join(0.2)
+        assert waiting.is_alive()
+        path.write_text("{}")
+    waiting.join(10)
+    assert not waiting.is_alive()
+    assert not trained
+
+
+def test_the_log_of_a_cell_that_failed_says_why(tmp_path, monkeypatch):
+    def fail(*given):
+        raise ValueError("this rate is too high")
+
+    monkeypatch.setattr(cells, "_train_and_score", fail)
+    monkeypatch.setattr(sys, "stdout", sys.stdout)  # which a cell's process sends to its log
+    with pytest.raises(ValueError, match="too high"):
+        cells._train(Cell("", "din"), None, str(tmp_path / "cell.json"), "")
+    assert "this rate is too high" in (tmp_path / "cell.json.log").read_text()
+
+
+def report_of(comparisons, trained=True, made=True):
     split = {"samples": 10, "users": 2}
     row = dict.fromkeys(("auc_std", "gauc_std", "logloss_std", "improvement_points"))
     row |= {"model": "din", "auc_mean": 0.7, "gauc_mean": 0.7, "logloss_mean": 0.5}
@@ -74,6 +115,7 @@ def report_of(comparisons):
                 "max_history_length": 9,
                 "use_time": True,
                 "splits": {"test": split},
+                "made_by_this_code": made,
             },
             "seeds": 1,
             "tuned": False,
@@ -81,5 +123,6 @@ def report_of(comparisons):
             "comparisons": comparisons,
             "controls": {},
             "code": ["one"],
+            "trained_by_this_code": trained,
         }
     )

@@ -112,3 +112,19 @@ def test_a_wrong_setting_ends_in_a_line(folder, name, value, message):
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--tuned", "missing.json"], "`--tuned` must name a search.json of benchmarks.search"),
+        (["--jobs", "0"], "argument --jobs: must be 1 or more. Received: 0"),
+        (["--seeds", "0"], "argument --seeds: must be 1 or more. Received: 0"),
+    ],
+)
+def test_a_wrong_argument_ends_in_a_line_before_anything_is_made(folder, arguments, message):
+    done = table("table1", folder, *arguments, "--cache", f"{folder}/other")
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (folder / "other").exists()
