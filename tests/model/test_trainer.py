@@ -7,64 +7,17 @@ import shutil
 import signal
 import subprocess
 import sys
-import types
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from trainings import RECIPE, arguments, described, train, weights
 
 from model import trainer, training
 from model.trainer import DESCRIPTION, load_trained, run_fn
 from transforms import features
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-RECIPE = {
-    "batch_size": 64,
-    "epochs": 2,
-    "learning_rate": 0.01,
-    # 94 steps are too few to leave the plateau of a small start for sure.
-    "table_initial_scale": 0.1,
-    "evaluations_per_epoch": 2,
-    "history_dropout": 0.2,
-}
-
-
-def arguments(world, root, **custom):
-    """What TFX's executor hands to `run_fn`, with the attributes it reads."""
-    return types.SimpleNamespace(
-        train_files=[os.path.join(world.train, "*")],
-        eval_files=[os.path.join(world.eval, "*")],
-        transform_output=world.transform,
-        serving_model_dir=str(root / "serving"),
-        model_run_dir=str(root / "run"),
-        custom_config={
-            "model": "imn_2p",
-            "model_options": "passes=1,embedding_dim=8,head_units=8,dropout=0.1",
-            "recipe": RECIPE,
-            "max_history_length": 6,
-            "use_time": True,
-            "use_position": True,
-            "oov_buckets": 2,
-            "distribute": "none",
-            "training_seed": 0,
-            "checkpoint_root": str(root / "checkpoints"),
-            "code": "",
-            **custom,
-        },
-    )
-
-
-def train(world, root, **custom):
-    run_fn(arguments(world, root, **custom))
-    return weights(world, root)
-
-
-def weights(world, root):
-    return load_trained(str(root / "run"), world.transform).get_weights()
-
-
-def described(root):
-    return json.loads((root / "run" / DESCRIPTION).read_text())
 
 
 @pytest.fixture(scope="module")
@@ -226,54 +179,6 @@ def test_early_stopping_keeps_the_best_evaluation():
     assert not training.State().stopped(1)
     assert training.evaluation_steps(10, 4) == {3, 5, 8, 10}
     assert training.evaluation_steps(2, 4) == {1, 2}
-
-
-def test_one_step_under_a_mirrored_strategy(world, tmp_path):
-    recipe = {"batch_size": 4000, "epochs": 1, "learning_rate": 0.01}
-    mirrored = train(world, tmp_path / "mirrored", recipe=recipe, distribute="mirrored")
-    alone = train(world, tmp_path / "alone", recipe=recipe)
-    assert described(tmp_path / "mirrored")["evaluations"][-1]["step"] == 1
-    for got, expected in zip(mirrored, alone, strict=True):
-        np.testing.assert_allclose(got, expected, atol=1e-5)
-
-
-TWO_REPLICAS = """
-import json, sys, types
-import tensorflow as tf
-from model import trainer
-cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-def two():
-    made = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-    assert made.num_replicas_in_sync == 2
-    return made
-trainer._STRATEGIES["mirrored"] = two
-trainer.run_fn(types.SimpleNamespace(**json.load(sys.stdin)))
-"""
-
-
-def test_two_replicas_take_the_step_of_one(world, tmp_path):
-    """With nothing drawn and equal shares, a step is the same however many compute it."""
-    recipe = RECIPE | {"batch_size": 3000, "epochs": 1, "extra_candidates": 0}
-    custom = {
-        "recipe": recipe | {"history_dropout": 0.0, "evaluations_per_epoch": 1},
-        "model_options": "passes=1,embedding_dim=8,head_units=8",
-    }
-    alone = train(world, tmp_path / "alone", **custom)
-    given = arguments(world, tmp_path / "two", distribute="mirrored", **custom)
-    done = subprocess.run(
-        [sys.executable, "-c", TWO_REPLICAS],
-        input=json.dumps(vars(given)),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    of_two, of_one = (described(tmp_path / name)["best"] for name in ("two", "alone"))
-    assert of_two["step"] == of_one["step"] == 1
-    np.testing.assert_allclose(of_two["train_loss"], of_one["train_loss"], rtol=1e-5)
-    for got, expected in zip(weights(world, tmp_path / "two"), alone, strict=True):
-        np.testing.assert_allclose(got, expected, atol=1e-4)
 
 
 def test_samples_nothing_can_be_learned_from_are_refused(world, tmp_path):
