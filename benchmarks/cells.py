@@ -149,9 +149,11 @@ def ranker_and_files(cell: Cell, samples: Samples) -> tuple[Any, Any, dict[str, 
 
 def _train(cell: Cell, samples: Samples, path: str, work: str) -> None:
     """Trains and scores a cell; writes its result at once or not at all."""
-    with open(f"{path}.log", "a", buffering=1) as log:
-        # Another command may train the same cell, in the same folder.
-        fcntl.flock(log, fcntl.LOCK_EX)
+    os.makedirs(work, exist_ok=True)
+    lock = os.path.join(work, f"{cell.key(samples)}.lock")
+    with open(lock, "w") as held, open(f"{path}.log", "a", buffering=1) as log:
+        # Another command may train the same cell, in the same folder of unfinished trainings.
+        fcntl.flock(held, fcntl.LOCK_EX)
         if os.path.exists(path):
             return
         sys.stdout = log
@@ -169,9 +171,9 @@ def _train_and_score(cell: Cell, samples: Samples, path: str, work: str) -> None
     from model.training import Training
 
     start = time.monotonic()
-    key = cell.key(samples)
+    key, made_by = cell.key(samples), code()
     # Finished by the code that began it, or begun again.
-    folder = os.path.join(work, f"{key}-{code()}")
+    folder = os.path.join(work, f"{key}-{made_by}")
     ranker, recipe, spec = ranker_and_files(cell, samples)
     training = Training(
         ranker,
@@ -193,7 +195,7 @@ def _train_and_score(cell: Cell, samples: Samples, path: str, work: str) -> None
         **dataclasses.asdict(cell),
         "config": ranker.config.to_dict(),
         "recipe": recipe.to_dict(),
-        "code": code(),
+        "code": made_by,
         "eval_auc": best["eval_auc"],
         "epoch": round(best["step"] / training.steps_per_epoch, 2),
         "seconds": round(seconds),

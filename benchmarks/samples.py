@@ -146,17 +146,17 @@ def prepare(
             unfinished = f"{folder}.unfinished"
             shutil.rmtree(unfinished, ignore_errors=True)
             os.makedirs(unfinished)
-            _make(settings, unfinished, scored, leaking)
             with open(f"{unfinished}/code", "w", encoding="utf-8") as file:
                 file.write(code())
+            _make(settings, unfinished, scored, leaking)
             os.rename(unfinished, folder)
     return Samples(folder, settings, digest)
 
 
 def code() -> str:
     """Twelve digits of SHA-256 over the sources that make samples."""
-    sources = ("pipeline/ingest/**/*.py", "transforms/**/*.py")
-    return kept.code(*sources, "pipeline/controls.py", "benchmarks/protocol.py")
+    sources = ("pipeline/ingest/**/*.py", "transforms/**/*.py", "pipeline/schema*")
+    return kept.code(*sources, "benchmarks/protocol.py", "benchmarks/samples.py")
 
 
 def _make(settings: Settings, folder: str, scored: set[bytes] | None, leaking: bool) -> None:

@@ -113,12 +113,13 @@ def check_generated(
       generated: the file of generated ratings.
 
     Raises:
-      InputError: if the served version was made from other ratings.
+      InputError: if the served version was made from other ratings, or nobody knows from which.
     """
     known = ingestion_behind(connection, pushed)
-    if known and os.path.basename(known["ratings"]) != os.path.basename(generated):
+    ratings = known["ratings"] if known else "ratings that the metadata store does not know"
+    if os.path.basename(ratings) != os.path.basename(generated):
         raise InputError(
-            f"the model that is served was made from {known['ratings']}, and one of generated "
+            f"the model that is served was made from {ratings}, and one of generated "
             "ratings would take its place. Give RATINGS=... for the next version of it, or "
             "OUTPUT=... to try the pipeline elsewhere."
         )

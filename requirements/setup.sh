@@ -53,7 +53,8 @@ else
   install=(.venv/bin/python -m pip install --quiet --disable-pip-version-check)
 fi
 if ! "${install[@]}" --no-deps -r "$lock"; then
-  if ! command -v c++ >/dev/null; then
+  include="$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_paths()["include"])')"
+  if ! command -v c++ >/dev/null || [ ! -f "$include/Python.h" ]; then
     cat >&2 <<TEXT
 pyfarmhash, which TFX needs, comes as source alone: a C++ compiler and Python's headers are needed.
   apt-get install g++ python$version-dev      (the headers come with pyenv's and uv's Python)

@@ -75,10 +75,12 @@ def test_a_table_says_what_other_code_has_made():
 def test_a_cell_that_another_process_trains_is_waited_for(tmp_path, monkeypatch):
     trained = []
     monkeypatch.setattr(cells, "_train_and_score", lambda *given: trained.append(given))
-    path = tmp_path / "cell.json"
-    with open(f"{path}.log", "a") as log:
-        fcntl.flock(log, fcntl.LOCK_EX)
-        waiting = threading.Thread(target=cells._train, args=(Cell("", "din"), None, str(path), ""))
+    cell, path, work = Cell("", "din"), tmp_path / "cell.json", tmp_path / "work"
+    work.mkdir()
+    given = (cell, samples(), str(path), str(work))
+    with open(work / f"{cell.key(samples())}.lock", "w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        waiting = threading.Thread(target=cells._train, args=given)
         waiting.start()
         waiting.join(0.2)
         assert waiting.is_alive()
@@ -95,7 +97,7 @@ def test_the_log_of_a_cell_that_failed_says_why(tmp_path, monkeypatch):
     monkeypatch.setattr(cells, "_train_and_score", fail)
     monkeypatch.setattr(sys, "stdout", sys.stdout)  # which a cell's process sends to its log
     with pytest.raises(ValueError, match="too high"):
-        cells._train(Cell("", "din"), None, str(tmp_path / "cell.json"), "")
+        cells._train(Cell("", "din"), samples(), str(tmp_path / "cell.json"), str(tmp_path))
     assert "this rate is too high" in (tmp_path / "cell.json.log").read_text()
 
 

@@ -50,6 +50,13 @@ def test_it_scores_as_rank_does(served):
     np.testing.assert_allclose(served["explain"](**inputs)["scores"], expected, atol=1e-7)
 
 
+def test_no_candidates_have_no_scores_and_no_weights(served):
+    none = {"candidates": tf.zeros([4, 0], tf.string)}
+    answer = served["explain"](**asked(HISTORIES, 9) | none)
+    assert answer["scores"].shape == (4, 0)
+    assert answer["attention"].shape == (4, 3, 0, 9)
+
+
 def test_weights_are_in_the_places_of_the_request_and_nowhere_else(served, world):
     """Above 0 for every event that is read, and exactly 0 for all others."""
     for width in (9, 14):
