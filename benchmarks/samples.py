@@ -137,7 +137,7 @@ def prepare(
     digest = hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:16]
     folder = os.path.join(cache, f"samples-{digest}")
     os.makedirs(cache, exist_ok=True)
-    with open(f"{folder}.lock", "w", encoding="utf-8") as lock:
+    with open(os.path.join(cache, f"{digest}.lock"), "w", encoding="utf-8") as lock:
         # Another command may be making the same samples.
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not os.path.exists(folder):
