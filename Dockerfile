@@ -16,5 +16,6 @@ COPY pipeline pipeline
 COPY model model
 COPY transforms transforms
 COPY serving serving
+COPY recommend recommend
 RUN uv pip install --system --no-cache --compile-bytecode --no-deps --no-build-isolation .
 ENV TF_USE_LEGACY_KERAS=1

@@ -36,12 +36,12 @@ serve: setup
 	@TF_CPP_MIN_LOG_LEVEL=3 $(PYTHON) -m serving.server --models "$(or $(IMN_OUTPUT),runs)/serving_model" $(ARGS)
 
 recommend: setup
-	@TF_CPP_MIN_LOG_LEVEL=3 $(PYTHON) -m serving.recommend "$(if $(findstring command,$(origin USER)),$(USER))" --output "$(or $(IMN_OUTPUT),runs)" $(ARGS)
+	@TF_CPP_MIN_LOG_LEVEL=3 $(PYTHON) -m recommend "$(if $(findstring command,$(origin USER)),$(USER))" --output "$(or $(IMN_OUTPUT),runs)" $(ARGS)
 
 test: setup
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
-	$(PYTHON) -m mypy pipeline model transforms serving benchmarks local_runner.py kubeflow_runner.py
+	$(PYTHON) -m mypy pipeline model transforms serving recommend experiments benchmarks local_runner.py kubeflow_runner.py
 	$(PYTHON) -m pytest -n 2 --dist loadfile
 
 bench: setup

@@ -27,7 +27,7 @@ _CODE = "/imn"
 
 
 def _pipeline(settings: Settings, kubeflow_2: bool):
-    from pipeline import pipeline, stores
+    from pipeline import connections, pipeline
 
     root = settings.storage_root.rstrip("/")
     ratings = settings.ratings or posixpath.join(root, "ratings", "*")
@@ -36,7 +36,7 @@ def _pipeline(settings: Settings, kubeflow_2: bool):
         pipeline_root=posixpath.join(root, "pipeline", pipeline.pipeline_name(settings)),
         serving_dir=posixpath.join(root, "serving_model", serving_name(settings)),
         checkpoint_root=posixpath.join(root, "checkpoints"),
-        beam_pipeline_args=stores.beam_args(settings, _CODE),
+        beam_pipeline_args=connections.beam_args(settings, _CODE),
         only_stock_resolvers=kubeflow_2,
     )
 
@@ -45,7 +45,7 @@ def _kubeflow_1(settings: Settings) -> None:
     from kfp import onprem
     from tfx.orchestration.kubeflow import kubeflow_dag_runner
 
-    from pipeline import stores
+    from pipeline import connections
 
     steps = kubeflow_dag_runner.get_default_pipeline_operator_funcs()
     if "://" not in settings.storage_root:
@@ -53,7 +53,7 @@ def _kubeflow_1(settings: Settings) -> None:
     config = kubeflow_dag_runner.KubeflowDagRunnerConfig(
         pipeline_operator_funcs=steps,
         tfx_image=settings.image,
-        kubeflow_metadata_config=stores.kubeflow_metadata(settings),
+        kubeflow_metadata_config=connections.kubeflow_metadata(settings),
     )
     kubeflow_dag_runner.KubeflowDagRunner(config=config).run(_pipeline(settings, kubeflow_2=False))
 

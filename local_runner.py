@@ -14,9 +14,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
 _ROOT = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, _ROOT)
 
-from pipeline import console, sample_data  # noqa: E402
 from pipeline.configs import Settings, check_at_once, serving_name  # noqa: E402
 from pipeline.errors import InputError  # noqa: E402
+from pipeline.local import console, sample_data  # noqa: E402
 
 
 def _make(output: str) -> None:
@@ -53,30 +53,35 @@ def main() -> int:
 
         from tfx import v1 as tfx
 
-        from pipeline import pipeline, pusher, runs, stores
+        from pipeline import connections, pipeline
+        from pipeline.local import lineage
+        from pipeline.release import pusher
 
         serving_dir = os.path.join(output, "serving_model", serving_name(settings))
         served = max(pusher.versions(serving_dir), default=0)
-        connection = stores.metadata(settings, output)
+        connection = connections.metadata(settings, output)
         if generated and served:
-            runs.check_generated(connection, os.path.join(serving_dir, str(served)), ratings)
+            lineage.check_generated(connection, os.path.join(serving_dir, str(served)), ratings)
         tfx.orchestration.LocalDagRunner().run(
             pipeline.create_pipeline(
                 settings,
                 pipeline_root=os.path.join(output, "pipeline", pipeline.pipeline_name(settings)),
                 serving_dir=serving_dir,
                 checkpoint_root=os.path.join(output, "checkpoints"),
-                beam_pipeline_args=stores.beam_args(settings, _ROOT),
+                beam_pipeline_args=connections.beam_args(settings, _ROOT),
                 metadata_connection_config=connection,
                 served=str(served),
             )
         )
 
     def report() -> int:
-        from pipeline import pipeline, report, stores
+        from pipeline import connections, pipeline
+        from pipeline.local import report
 
         name = pipeline.pipeline_name(settings)
-        return report.tell(stores.metadata(settings, output), name, output, serving_name(settings))
+        return report.tell(
+            connections.metadata(settings, output), name, output, serving_name(settings)
+        )
 
     return console.run(output, start, report)
 

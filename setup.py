@@ -7,7 +7,9 @@ setuptools.setup(
     version="0.1.0",
     description="Iterative Memory Networks for long user histories, as a TFX pipeline",
     python_requires=">=3.10,<3.14",
-    packages=setuptools.find_packages(include=["pipeline*", "model*", "transforms*", "serving*"]),
+    packages=setuptools.find_packages(
+        include=["pipeline*", "model*", "transforms*", "serving*", "recommend*"]
+    ),
     package_data={"pipeline": ["*.pbtxt"]},
     # The sets that ran, version by version, are the locks in requirements/.
     install_requires=[

@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 
-from pipeline import sample_data
+from pipeline.local import sample_data
 
 # Each benchmark with the arguments that make it quick, and whether it reads ratings.
 BENCHMARKS = {

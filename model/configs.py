@@ -75,7 +75,7 @@ class ModelConfig(Checked):
 
 
 @dataclasses.dataclass(frozen=True)
-class Recipe(Checked):
+class TrainingConfig(Checked):
     """How a model is trained. Steps and evaluations are counted in batches."""
 
     epochs: int = number(10, 1)  # at most; early stopping usually ends before

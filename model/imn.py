@@ -7,10 +7,10 @@ import tensorflow as tf
 
 from model.configs import ModelConfig, choice, number
 from model.layers.enhancement import MemoryEnhancement
-from model.layers.gated_recurrence import GatedRecurrence
+from model.layers.gru import GatedRecurrence
 from model.layers.memory import MemoryUpdate
 from model.layers.next_event import next_event_loss
-from model.layers.packed import with_a_place
+from model.layers.packed_sequence import prepend_empty_step
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,5 +126,5 @@ class IMN(tf.keras.layers.Layer):
         """History, mask and states; where there are states all three have a first place more."""
         if self.extract is None:
             return history, mask, None
-        history, mask = with_a_place(history, mask)
+        history, mask = prepend_empty_step(history, mask)
         return history, mask, self.extract(history, mask)

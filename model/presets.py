@@ -10,13 +10,14 @@ import importlib
 from collections.abc import Mapping
 from typing import Any
 
-from model.configs import ModelConfig, Recipe, parse_options
+from model.configs import ModelConfig, TrainingConfig, parse_options
 
 
 @dataclasses.dataclass(frozen=True)
 class Preset:
-    """One row: where the config class is, and what differs from its defaults."""
+    """One row: its name in print, the config class, and what differs from its defaults."""
 
+    label: str
     config: str  # module:class
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     recipe: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -48,17 +49,22 @@ _SEED_RECIPE = {
 }
 
 PRESETS = {
-    "youtube_dnn": Preset("model.youtube_dnn:YoutubeDNNConfig"),
-    "din": Preset("model.din:DINConfig", recipe={"table_l2": 0.01}),
-    "dien": Preset("model.dien:DIENConfig"),
-    "sasrec": Preset("model.sasrec:SASRecConfig"),
-    "mimn": Preset("model.mimn:MIMNConfig"),
-    "ubr4ctr": Preset("model.ubr4ctr:UBR4CTRConfig"),
-    "imn_2p": Preset(_IMN, {"passes": 2, "enhancement": False}),
-    "imn_3p": Preset(_IMN, {"passes": 3, "enhancement": False}),
-    "imn_3p_plus": Preset(_IMN, {"passes": 3, "enhancement": True}),
-    "imn_states": Preset(_IMN, _STATES, {"history_dropout": 1.0}),
-    "seed": Preset(_IMN, {"passes": 3, "enhancement": True} | _SEED_OPTIONS, _SEED_RECIPE),
+    "youtube_dnn": Preset("YouTube DNN", "model.baselines.youtube_dnn:YoutubeDNNConfig"),
+    "din": Preset("DIN", "model.baselines.din:DINConfig", recipe={"table_l2": 0.01}),
+    "dien": Preset("DIEN", "model.baselines.dien:DIENConfig"),
+    "sasrec": Preset("SASRec", "model.baselines.sasrec:SASRecConfig"),
+    "mimn": Preset("MIMN", "model.baselines.mimn:MIMNConfig"),
+    "ubr4ctr": Preset("UBR4CTR", "model.baselines.ubr4ctr:UBR4CTRConfig"),
+    "imn_2p": Preset("IMN 2P", _IMN, {"passes": 2, "enhancement": False}),
+    "imn_3p": Preset("IMN 3P", _IMN, {"passes": 3, "enhancement": False}),
+    "imn_3p_plus": Preset("IMN 3P+", _IMN, {"passes": 3, "enhancement": True}),
+    "imn_states": Preset("IMN 3P+ with states", _IMN, _STATES, {"history_dropout": 1.0}),
+    "seed": Preset(
+        "IMN 3P+ with its authors' settings",
+        _IMN,
+        {"passes": 3, "enhancement": True} | _SEED_OPTIONS,
+        _SEED_RECIPE,
+    ),
 }
 
 
@@ -75,15 +81,20 @@ def preset(model: str) -> Preset:
     return PRESETS[model]
 
 
+def label(model: str) -> str:
+    """The name of a row in print; a name that is not in the table stays as it is."""
+    return PRESETS[model].label if model in PRESETS else model
+
+
 def resolve(
     model: str, model_options: str = "", recipe: Mapping[str, Any] | None = None
-) -> tuple[ModelConfig, Recipe]:
+) -> tuple[ModelConfig, TrainingConfig]:
     """The config and the recipe that a user's settings stand for.
 
     Args:
       model: a name of the table.
       model_options: fields of the model's config, as in `"passes=5,num_heads=2"`.
-      recipe: fields of `Recipe` that the user set.
+      recipe: fields of `TrainingConfig` that the user set.
 
     Raises:
       ValueError: naming the model, option or recipe field that is not allowed.
@@ -95,10 +106,10 @@ def resolve(
         config = config_class(**{**row.options, **given})
     except ValueError as error:
         raise ValueError(f"`model_options` of {model}: {error}") from None
-    known = [field.name for field in dataclasses.fields(Recipe)]
+    known = [field.name for field in dataclasses.fields(TrainingConfig)]
     unknown = sorted(set(recipe or {}) - set(known))
     if unknown:
         raise ValueError(
             f"The recipe has no `{unknown[0]}`. Known: {', '.join(known)}. Received: {recipe!r}."
         )
-    return config, Recipe(**{**row.recipe, **(recipe or {})})
+    return config, TrainingConfig(**{**row.recipe, **(recipe or {})})

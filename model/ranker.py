@@ -5,14 +5,14 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
-from model import in_batch, thinning
-from model.configs import ModelConfig, Recipe
+from model.configs import ModelConfig, TrainingConfig
+from model.layers import history_dropout, in_batch_negatives
 from model.layers.encoder import HistoryEncoder
 from model.layers.head import Head
 from transforms import features
 
 
-class Inputs(NamedTuple):
+class DataSpec(NamedTuple):
     """What the data decides about a model.
 
     Attributes:
@@ -58,7 +58,9 @@ class Ranker(tfrs.Model):
       seed: of dropout, of the extra candidates and of what is left out.
     """
 
-    def __init__(self, config: ModelConfig, inputs: Inputs, recipe: Recipe, seed: int = 0):
+    def __init__(
+        self, config: ModelConfig, inputs: DataSpec, recipe: TrainingConfig, seed: int = 0
+    ):
         super().__init__()
         self.config = config
         self.extra_candidates = recipe.extra_candidates
@@ -120,8 +122,8 @@ class Ranker(tfrs.Model):
 
         Mean cross-entropy of the targets, plus the loss of the block's own if it
         has one; while training with extra candidates, plus the softmax loss of the
-        positive rows (model/in_batch.py), and with `history_dropout` on histories
-        with events left out (model/thinning.py). The decay of the head's kernels is
+        positive rows (model/layers/in_batch_negatives.py), and with `history_dropout` on histories
+        with events left out (model/layers/history_dropout.py). The decay of the head's kernels is
         in `losses` and left to the caller, as in TFRS.
         """
         labels = tf.reshape(inputs[features.LABEL], [-1])
@@ -131,7 +133,7 @@ class Ranker(tfrs.Model):
         allowed = tf.zeros([tf.size(labels), 0], tf.bool)
         kinds = [(everyone, targets[:, None], groups)]
         if training and self.extra_candidates:
-            extra, allowed = in_batch.draw(
+            extra, allowed = in_batch_negatives.draw(
                 targets,
                 inputs[features.HISTORY_ITEM],
                 tf.reshape(inputs[features.HISTORY_LENGTH], [-1]),
@@ -150,7 +152,7 @@ class Ranker(tfrs.Model):
                     (negative, tf.gather(targets, negative)[:, None], groups // 2),
                 ]
         if training and self.history_dropout:
-            inputs = thinning.thin(inputs, self.history_dropout, self._step_seed(2))
+            inputs = history_dropout.thin(inputs, self.history_dropout, self._step_seed(2))
         reads = [self._read_by_length(inputs, *kind, training, seed) for kind in kinds]
         # One call of the head, whose statistics are those of the batch.
         flat = self.head(
@@ -172,7 +174,7 @@ class Ranker(tfrs.Model):
         loss /= tf.cast(tf.maximum(tf.size(labels), 1), loss.dtype)
         if training and self.extra_candidates:
             rows = reads[0].rows
-            loss += in_batch.softmax_loss(
+            loss += in_batch_negatives.softmax_loss(
                 scored[0], tf.gather(allowed, rows), tf.gather(labels, rows)
             )
         return loss, logits
@@ -238,10 +240,10 @@ def _flat(values: tf.Tensor) -> tf.Tensor:
 
 
 def build_ranker(
-    config: ModelConfig, inputs: Inputs, recipe: Recipe | None = None, seed: int = 0
+    config: ModelConfig, inputs: DataSpec, recipe: TrainingConfig | None = None, seed: int = 0
 ) -> Ranker:
     """A ranker whose variables exist, by one call on an empty history."""
-    ranker = Ranker(config, inputs, recipe or Recipe(), seed)
+    ranker = Ranker(config, inputs, recipe or TrainingConfig(), seed)
     ranker(
         {
             features.HISTORY_ITEM: tf.zeros([1, 1], tf.int64),

@@ -9,11 +9,12 @@ import tensorflow as tf
 import tensorflow_transform as tft
 from absl import logging
 
-from model import data, presets
-from model.configs import Recipe
-from model.ranker import Inputs, Ranker, build_ranker
-from model.signatures import Server
-from model.training import Training
+from model import presets
+from model.configs import TrainingConfig
+from model.export.signatures import ServingModule
+from model.ranker import DataSpec, Ranker, build_ranker
+from model.training import data
+from model.training.loop import Training
 from transforms import features
 
 if TYPE_CHECKING:  # TFX takes 20 seconds to import, and a training needs none of it
@@ -33,7 +34,7 @@ def run_fn(fn_args: "tfx.components.FnArgs") -> None:
     """TFX Trainer will call this function.
 
     Trains on `fn_args.train_files`, stops by `fn_args.eval_files`, and leaves
-    - in `serving_model_dir` a SavedModel (model/signatures.py),
+    - in `serving_model_dir` a SavedModel (model/export/signatures.py),
     - in `model_run_dir` the best weights, their description and every
       evaluation as JSON, and TensorBoard's events.
     A training of the same samples, Transform graph, settings and code that was
@@ -53,7 +54,7 @@ def run_fn(fn_args: "tfx.components.FnArgs") -> None:
     strategy = _STRATEGIES[custom["distribute"]]()
     config, recipe = presets.resolve(custom["model"], custom["model_options"], custom["recipe"])
     transform = tft.TFTransformOutput(fn_args.transform_output)
-    inputs = Inputs(
+    inputs = DataSpec(
         _num_items(transform, custom["oov_buckets"]),
         custom["max_history_length"],
         custom["use_time"],
@@ -106,7 +107,7 @@ def run_fn(fn_args: "tfx.components.FnArgs") -> None:
 
     # Exported from what was written down, free of strategy and optimizer.
     trained = load_trained(fn_args.model_run_dir, fn_args.transform_output)
-    Server(trained, transform).save(fn_args.serving_model_dir)
+    ServingModule(trained, transform).save(fn_args.serving_model_dir)
     tf.io.gfile.rmtree(folder)
 
 
@@ -125,7 +126,7 @@ def load_trained(model_run_dir: str, transform_graph_dir: str) -> Ranker:
     """
     with tf.io.gfile.GFile(os.path.join(model_run_dir, DESCRIPTION)) as file:
         description: dict[str, Any] = json.load(file)
-    inputs = Inputs(**description["inputs"])
+    inputs = DataSpec(**description["inputs"])
     transform = tft.TFTransformOutput(transform_graph_dir)
     items = _num_items(transform, description["oov_buckets"])
     if items != inputs.num_items:
@@ -134,7 +135,9 @@ def load_trained(model_run_dir: str, transform_graph_dir: str) -> Ranker:
             f"with, of {inputs.num_items} item ids. Received: one of {items}."
         )
     config = presets.preset(description["model"]).config_class()(**description["config"])
-    ranker = build_ranker(config, inputs, Recipe(**description["recipe"]), description["seed"])
+    ranker = build_ranker(
+        config, inputs, TrainingConfig(**description["recipe"]), description["seed"]
+    )
     weights = os.path.join(model_run_dir, _WEIGHTS)
     ranker.weights_checkpoint().read(weights).assert_consumed()
     return ranker

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from model import presets
-from model.configs import Recipe
+from model.configs import TrainingConfig
 from pipeline.errors import InputError
 
 PREFIX = "IMN_"
@@ -34,7 +34,7 @@ INGESTION = (
     "max_bad_share",
     "sampling_seed",
 )
-RECIPE = tuple(field.name for field in dataclasses.fields(Recipe))
+RECIPE = tuple(field.name for field in dataclasses.fields(TrainingConfig))
 
 
 class SettingsError(InputError):

@@ -19,12 +19,12 @@ from tfx import v1 as tfx
 from tfx.dsl.components.base import base_node, executor_spec
 
 from model import presets
-from pipeline import pusher
-from pipeline.baseline import LastBlessed
 from pipeline.configs import INGESTION, Settings, SettingsError
-from pipeline.evaluator import GatedEvaluator
-from pipeline.infra_check import InfraCheck
+from pipeline.evaluation.baseline import LastBlessed
+from pipeline.evaluation.evaluator import GatedEvaluator
 from pipeline.ingest import component
+from pipeline.release import pusher
+from pipeline.release.infra_check import InfraCheck
 from pipeline.schema import HistorySchema
 from pipeline.validation import AnomalyStop, SampledStatisticsGen
 
@@ -157,17 +157,19 @@ def create_pipeline(
     _depends_on(trainer, "model", "transforms")
     _depends_on(
         evaluator,
-        "pipeline/evaluation.py",
-        "pipeline/evaluator.py",
-        "pipeline/auc.py",
-        "pipeline/gauc.py",
-        "pipeline/gate.py",
-        "pipeline/controls.py",
-        "pipeline/exchange.py",
-        "pipeline/sums.py",
+        "pipeline/evaluation/eval_config.py",
+        "pipeline/evaluation/evaluator.py",
+        "pipeline/evaluation/ranking_metrics.py",
+        "pipeline/evaluation/tfma_metric.py",
+        "pipeline/evaluation/gate.py",
+        "pipeline/evaluation/controls.py",
+        "pipeline/evaluation/shuffled_histories.py",
+        "pipeline/evaluation/streaming.py",
     )
-    _depends_on(check, "pipeline/infra_check.py", "serving/c_api.py", "model", "transforms")
-    _depends_on(push, "pipeline/pusher.py")
+    _depends_on(
+        check, "pipeline/release/infra_check.py", "pipeline/release/c_api.py", "model", "transforms"
+    )
+    _depends_on(push, "pipeline/release/pusher.py")
     push.exec_properties["served"] = served
 
     return tfx.dsl.Pipeline(

@@ -16,8 +16,8 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from serving.limits import Call
-from serving.refusal import Refusal, invalid
+from serving.errors import RequestError, invalid
+from serving.limits import Deadline
 from serving.service import Service
 
 PREDICTION, MODEL = "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService"
@@ -100,14 +100,14 @@ def _model(service: Service) -> grpc.GenericRpcHandler:
 
 
 def _computing(
-    service: Service, kind: type, answer: Callable[[Any, Call], Any]
+    service: Service, kind: type, answer: Callable[[Any, Deadline], Any]
 ) -> grpc.RpcMethodHandler:
     def handle(data: bytes, context: grpc.ServicerContext) -> Any:
         left, most = context.time_remaining(), service.limits.seconds
-        call = Call(most if left is None else min(left, most), context.is_active)
+        deadline = Deadline(most if left is None else min(left, most), context.is_active)
         # A parsed request is many times its bytes: no more of them than requests that compute.
-        with service.turn(call):
-            return answer(_parsed(kind, data), call)
+        with service.turn(deadline):
+            return answer(_parsed(kind, data), deadline)
 
     return _method(kind, handle)
 
@@ -139,7 +139,7 @@ def _method(
     def run(data: bytes, context: grpc.ServicerContext) -> Any:
         try:
             return handle(data, context)
-        except Refusal as refusal:
+        except RequestError as refusal:
             context.abort(refusal.code, refusal.message)
         except Exception:
             _LOG.exception("A request of %s failed.", kind.__name__)

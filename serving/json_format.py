@@ -9,9 +9,9 @@ import numpy as np
 import tensorflow as tf
 
 from serving import tensors
+from serving.errors import invalid
 from serving.limits import Limits
 from serving.model import Signature, Spec
-from serving.refusal import invalid
 
 
 def inputs(signature: Signature, body: Mapping[str, Any], limits: Limits) -> dict[str, np.ndarray]:
@@ -24,7 +24,7 @@ def inputs(signature: Signature, body: Mapping[str, Any], limits: Limits) -> dic
       limits: what is let in.
 
     Raises:
-      Refusal: for anything that is no such body.
+      RequestError: for anything that is no such body.
     """
     if ("instances" in body) == ("inputs" in body):
         raise invalid("The body must hold either `instances` or `inputs`.")
@@ -52,7 +52,7 @@ def examples(body: Mapping[str, Any]) -> tuple[list[tf.train.Example], tf.train.
     """The Examples of a `:classify` or `:regress` body, and their common context.
 
     Raises:
-      Refusal: for anything that is no such body.
+      RequestError: for anything that is no such body.
     """
     rows, context = body.get("examples"), body.get("context", {})
     if not isinstance(rows, list):

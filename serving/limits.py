@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import grpc
 
-from serving.refusal import Refusal
+from serving.errors import RequestError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Limits:
                 )
 
 
-class Call:
+class Deadline:
     """A request as it arrives: the time it has, and whether its client still waits.
 
     Args:
@@ -56,7 +56,7 @@ class Call:
         return self._end - time.monotonic()
 
 
-class Gate:
+class AdmissionQueue:
     """A bounded queue before a bounded number of requests that compute.
 
     Args:
@@ -70,27 +70,27 @@ class Gate:
         self._slots = threading.Semaphore(running)
 
     @contextlib.contextmanager
-    def slot(self, call: Call) -> Iterator[None]:
+    def slot(self, deadline: Deadline) -> Iterator[None]:
         """Waits for its turn.
 
         Raises:
-          Refusal: RESOURCE_EXHAUSTED at once where the queue is full, DEADLINE_EXCEEDED
+          RequestError: RESOURCE_EXHAUSTED at once where the queue is full, DEADLINE_EXCEEDED
             where the turn does not come in time, CANCELLED where nobody waits any more.
         """
         if not self._places.acquire(blocking=False):
-            raise Refusal(
+            raise RequestError(
                 grpc.StatusCode.RESOURCE_EXHAUSTED,
                 f"The queue is full: {self._queue} requests wait. Try again later.",
             )
         try:
-            if not self._slots.acquire(timeout=max(call.left(), 0)):
-                raise Refusal(
+            if not self._slots.acquire(timeout=max(deadline.left(), 0)):
+                raise RequestError(
                     grpc.StatusCode.DEADLINE_EXCEEDED,
                     "No turn within the time of the request; the server is busy.",
                 )
             try:
-                if not call.waits():
-                    raise Refusal(grpc.StatusCode.CANCELLED, "The client has gone.")
+                if not deadline.waits():
+                    raise RequestError(grpc.StatusCode.CANCELLED, "The client has gone.")
                 yield
             finally:
                 self._slots.release()

@@ -10,7 +10,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
-from serving.refusal import invalid, of_tensorflow
+from serving.errors import invalid, of_tensorflow
 
 _INIT = "__saved_model_init_op"  # a signature by its form only
 _WARMUP = os.path.join("assets.extra", "tf_serving_warmup_requests")
@@ -53,7 +53,7 @@ class Model:
       folder: where `saved_model.pb` lies.
 
     Raises:
-      Refusal: with TensorFlow's words for variables or assets that cannot be read.
+      RequestError: with TensorFlow's words for variables or assets that cannot be read.
       Exception: of whatever other kind a broken SavedModel makes TensorFlow raise.
     """
 
@@ -79,7 +79,7 @@ class Model:
         """The outputs of a signature for checked inputs.
 
         Raises:
-          Refusal: with TensorFlow's words where the graph cannot compute them in time.
+          RequestError: with TensorFlow's words where the graph cannot compute them in time.
         """
         feed = {signature.inputs[name].tensor: value for name, value in inputs.items()}
         options = tf.compat.v1.RunOptions(timeout_in_ms=max(1, round(1000 * seconds)))

@@ -21,8 +21,8 @@ from tensorflow_serving.apis import (
 )
 
 from serving import json_format
-from serving.limits import Call
-from serving.refusal import Refusal, invalid
+from serving.errors import RequestError, invalid
+from serving.limits import Deadline
 from serving.service import Service
 
 _LOG = logging.getLogger("serving")
@@ -112,7 +112,7 @@ class RestServer:
         self._under_way += 1
         try:
             answer, status = await self._answer(request), 200
-        except Refusal as refusal:
+        except RequestError as refusal:
             answer, status = {"error": refusal.message}, _STATUS.get(refusal.code, 500)
         except web.HTTPRequestEntityTooLarge:
             most = self._service.limits.message_bytes
@@ -128,15 +128,15 @@ class RestServer:
 
     async def _answer(self, request: web.Request) -> dict[str, Any]:
         seconds = self._service.limits.seconds
-        call = Call(seconds, lambda: request.transport is not None)
+        deadline = Deadline(seconds, lambda: request.transport is not None)
         try:
-            body = await asyncio.wait_for(request.read(), call.left())
+            body = await asyncio.wait_for(request.read(), deadline.left())
         except asyncio.TimeoutError:
-            raise Refusal(
+            raise RequestError(
                 grpc.StatusCode.DEADLINE_EXCEEDED, f"No whole request within {seconds:g} seconds."
             ) from None
         return await self._loop.run_in_executor(
-            self._pool, _dispatch, self._service, request.method, request.path, body, call
+            self._pool, _dispatch, self._service, request.method, request.path, body, deadline
         )
 
 
@@ -146,10 +146,12 @@ def _json(answer: dict[str, Any], status: int) -> web.Response:
     )
 
 
-def _dispatch(service: Service, verb: str, path: str, body: bytes, call: Call) -> dict[str, Any]:
+def _dispatch(
+    service: Service, verb: str, path: str, body: bytes, deadline: Deadline
+) -> dict[str, Any]:
     match = _PATH.fullmatch(path)
     if not match or verb != ("POST" if match["method"] else "GET"):
-        raise Refusal(
+        raise RequestError(
             grpc.StatusCode.NOT_FOUND,
             f"No such path: {verb} {path}. There are GET /v1/models/NAME and .../NAME/metadata, "
             "and POST .../NAME:predict, :classify and :regress.",
@@ -162,20 +164,24 @@ def _dispatch(service: Service, verb: str, path: str, body: bytes, call: Call) -
     if verb == "GET":
         return _status(service, spec)
     # A parsed body is many times its bytes: no more of them than requests that compute.
-    with service.turn(call):
-        return _compute(service, spec, match["method"], _parse(body), call)
+    with service.turn(deadline):
+        return _compute(service, spec, match["method"], _parse(body), deadline)
 
 
 def _compute(
-    service: Service, spec: model_pb2.ModelSpec, method: str, fields: dict[str, Any], call: Call
+    service: Service,
+    spec: model_pb2.ModelSpec,
+    method: str,
+    fields: dict[str, Any],
+    deadline: Deadline,
 ) -> dict[str, Any]:
     name = fields.get("signature_name", "")
     if not isinstance(name, str) or not name.isprintable():
         raise invalid("`signature_name` must be a string of printable characters.")
     spec.signature_name = name
     if method == "predict":
-        return _predict(service, spec, fields, call)
-    return _examples(service, spec, fields, call, method)
+        return _predict(service, spec, fields, deadline)
+    return _examples(service, spec, fields, deadline, method)
 
 
 def _parse(body: bytes) -> dict[str, Any]:
@@ -189,16 +195,20 @@ def _parse(body: bytes) -> dict[str, Any]:
 
 
 def _predict(
-    service: Service, spec: model_pb2.ModelSpec, fields: dict[str, Any], call: Call
+    service: Service, spec: model_pb2.ModelSpec, fields: dict[str, Any], deadline: Deadline
 ) -> dict[str, Any]:
     _, values = service.run(
-        spec, lambda signature: json_format.inputs(signature, fields, service.limits), call
+        spec, lambda signature: json_format.inputs(signature, fields, service.limits), deadline
     )
     return json_format.outputs(values, "instances" in fields)
 
 
 def _examples(
-    service: Service, spec: model_pb2.ModelSpec, fields: dict[str, Any], call: Call, method: str
+    service: Service,
+    spec: model_pb2.ModelSpec,
+    fields: dict[str, Any],
+    deadline: Deadline,
+    method: str,
 ) -> dict[str, Any]:
     kinds: dict[str, Any] = {
         "classify": classification_pb2.ClassificationRequest,
@@ -209,11 +219,13 @@ def _examples(
     request.input.example_list_with_context.examples.extend(rows)
     request.input.example_list_with_context.context.CopyFrom(context)
     if method == "classify":
-        classified = service.classify(request, call).result.classifications
+        classified = service.classify(request, deadline).result.classifications
         return {
             "result": [[[each.label, each.score] for each in row.classes] for row in classified]
         }
-    return {"result": [each.value for each in service.regress(request, call).result.regressions]}
+    return {
+        "result": [each.value for each in service.regress(request, deadline).result.regressions]
+    }
 
 
 def _status(service: Service, spec: model_pb2.ModelSpec) -> dict[str, Any]:

@@ -21,8 +21,8 @@ import warnings
 # Before TensorFlow is imported: less noise.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-from serving.catalog import names
 from serving.limits import Limits
+from serving.registry import names
 
 _LOG = logging.getLogger("serving")
 _LOOPBACK = "127.0.0.1"

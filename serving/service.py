@@ -18,10 +18,10 @@ from tensorflow_serving.apis import (
 )
 
 from serving import tensors
-from serving.catalog import Catalog
-from serving.limits import Call, Gate, Limits
+from serving.errors import RequestError, invalid, not_found
+from serving.limits import AdmissionQueue, Deadline, Limits
 from serving.model import Model, Signature
-from serving.refusal import Refusal, invalid, not_found
+from serving.registry import ModelRegistry
 
 CLASSIFY, REGRESS = "tensorflow/serving/classify", "tensorflow/serving/regress"
 _DEFAULT = "serving_default"
@@ -43,8 +43,8 @@ class Service:
 
     def __init__(self, root: str, limits: Limits):
         self.limits = limits
-        self.catalog = Catalog(root, self._load)
-        self.gate = Gate(limits.running, limits.queue)
+        self.catalog = ModelRegistry(root, self._load)
+        self.admission = AdmissionQueue(limits.running, limits.queue)
         self._stopping = False
 
     def refuse_more(self) -> None:
@@ -52,23 +52,23 @@ class Service:
         self._stopping = True
 
     @contextlib.contextmanager
-    def turn(self, call: Call) -> Iterator[None]:
+    def turn(self, deadline: Deadline) -> Iterator[None]:
         """Waits in the queue; a request that computes is parsed and answered in here.
 
         Raises:
-          Refusal: as `Gate.slot` says, and UNAVAILABLE at the end of the server.
+          RequestError: as `AdmissionQueue.slot` says, and UNAVAILABLE at the end of the server.
         """
         if self._stopping:
-            raise Refusal(grpc.StatusCode.UNAVAILABLE, "The server is stopping.")
-        with self.gate.slot(call):
+            raise RequestError(grpc.StatusCode.UNAVAILABLE, "The server is stopping.")
+        with self.admission.slot(deadline):
             yield
 
     def predict(
-        self, request: predict_pb2.PredictRequest, call: Call
+        self, request: predict_pb2.PredictRequest, deadline: Deadline
     ) -> predict_pb2.PredictResponse:
         """PredictionService.Predict."""
         with self._use(request.model_spec) as (version, model):
-            outputs = _predict(model, request, self.limits, call)
+            outputs = _predict(model, request, self.limits, deadline)
             answer = predict_pb2.PredictResponse()
             name = request.model_spec.signature_name
             _fill(answer.model_spec, request.model_spec.name, version, name)
@@ -77,11 +77,11 @@ class Service:
         return answer
 
     def classify(
-        self, request: classification_pb2.ClassificationRequest, call: Call
+        self, request: classification_pb2.ClassificationRequest, deadline: Deadline
     ) -> classification_pb2.ClassificationResponse:
         """PredictionService.Classify."""
         with self._use(request.model_spec) as (version, model):
-            outputs = _examples(model, request, CLASSIFY, self.limits, call)
+            outputs = _examples(model, request, CLASSIFY, self.limits, deadline)
             answer = classification_pb2.ClassificationResponse()
             name = request.model_spec.signature_name
             _fill(answer.model_spec, request.model_spec.name, version, name)
@@ -92,11 +92,11 @@ class Service:
         return answer
 
     def regress(
-        self, request: regression_pb2.RegressionRequest, call: Call
+        self, request: regression_pb2.RegressionRequest, deadline: Deadline
     ) -> regression_pb2.RegressionResponse:
         """PredictionService.Regress."""
         with self._use(request.model_spec) as (version, model):
-            outputs = _examples(model, request, REGRESS, self.limits, call)
+            outputs = _examples(model, request, REGRESS, self.limits, deadline)
             answer = regression_pb2.RegressionResponse()
             name = request.model_spec.signature_name
             _fill(answer.model_spec, request.model_spec.name, version, name)
@@ -105,12 +105,12 @@ class Service:
         return answer
 
     def run(
-        self, spec: model_pb2.ModelSpec, inputs: Inputs, call: Call
+        self, spec: model_pb2.ModelSpec, inputs: Inputs, deadline: Deadline
     ) -> tuple[Signature, dict[str, np.ndarray]]:
         """Predict for inputs that are made once the signature is known, as REST's are."""
         with self._use(spec) as (_, model):
             signature = _signature(model, spec.signature_name)
-            return signature, model.run(signature, inputs(signature), call.left())
+            return signature, model.run(signature, inputs(signature), deadline.left())
 
     def metadata(
         self, request: get_model_metadata_pb2.GetModelMetadataRequest
@@ -168,20 +168,20 @@ class Service:
 
 
 def _warm_up(model: Model, request: Any) -> None:
-    limits, call = _WARM_UP, Call(_WARM_UP.seconds)
+    limits, deadline = _WARM_UP, Deadline(_WARM_UP.seconds)
     if isinstance(request, predict_pb2.PredictRequest):
-        outputs = _predict(model, request, limits, call)
+        outputs = _predict(model, request, limits, deadline)
     elif isinstance(request, classification_pb2.ClassificationRequest):
-        outputs = _examples(model, request, CLASSIFY, limits, call)
+        outputs = _examples(model, request, CLASSIFY, limits, deadline)
     else:
-        outputs = _examples(model, request, REGRESS, limits, call)
+        outputs = _examples(model, request, REGRESS, limits, deadline)
     for name, value in outputs.items():
         if value.dtype.kind == "f" and not np.isfinite(value).all():
             raise ValueError(f"A warm-up request gave `{name}` that is not finite.")
 
 
 def _predict(
-    model: Model, request: predict_pb2.PredictRequest, limits: Limits, call: Call
+    model: Model, request: predict_pb2.PredictRequest, limits: Limits, deadline: Deadline
 ) -> dict[str, np.ndarray]:
     signature = _signature(model, request.model_spec.signature_name)
     wanted = set(request.output_filter) or set(signature.outputs)
@@ -191,16 +191,16 @@ def _predict(
             f"{', '.join(sorted(signature.outputs))}. Received: {', '.join(sorted(unknown))}."
         )
     inputs = tensors.of_protos(signature, request.inputs, limits)
-    outputs = model.run(signature, inputs, call.left())
+    outputs = model.run(signature, inputs, deadline.left())
     return {name: value for name, value in outputs.items() if name in wanted}
 
 
 def _examples(
-    model: Model, request: Any, method: str, limits: Limits, call: Call
+    model: Model, request: Any, method: str, limits: Limits, deadline: Deadline
 ) -> dict[str, np.ndarray]:
     signature = _signature(model, request.model_spec.signature_name, method)
     serialized = _serialized(request.input, limits)
-    return model.run(signature, {"inputs": serialized}, call.left())
+    return model.run(signature, {"inputs": serialized}, deadline.left())
 
 
 def _signature(model: Model, name: str, method: str = "") -> Signature:

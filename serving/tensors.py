@@ -7,9 +7,9 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2
 
+from serving.errors import invalid
 from serving.limits import Limits
 from serving.model import Signature
-from serving.refusal import invalid
 
 
 def of_protos(
@@ -18,7 +18,7 @@ def of_protos(
     """The inputs of a signature, from a Predict request.
 
     Raises:
-      Refusal: for missing and unknown inputs, wrong types and shapes, and too many values.
+      RequestError: for missing and unknown inputs, wrong types and shapes, and too many values.
     """
     check_names(signature, set(protos))
     arrays = {}

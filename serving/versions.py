@@ -11,7 +11,7 @@ from typing import Generic, Protocol, TypeVar
 
 import grpc
 
-from serving.refusal import Refusal, not_found
+from serving.errors import RequestError, not_found
 
 _LOG = logging.getLogger("serving")
 AGAIN_SECONDS = 60.0  # to the next look at a refused version: memory may have been short
@@ -27,7 +27,7 @@ class Closable(Protocol):
 M = TypeVar("M", bound=Closable)
 
 
-class _Held(Generic[M]):
+class _Loaded(Generic[M]):
     """A loaded version, closed when it was replaced and its last request is answered."""
 
     def __init__(self, version: int, model: M):
@@ -78,7 +78,7 @@ class Versions(Generic[M]):
     def __init__(self, name: str, folder: str, load: Callable[[str], M]):
         self.name = name
         self._folder, self._load = folder, load
-        self._current: _Held[M] | None = None
+        self._current: _Loaded[M] | None = None
         self._refused: dict[int, tuple[object, float, str]] = {}
         self._loading: int | None = None
         self._polling = threading.Lock()
@@ -124,7 +124,7 @@ class Versions(Generic[M]):
         finally:
             self._loading = None
         self._refused.pop(version, None)
-        before, self._current = self._current, _Held(version, model)
+        before, self._current = self._current, _Loaded(version, model)
         if before:
             before.replace()
         _LOG.info("%s: serving version %d.", self.name, version)
@@ -138,12 +138,12 @@ class Versions(Generic[M]):
           version: the one a request insists on, or None.
 
         Raises:
-          Refusal: NOT_FOUND where another is served, UNAVAILABLE where none is.
+          RequestError: NOT_FOUND where another is served, UNAVAILABLE where none is.
         """
         while True:
             held = self._current
             if held is None:
-                raise Refusal(
+                raise RequestError(
                     grpc.StatusCode.UNAVAILABLE, f"No version of model `{self.name}` is loaded."
                 )
             if version is not None and version != held.version:

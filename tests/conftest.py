@@ -14,13 +14,13 @@ import pytest
 import tensorflow as tf
 import tensorflow_transform as tft
 import tensorflow_transform.beam as tft_beam
-from raw_examples import DAY, example, raw_sample, write
 from tensorflow_transform.tf_metadata import dataset_metadata, metadata_io
 
 from model import presets
-from model.ranker import Inputs, build_ranker
-from model.signatures import Server
+from model.export.signatures import ServingModule
+from model.ranker import DataSpec, build_ranker
 from pipeline.schema import filled_schema
+from tests.support.raw_examples import DAY, example, raw_sample, write
 from transforms import features, preprocessing
 
 L = 6
@@ -93,14 +93,14 @@ def ranker(world):
     transform = tft.TFTransformOutput(world.transform)
     items = 1 + OOV + transform.vocabulary_size_by_name(features.ITEM_VOCABULARY)
     tf.keras.utils.set_random_seed(3)
-    return build_ranker(config, Inputs(items, L), recipe)
+    return build_ranker(config, DataSpec(items, L), recipe)
 
 
 @pytest.fixture(scope="session")
 def export(world, ranker, tmp_path_factory):
     """The folder of `ranker` as a SavedModel."""
     folder = str(tmp_path_factory.mktemp("export") / "model")
-    Server(ranker, tft.TFTransformOutput(world.transform)).save(folder)
+    ServingModule(ranker, tft.TFTransformOutput(world.transform)).save(folder)
     return folder
 
 

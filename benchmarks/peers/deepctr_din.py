@@ -5,7 +5,7 @@ decay of the embeddings, on by default there, is off: it would make their
 gradients dense.
 
 Run by benchmarks.training as `python -m benchmarks.peers.deepctr_din CELL`, CELL a
-`steps.Cell` in JSON.
+`steps.Measurement` in JSON.
 """
 
 import json
@@ -16,12 +16,12 @@ import tensorflow as tf
 from deepctr.feature_column import SparseFeat, VarLenSparseFeat
 from deepctr.models import DIN
 
-from benchmarks import steps
+from benchmarks.training import steps
 
 
 def main() -> None:
     """Prints the measurement as JSON."""
-    cell = steps.Cell(**json.loads(sys.argv[1]))
+    cell = steps.Measurement(**json.loads(sys.argv[1]))
     tf.config.threading.set_intra_op_parallelism_threads(cell.threads)
     tf.config.threading.set_inter_op_parallelism_threads(cell.threads)
     history = SparseFeat("hist_item", cell.items, embedding_dim=steps.DIM, embedding_name="item")

@@ -4,7 +4,7 @@ Widths are those of our DIN: attention 80 and 40 with Dice, head 128 and 64.
 Adam and clipping are FuxiCTR's. It has neither positions nor times.
 
 Run by benchmarks.training as `python -m benchmarks.peers.fuxictr_din CELL`, CELL a
-`steps.Cell` in JSON.
+`steps.Measurement` in JSON.
 """
 
 import json
@@ -14,12 +14,12 @@ import torch
 from fuxictr.features import FeatureMap
 from model_zoo.LongCTR.DIN import DIN
 
-from benchmarks import steps
+from benchmarks.training import steps
 
 
 def main() -> None:
     """Prints the measurement as JSON."""
-    cell = steps.Cell(**json.loads(sys.argv[1]))
+    cell = steps.Measurement(**json.loads(sys.argv[1]))
     torch.set_num_threads(cell.threads)
     torch.manual_seed(0)
     feature_map = FeatureMap("synthetic", ".")

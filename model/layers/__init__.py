@@ -1,1 +1,1 @@
-"""The parts of the models, one a file: Keras layers that work alone."""
+"""The layers of the models, one a file."""

@@ -4,7 +4,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from model.layers.passing_on import keeping, starting
+from model.layers.initializers import candidate_kernel, update_gate_bias
 
 _KEPT = 0.95  # of the memory by a step, at the start
 
@@ -33,8 +33,8 @@ class MemoryEnhancement(tf.keras.layers.Layer):
         # So that 3P+ starts as 3P, and does not squash three times what the passes found.
         self.cell = tf.keras.layers.GRUCell(
             input_shape[-1],
-            kernel_initializer=starting(self.start),
-            bias_initializer=keeping(self.start, _KEPT),
+            kernel_initializer=candidate_kernel(self.start),
+            bias_initializer=update_gate_bias(self.start, _KEPT),
         )
         super().build(input_shape)
 

@@ -5,7 +5,7 @@ from typing import Any
 import tensorflow as tf
 
 from model.layers.attention import MultiwayAttention
-from model.layers.passing_on import keeping, starting
+from model.layers.initializers import candidate_kernel, update_gate_bias
 
 _KEPT = 0.12  # of the memory by a pass, at the start
 
@@ -52,8 +52,8 @@ class MemoryUpdate(tf.keras.layers.Layer):
             # A memory is what was read, not half of what was there before.
             self.cell = tf.keras.layers.GRUCell(
                 input_shape[-1],
-                kernel_initializer=starting(self.start),
-                bias_initializer=keeping(self.start, _KEPT),
+                kernel_initializer=candidate_kernel(self.start),
+                bias_initializer=update_gate_bias(self.start, _KEPT),
             )
         super().build(input_shape)
 

@@ -12,7 +12,7 @@ from typing import Any
 from tfx.dsl.io import fileio
 
 from pipeline.errors import InputError
-from pipeline.ingest import layouts
+from pipeline.ingest import formats
 
 RANGE_BYTES = 32 << 20  # of text that is parsed at once
 _RANGES = 8  # of a file, at least, of a megabyte and more, so that several workers share it
@@ -29,7 +29,7 @@ class Range:
     start: int
     end: int
     compressed: bool
-    layout: layouts.Layout
+    layout: formats.Layout
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +87,7 @@ def plan(paths: list[str], layout: str, range_bytes: int = RANGE_BYTES) -> tuple
     text = 0
     for path in paths:
         head, compressed = _head(path)
-        recognised = layouts.recognise(path, head, layout)
+        recognised = formats.recognise(path, head, layout)
         with fileio.open(path, "rb") as file:
             size = _size(file)
         text += size * (_GZIP_RATIO if compressed else 1)

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from pipeline.configs import Settings
 from pipeline.ingest import hashing
-from pipeline.ingest.layouts import ITEM, TIME, USER
+from pipeline.ingest.formats import ITEM, TIME, USER
 
 SECONDS_A_DAY = 86_400
 TRAIN, EVAL, TEST = 0, 1, 2

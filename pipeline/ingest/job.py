@@ -25,7 +25,7 @@ from tfx.dsl.io import fileio
 
 from pipeline.configs import Settings
 from pipeline.errors import InputError
-from pipeline.ingest import files, layouts, plans, shards, stages
+from pipeline.ingest import files, formats, plans, shards, stages
 from pipeline.ingest.stages import Job, Tally
 from transforms import features
 
@@ -62,7 +62,7 @@ def ingest(
     started = time.time()
     paths = files.list_files(settings.ratings)
     ranges, text = files.plan(paths, settings.layout, range_bytes)
-    unrated = [part.path for part in ranges if layouts.RATING not in part.layout.roles]
+    unrated = [part.path for part in ranges if formats.RATING not in part.layout.roles]
     if unrated and settings.min_rating > 0:
         raise InputError(
             f"`min_rating` is {settings.min_rating}, but {unrated[0]!r} has no column of ratings. "

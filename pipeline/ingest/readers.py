@@ -19,7 +19,7 @@ import pyarrow.csv
 import pyarrow.json
 
 from pipeline.ingest.files import Block, Range
-from pipeline.ingest.layouts import ITEM, RATING, TIME, USER, Layout
+from pipeline.ingest.formats import ITEM, RATING, TIME, USER, Layout
 
 FIRST_TIME = 788_918_400  # 1995-01-01, before which Amazon sold nothing
 EVENTS = pa.schema([(USER, pa.binary()), (ITEM, pa.binary()), (TIME, pa.int64())])

@@ -9,7 +9,14 @@ import numpy as np
 import pyarrow as pa
 from tfx.dsl.io import fileio
 
-from pipeline.ingest import examples, hashing, histories, negatives, records, spill
+from pipeline.ingest import (
+    arrow_files,
+    example_encoder,
+    hashing,
+    histories,
+    negatives,
+    tfrecord_writer,
+)
 from pipeline.ingest.stages import Job, Tally
 from transforms import features
 
@@ -34,12 +41,12 @@ def write(job: Job, bucket: int, plan: Tally) -> Tally:
     own, own_at = np.unique(events.item[row], return_inverse=True)
     other, other_at = np.unique(drawn[:, served], return_inverse=True)
     seen = _target_buckets(job, np.concatenate([item_hash[own], pools.hashes[other]]))
-    positive = examples.targets(events.items.take(pa.array(own)), seen[: len(own)], 1)
-    negative = examples.targets(pools.items.take(pa.array(other)), seen[len(own) :], 0)
+    positive = example_encoder.targets(events.items.take(pa.array(own)), seen[: len(own)], 1)
+    negative = example_encoder.targets(pools.items.take(pa.array(other)), seen[len(own) :], 0)
     others_at = np.zeros(drawn.shape, np.int64)
     others_at[:, served] = other_at.reshape(len(drawn), -1)
 
-    encoder = examples.Encoder(
+    encoder = example_encoder.Encoder(
         events.users,
         events.items.take(pa.array(events.item)),
         events.time,
@@ -58,7 +65,7 @@ def write(job: Job, bucket: int, plan: Tally) -> Tally:
             continue
         temporary = job.path("shard", uuid.uuid4().hex)
         step = max(1, _PLACES // job.settings.max_history_length)
-        with records.Writer(temporary) as writer:
+        with tfrecord_writer.Writer(temporary) as writer:
             for part in np.split(chosen, range(step, len(chosen), step)):
                 encoded = encoder.histories(
                     events.user[row[part]],
@@ -76,7 +83,7 @@ def write(job: Job, bucket: int, plan: Tally) -> Tally:
 
 
 def _samples(histories: list[bytes], endings: list[bytes], at: np.ndarray) -> list[bytes]:
-    return examples.examples(histories, list(map(endings.__getitem__, at.tolist())))
+    return example_encoder.examples(histories, list(map(endings.__getitem__, at.tolist())))
 
 
 def _draw(
@@ -107,7 +114,7 @@ def _target_buckets(job: Job, hashes: np.ndarray) -> np.ndarray:
     count = np.zeros(len(hashes), np.int64)
     part = hashing.ranges(hashes, job.buckets)
     for number in np.unique(part).tolist():
-        table = spill.read(job.path("counted", number))
+        table = arrow_files.read(job.path("counted", number))
         known = table["hash"].to_numpy()
         asked = np.flatnonzero(part == number)
         found = asked[negatives.contains(known, hashes[asked])]
@@ -120,12 +127,12 @@ def _pools(job: Job, groups: tuple[int, ...], items: int) -> negatives.Pools:
     """The pools, read once a process."""
     numbers = range(job.buckets)
     if job.settings.negatives != "uniform":
-        table = pa.concat_tables([spill.read(job.path("pool", number)) for number in numbers])
+        table = pa.concat_tables([arrow_files.read(job.path("pool", number)) for number in numbers])
         return negatives.build_pools(table, list(groups))
     bound = hashing.threshold(negatives.POOL, items)
     tables = []
     for number in numbers:
-        table = spill.read(job.path("counted", number))
+        table = arrow_files.read(job.path("counted", number))
         place = negatives.pool_places(job.settings.sampling_seed, table["hash"].to_numpy())
         chosen = table.filter(pa.array(place <= bound))
         columns = [

@@ -16,8 +16,8 @@ from tfx.dsl.io import fileio
 
 from pipeline.configs import Settings
 from pipeline.errors import InputError
-from pipeline.ingest import files, hashing, histories, negatives, readers, spill
-from pipeline.ingest.layouts import ITEM, TIME, USER
+from pipeline.ingest import arrow_files, files, hashing, histories, negatives, readers
+from pipeline.ingest.formats import ITEM, TIME, USER
 from transforms import features
 
 Tally = dict[str, Any]
@@ -48,7 +48,7 @@ class Job:
         self, bucket: int, plan: Tally
     ) -> tuple[histories.Events, np.ndarray, histories.Targets]:
         """A bucket's events, the split of each, and the targets."""
-        table = spill.read(self.path("sorted", bucket)).combine_chunks()
+        table = arrow_files.read(self.path("sorted", bucket)).combine_chunks()
         user, item = (_whole(table[name]) for name in (USER, ITEM))
         events = histories.Events(
             users=user.dictionary,
@@ -108,7 +108,9 @@ def _partition_block(
     if len(parsed.events):
         users = hashing.hash_strings(parsed.events.column(0))
         path = job.path("events", name)
-        spill.write_partitions(path, parsed.events, hashing.ranges(users, job.buckets), job.buckets)
+        arrow_files.write_partitions(
+            path, parsed.events, hashing.ranges(users, job.buckets), job.buckets
+        )
         tally["pieces"].append(path)
 
 
@@ -128,7 +130,7 @@ def _keep_bad_lines(job: Job, name: str, part: files.Range, bad: list) -> None:
 
 def sort(job: Job, bucket: int, plan: Tally) -> Tally:
     """Puts a bucket's events in order, once each, and counts them by day."""
-    table = spill.read_partition(plan["pieces"], bucket)
+    table = arrow_files.read_partition(plan["pieces"], bucket)
     events, duplicates = histories.sort_events(table, job.settings.sampling_seed)
     columns = {
         USER: pa.DictionaryArray.from_arrays(pa.array(events.user), events.users),
@@ -137,7 +139,7 @@ def sort(job: Job, bucket: int, plan: Tally) -> Tally:
         "fresh": pa.array(events.fresh),
     }
     table = pa.table(columns)
-    spill.write(job.path("sorted", bucket), table.schema, table.to_batches())
+    arrow_files.write(job.path("sorted", bucket), table.schema, table.to_batches())
     days, count = np.unique(events.day, return_counts=True)
     return {
         "events": len(events.time),
@@ -173,7 +175,7 @@ def count(job: Job, bucket: int, plan: Tally) -> Tally:
     batch = pa.RecordBatch.from_arrays(
         [pa.array(hashes), ids, pa.array(seen[known])], schema=_ITEM_SCHEMA
     )
-    spill.write_partitions(
+    arrow_files.write_partitions(
         job.path("items", bucket), batch, hashing.ranges(hashes, job.buckets), job.buckets
     )
     return tally
@@ -181,7 +183,9 @@ def count(job: Job, bucket: int, plan: Tally) -> Tally:
 
 def count_items(job: Job, part: int, plan: Tally) -> Tally:
     """Adds up the training events of the items whose hash lies in a range of hashes."""
-    table = spill.read_partition([job.path("items", bucket) for bucket in range(job.buckets)], part)
+    table = arrow_files.read_partition(
+        [job.path("items", bucket) for bucket in range(job.buckets)], part
+    )
     hashes, first, inverse = np.unique(
         table["hash"].to_numpy(), return_index=True, return_inverse=True
     )
@@ -189,7 +193,7 @@ def count_items(job: Job, part: int, plan: Tally) -> Tally:
     ids = table["item"].take(pa.array(first)).combine_chunks()
     columns = [pa.array(hashes), ids, pa.array(count.astype(np.int64))]
     counted = pa.RecordBatch.from_arrays(columns, schema=_ITEM_SCHEMA)
-    spill.write(job.path("counted", part), _ITEM_SCHEMA, [counted])
+    arrow_files.write(job.path("counted", part), _ITEM_SCHEMA, [counted])
     return {"items": len(hashes)}
 
 
@@ -214,7 +218,7 @@ def pool(job: Job, bucket: int, plan: Tally) -> Tally:
         events.items.take(pa.array(events.item[rows[kept]])),
     ]
     batch = pa.RecordBatch.from_arrays(columns, schema=negatives.POOL_SCHEMA)
-    spill.write(job.path("pool", bucket), batch.schema, [batch])
+    arrow_files.write(job.path("pool", bucket), batch.schema, [batch])
     return {"pooled": len(kept)}
 
 

@@ -14,7 +14,7 @@ import tarfile
 
 import pytest
 
-from pipeline import sample_data
+from pipeline.local import sample_data
 
 PROJECT = pathlib.Path(__file__).resolve().parents[2]
 TFX = pathlib.Path(sys.executable).with_name("tfx")
@@ -98,7 +98,7 @@ def test_the_pushed_model_recommends_what_is_new_to_a_user_of_its_ratings(projec
     user = rows[0][0]
     done = call(
         project,
-        [sys.executable, "-m", "serving.recommend", user, "--output", "out"],
+        [sys.executable, "-m", "recommend", user, "--output", "out"],
         IMN_RATINGS="",
     )
     assert done.returncode == 0, done.stderr

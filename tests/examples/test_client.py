@@ -6,7 +6,8 @@ import sys
 
 import numpy as np
 import pytest
-from serving_requests import Running
+
+from tests.support.serving_requests import Running
 
 CLIENT = pathlib.Path(__file__).parents[2] / "examples" / "client.py"
 

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_transform as tft
-from raw_examples import NOW, example, raw_sample
 
 from model import presets
-from model.optimizer import LazyAdam
-from model.ranker import Inputs, build_ranker
-from model.signatures import Server
+from model.export.signatures import ServingModule
+from model.ranker import DataSpec, build_ranker
+from model.training.optimizer import LazyAdam
+from tests.support.raw_examples import NOW, example, raw_sample
 from transforms import features
 
 ITEMS, L, B = 30, 7, 12
@@ -37,7 +37,7 @@ def made(model, items=ITEMS, width=L):
         model, "embedding_dim=8,head_units=8", {"table_initial_scale": 0.5}
     )
     tf.keras.utils.set_random_seed(5)
-    return build_ranker(config, Inputs(items, width), recipe)
+    return build_ranker(config, DataSpec(items, width), recipe)
 
 
 def fit(ranker, given, rate=1e-2):
@@ -154,7 +154,7 @@ def test_every_export_answers_in_a_fresh_process_as_its_model_did(world, tmp_pat
         flat = tf.io.parse_example([each for row in examples for each in row], spec)
         logits = ranker(layer(flat)).numpy()
         expected[model] = (1 / (1 + np.exp(-logits))).reshape(4, 3)
-        Server(ranker, transform).save(str(tmp_path / model))
+        ServingModule(ranker, transform).save(str(tmp_path / model))
     width = max(map(len, histories))
     rank = {
         "history_item": [[b.decode() for b in h] + [""] * (width - len(h)) for h in histories],

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from model import presets
-from model.configs import Recipe, parse_options
+from model.configs import TrainingConfig, parse_options
 from model.imn import IMNConfig
 
 
@@ -57,7 +57,7 @@ def test_options_and_recipe_override_a_row():
         normalization="length",
         feedback=False,
     )
-    assert recipe == Recipe(epochs=3, learning_rate=1.0, extra_candidates=0)
+    assert recipe == TrainingConfig(epochs=3, learning_rate=1.0, extra_candidates=0)
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ import pytest
 import tensorflow as tf
 
 from model import presets
-from model.configs import Recipe
-from model.optimizer import LazyAdam
-from model.ranker import Inputs, build_ranker
+from model.configs import TrainingConfig
+from model.ranker import DataSpec, build_ranker
+from model.training.optimizer import LazyAdam
 from transforms import features
 
 ITEMS, L, B = 30, 7, 12
@@ -31,7 +31,7 @@ def small(model="imn_3p_plus", options="", **recipe):
     options = f"embedding_dim=8,head_units=8,{options}"
     config, made = presets.resolve(model, options, {"table_initial_scale": 0.5, **recipe})
     tf.keras.utils.set_random_seed(5)
-    return build_ranker(config, Inputs(ITEMS, L), made)
+    return build_ranker(config, DataSpec(ITEMS, L), made)
 
 
 OPTIONS = [
@@ -110,7 +110,7 @@ def test_the_candidate_and_each_event_matter():
 
 def test_time_and_position_can_be_left_out():
     config, recipe = presets.resolve("imn_2p", "embedding_dim=8")
-    ranker = build_ranker(config, Inputs(ITEMS, L, False, False), recipe)
+    ranker = build_ranker(config, DataSpec(ITEMS, L, False, False), recipe)
     assert set(ranker.encoder.tables) == {"item"}
     given = batch(np.random.default_rng(0))
     del given[features.HISTORY_ELAPSED]
@@ -123,7 +123,7 @@ def test_time_and_position_can_be_left_out():
 
 def step(ranker, given, recipe=None):
     """One step of training; gives the loss before it and the gradients."""
-    recipe = recipe or Recipe()
+    recipe = recipe or TrainingConfig()
     if getattr(ranker, "optimizer", None) is None:
         ranker.optimizer = LazyAdam(recipe.learning_rate, recipe.table_learning_rate)
         ranker.optimizer.build(ranker.trainable_variables)
@@ -162,7 +162,7 @@ def test_loss_is_cross_entropy_and_extra_candidates_come_on_top():
 def test_a_model_learns_what_a_history_says():
     """Label 1 where the target is in the same half of the items as the history."""
     rng = np.random.default_rng(0)
-    recipe = Recipe(learning_rate=0.01, table_learning_rate=0.02)
+    recipe = TrainingConfig(learning_rate=0.01, table_learning_rate=0.02)
     ranker = small(options="dropout=0.1", **dataclasses.asdict(recipe))
     ranker.optimizer = LazyAdam(recipe.learning_rate, recipe.table_learning_rate)
     ranker.optimizer.build(ranker.trainable_variables)

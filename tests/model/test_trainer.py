@@ -11,10 +11,11 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
-from trainings import RECIPE, arguments, described, train, weights
 
-from model import trainer, training
+from model import trainer
 from model.trainer import DESCRIPTION, load_trained, run_fn
+from model.training import loop
+from tests.support.trainings import RECIPE, arguments, described, train, weights
 from transforms import features
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -172,13 +173,13 @@ def test_what_a_training_may_go_on_from(world, tmp_path, monkeypatch):
 
 
 def test_early_stopping_keeps_the_best_evaluation():
-    state = training.State(step=5, evaluations=[{"eval_auc": auc} for auc in (0.6, 0.7, 0.7, 0.6)])
+    state = loop.State(step=5, evaluations=[{"eval_auc": auc} for auc in (0.6, 0.7, 0.7, 0.6)])
     assert state.best == 1
     assert not state.stopped(3)
     assert state.stopped(2)
-    assert not training.State().stopped(1)
-    assert training.evaluation_steps(10, 4) == {3, 5, 8, 10}
-    assert training.evaluation_steps(2, 4) == {1, 2}
+    assert not loop.State().stopped(1)
+    assert loop.evaluation_steps(10, 4) == {3, 5, 8, 10}
+    assert loop.evaluation_steps(2, 4) == {1, 2}
 
 
 def test_samples_nothing_can_be_learned_from_are_refused(world, tmp_path):

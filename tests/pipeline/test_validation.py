@@ -4,13 +4,12 @@ import fnmatch
 
 import pytest
 import tensorflow_data_validation as tfdv
-from raw_examples import raw_sample, write
 from tfx import v1 as tfx
 from tfx.components.util import examples_utils
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils, standard_artifacts
 
-from pipeline.console import ANOMALIES, explain
+from pipeline.local.console import ANOMALIES, explain
 from pipeline.schema import HistorySchema, filled_schema
 from pipeline.validation import (
     AnomalyStop,
@@ -18,6 +17,7 @@ from pipeline.validation import (
     SamplingExecutor,
     choose_shards,
 )
+from tests.support.raw_examples import raw_sample, write
 from transforms import features
 
 L = 3

@@ -4,9 +4,9 @@ import shutil
 
 import pytest
 import tensorflow as tf
-from serving_requests import Running, rank_inputs
 
 from serving.limits import Limits
+from tests.support.serving_requests import Running, rank_inputs
 
 
 @pytest.fixture(scope="session")

@@ -7,8 +7,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from raw_examples import example, raw_sample
-from serving_requests import CANDIDATES, HISTORY, predict_request, rank_inputs
 from tensorflow_serving.apis import (
     classification_pb2,
     get_model_metadata_pb2,
@@ -16,6 +14,9 @@ from tensorflow_serving.apis import (
     model_service_pb2_grpc,
     regression_pb2,
 )
+
+from tests.support.raw_examples import example, raw_sample
+from tests.support.serving_requests import CANDIDATES, HISTORY, predict_request, rank_inputs
 
 MODEL = "/v1/models/imn"
 EXAMPLES = [

@@ -11,12 +11,12 @@ import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
-from raw_examples import NOW, example, raw_sample
-from serving_requests import Running, predict_request, rank_inputs
 from tensorflow_serving.apis import classification_pb2
 
 from serving import grpc_api, rest_api
-from serving.limits import Call, Limits
+from serving.limits import Deadline, Limits
+from tests.support.raw_examples import NOW, example, raw_sample
+from tests.support.serving_requests import Running, predict_request, rank_inputs
 
 PREDICT = "/v1/models/imn:predict"
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
@@ -259,8 +259,8 @@ def test_a_hundred_clients_that_hang_up_half_way(running):
             if number % 2:
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
     calls = [running.stub.Predict.future(predict_request(rank_inputs()), 20) for _ in range(100)]
-    for call in calls:
-        call.cancel()
+    for deadline in calls:
+        deadline.cancel()
     for start in (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00", b"\xff" * 100):
         with connected(running.grpc.port) as client:
             client.sendall(start)
@@ -287,11 +287,11 @@ def narrow(export, tmp_path_factory):
 
 
 def test_a_full_queue_refuses_and_does_not_grow(narrow, expected):
-    with narrow.service.gate.slot(Call(1)):
+    with narrow.service.admission.slot(Deadline(1)):
         calls = [narrow.stub.Predict.future(predict_request(rank_inputs()), 20) for _ in range(9)]
-        assert soon(lambda: sum(call.done() for call in calls) == 7)
+        assert soon(lambda: sum(deadline.done() for deadline in calls) == 7)
         assert narrow.http(PREDICT, columns())[0] == 429
-    codes = [call.code() for call in calls]
+    codes = [deadline.code() for deadline in calls]
     assert codes.count(grpc.StatusCode.RESOURCE_EXHAUSTED) == 7
     assert codes.count(grpc.StatusCode.OK) == 2
     np.testing.assert_allclose(narrow.rank(), expected, atol=1e-6)
@@ -302,7 +302,7 @@ def test_a_body_is_parsed_only_in_its_turn(narrow, monkeypatch):
     parsed = []
     monkeypatch.setattr(rest_api, "_parse", lambda body: parsed.append(body) or {})
     monkeypatch.setattr(grpc_api, "_parsed", lambda kind, data: parsed.append(data) or kind())
-    with narrow.service.gate.slot(Call(1)):
+    with narrow.service.admission.slot(Deadline(1)):
         assert narrow.http(PREDICT, b"{")[0] == 504
         assert send(narrow, b"\xff")[0] == grpc.StatusCode.DEADLINE_EXCEEDED
         assert not parsed
@@ -319,9 +319,11 @@ def test_what_is_asked_out_of_turn_is_small(running):
 def test_reading_the_body_takes_from_the_time_of_the_request(running, monkeypatch):
     body = json.dumps(columns()).encode()
     head = f"POST {PREDICT} HTTP/1.1\r\nHost: a\r\nContent-Length: {len(body)}\r\n\r\n".encode()
-    left, slot = [], running.service.gate.slot
+    left, slot = [], running.service.admission.slot
     monkeypatch.setattr(
-        running.service.gate, "slot", lambda call: left.append(call.left()) or slot(call)
+        running.service.admission,
+        "slot",
+        lambda deadline: left.append(deadline.left()) or slot(deadline),
     )
     with connected(running.rest.port) as client:
         client.sendall(head + body[:9])
@@ -332,7 +334,7 @@ def test_reading_the_body_takes_from_the_time_of_the_request(running, monkeypatc
 
 
 def test_a_request_has_only_so_much_time(narrow, expected):
-    with narrow.service.gate.slot(Call(1)):
+    with narrow.service.admission.slot(Deadline(1)):
         assert send(narrow, GOOD, seconds=20)[0] == grpc.StatusCode.DEADLINE_EXCEEDED
         assert send(narrow, GOOD, seconds=0.1)[0] == grpc.StatusCode.DEADLINE_EXCEEDED
         assert narrow.http(PREDICT, columns())[0] == 504

@@ -15,13 +15,13 @@ import numpy as np
 import psutil
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from raw_examples import example, raw_sample
-from serving_requests import Asking, predict_request, rank_inputs
 
 from serving import server
 from serving.grpc_api import GrpcServer
 from serving.limits import Limits
 from serving.rest_api import RestServer
+from tests.support.raw_examples import example, raw_sample
+from tests.support.serving_requests import Asking, predict_request, rank_inputs
 
 COMMAND = [sys.executable, "-m", "serving.server", "--grpc-port=0", "--rest-port=0"]
 

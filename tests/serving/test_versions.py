@@ -11,14 +11,14 @@ import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
-from raw_examples import example, raw_sample
-from serving_requests import Running, predict_request, rank_inputs
 from tensorflow_serving.apis import prediction_log_pb2
 
-from serving.catalog import Catalog
 from serving.limits import Limits
+from serving.registry import ModelRegistry
 from serving.service import Service
 from serving.versions import Versions, versions
+from tests.support.raw_examples import example, raw_sample
+from tests.support.serving_requests import Running, predict_request, rank_inputs
 
 WARMUP = "assets.extra/tf_serving_warmup_requests"
 
@@ -268,7 +268,7 @@ def test_closing_does_not_wait_for_a_load(tmp_path):
         raise ValueError("too late")
 
     (tmp_path / "imn" / "1").mkdir(parents=True)
-    catalog = Catalog(str(tmp_path), load)
+    catalog = ModelRegistry(str(tmp_path), load)
     catalog.watch(0.01)
     assert started.wait(20)
     closing = threading.Thread(target=catalog.close, args=(0.1,))

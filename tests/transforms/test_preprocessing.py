@@ -5,10 +5,10 @@ import pytest
 import tensorflow as tf
 import tensorflow_transform as tft
 import tensorflow_transform.beam as tft_beam
-from raw_examples import DAY, example, raw_sample
 from tensorflow_transform.tf_metadata import dataset_metadata, metadata_io
 
 from pipeline.schema import filled_schema
+from tests.support.raw_examples import DAY, example, raw_sample
 from transforms import features, preprocessing
 
 L = 4

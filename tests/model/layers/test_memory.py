@@ -6,8 +6,8 @@ import tensorflow as tf
 
 from model.layers.enhancement import MemoryEnhancement
 from model.layers.head import Head
+from model.layers.initializers import IdentityCandidateKernel
 from model.layers.memory import MemoryUpdate
-from model.layers.passing_on import PassingOn
 
 B, L, K, D = 3, 4, 2, 6
 
@@ -164,7 +164,7 @@ def test_gradients_agree_with_finite_differences(float64, make):
 
 def test_a_gru_starts_by_passing_on_what_it_reads():
     dim, x = 4, np.random.default_rng(0).normal(size=(5, 4)).astype("f")
-    cell = tf.keras.layers.GRUCell(dim, kernel_initializer=PassingOn(seed=1))
+    cell = tf.keras.layers.GRUCell(dim, kernel_initializer=IdentityCandidateKernel(seed=1))
     _, [state] = cell(tf.constant(x), [tf.zeros([5, dim])])
     gates = x @ cell.kernel.numpy()[:, :dim]
     # From a state of zeros: h = (1 − z) tanh(x), but for a tenth of Glorot's noise.

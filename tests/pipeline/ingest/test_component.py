@@ -3,9 +3,7 @@
 import dataclasses
 import os
 
-import ingested
 import pytest
-from ingested import DAY, FIRST
 from ml_metadata.metadata_store import metadata_store
 from tfx import v1 as tfx
 from tfx.components.util import tfxio_utils
@@ -13,9 +11,11 @@ from tfx.orchestration import metadata
 from tfx.types import artifact_utils, standard_artifacts
 from tfx_bsl.tfxio import dataset_options
 
-from pipeline import console
 from pipeline.configs import INGESTION, Settings
 from pipeline.ingest.component import RatingsExampleGen
+from pipeline.local import console
+from tests.support import ingested
+from tests.support.ingested import DAY, FIRST
 from transforms import features
 
 EVENTS = [(f"U{u}", f"I{u}x{n}", (FIRST + 7 * n + u) * DAY) for u in range(5) for n in range(12)]

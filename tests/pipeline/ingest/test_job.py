@@ -4,13 +4,13 @@ import collections
 import gzip
 import json
 
-import ingested
 import pytest
-from ingested import DAY, FIRST, Sample
 
 from pipeline.configs import Settings
 from pipeline.errors import InputError
-from pipeline.ingest import examples, files, spill, stages
+from pipeline.ingest import arrow_files, example_encoder, files, stages
+from tests.support import ingested
+from tests.support.ingested import DAY, FIRST, Sample
 
 
 def person(name, count, first=0):
@@ -174,7 +174,7 @@ def test_a_user_with_all_items_has_no_negative(tmp_path):
 
 def test_a_crash_leaves_no_half_result(tmp_path, monkeypatch):
     path = ingested.write_csv(tmp_path / "ratings.csv", PEOPLE)
-    monkeypatch.setattr(examples, "examples", lambda *_: 1 / 0)
+    monkeypatch.setattr(example_encoder, "examples", lambda *_: 1 / 0)
     with pytest.raises(Exception, match="zero"):
         ingested.by_beam(Settings(ratings=path, **LEAVE_LAST), tmp_path / "out")
     assert not list((tmp_path / "out").glob("Split-*/*"))
@@ -207,5 +207,5 @@ def test_a_partition_written_twice_is_there_once(tmp_path):
     first, again = stages.partition(job, part), stages.partition(job, part)
     assert first == again
     assert len(list((tmp_path / "spill").iterdir())) == 1
-    rows = sum(len(spill.read_partition(again["pieces"], bucket)) for bucket in range(2))
+    rows = sum(len(arrow_files.read_partition(again["pieces"], bucket)) for bucket in range(2))
     assert rows == len(PEOPLE)

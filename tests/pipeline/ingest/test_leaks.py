@@ -6,13 +6,13 @@ import pathlib
 import random
 import tempfile
 
-import ingested
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
-from ingested import DAY
 
 from pipeline.configs import Settings
 from pipeline.errors import InputError
+from tests.support import ingested
+from tests.support.ingested import DAY
 
 sampling = st.fixed_dictionaries(
     {

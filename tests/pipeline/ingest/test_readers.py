@@ -7,7 +7,7 @@ import random
 import pytest
 
 from pipeline.errors import InputError
-from pipeline.ingest import files, layouts, readers
+from pipeline.ingest import files, formats, readers
 
 NOW = 1_700_000_000
 GOOD = [
@@ -98,16 +98,16 @@ def test_layouts(tmp_path, name, packed, range_bytes):
     ],
 )
 def test_ids_tell_the_layout(first, expected):
-    assert layouts.recognise("f", f"{first}{S}\n".encode()).kind == expected
+    assert formats.recognise("f", f"{first}{S}\n".encode()).kind == expected
 
 
 @pytest.mark.parametrize("ids", ["17,18", "B000000001,B000000002", "A1B2C3D4E5,A1B2C3D4E6"])
 def test_a_layout_that_cannot_be_told_is_refused_unless_named(ids):
     line = f"{ids},5.0,{S}\n".encode()
     with pytest.raises(InputError, match="IMN_LAYOUT=2014"):
-        layouts.recognise("f", line)
-    assert layouts.recognise("f", line, "2018").roles == {r: r for r in layouts._NAMES}
-    assert layouts.recognise("f", line, "2018").columns[0] == layouts.ITEM
+        formats.recognise("f", line)
+    assert formats.recognise("f", line, "2018").roles == {r: r for r in formats._NAMES}
+    assert formats.recognise("f", line, "2018").columns[0] == formats.ITEM
 
 
 @pytest.mark.parametrize("text", ["", "\n\r\n \n", "\ufeff"])
@@ -119,9 +119,9 @@ def test_an_empty_file_is_refused(tmp_path, text):
 def test_other_heads_are_refused():
     for head in ("who,what,stars,when\nU1,I1,5,1365811200\n", '{"a": 1}\n', "a,b\n"):
         with pytest.raises(InputError, match="f"):
-            layouts.recognise("f", head.encode())
+            formats.recognise("f", head.encode())
     with pytest.raises(InputError, match="header"):
-        layouts.recognise("f", f"U1,I1,5.0,{S}\n".encode(), "header")
+        formats.recognise("f", f"U1,I1,5.0,{S}\n".encode(), "header")
 
 
 @pytest.mark.parametrize("content", [b"PK\x03\x04\x14\0\0\0", f"U1,I1,5,{S}\n".encode("utf-16")])
@@ -133,7 +133,7 @@ def test_archives_and_other_encodings_are_named(tmp_path, content):
 
 def test_a_head_that_is_no_table_is_refused():
     with pytest.raises(InputError, match="first lines of 'f' cannot be read as columns"):
-        layouts.recognise("f", b"user_id,item_id,text,timestamp\nU1,I1," + b"x" * 200_000 + b",1\n")
+        formats.recognise("f", b"user_id,item_id,text,timestamp\nU1,I1," + b"x" * 200_000 + b",1\n")
 
 
 BAD = {

@@ -1,0 +1,1 @@
+"""How the cost of training grows with items, rows and history length."""

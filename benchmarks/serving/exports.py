@@ -1,0 +1,194 @@
+"""What a benchmark of serving needs: exports of the right size, requests, a server process.
+
+A real Transform graph with untrained weights: what training changes are values, and
+latency does not depend on them.
+"""
+
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from typing import Any
+
+import numpy as np
+import psutil
+
+from transforms import features
+
+NOW, DAY = 1_400_000_000, 86_400
+_OOV = 8
+_START_SECONDS = 300.0
+
+
+def item(number: int) -> bytes:
+    """An id of Amazon's shape."""
+    return b"B%09d" % number
+
+
+def export(folders: dict[str, tuple[str, int]], items: int, length: int) -> None:
+    """Writes SavedModels as the pipeline's Trainer would, all on one Transform graph.
+
+    Args:
+      folders: of the SavedModels, each with its preset and the seed of its weights.
+      items: size of the vocabulary.
+      length: L.
+    """
+    import tensorflow as tf
+    import tensorflow_transform as tft
+
+    from model import presets
+    from model.export.signatures import ServingModule
+    from model.ranker import DataSpec, build_ranker
+
+    with tempfile.TemporaryDirectory() as scratch:
+        transform = tft.TFTransformOutput(_transform(scratch, items, length))
+        known = transform.vocabulary_size_by_name(features.ITEM_VOCABULARY)
+        for folder, (preset, seed) in folders.items():
+            # A scale at which scores differ.
+            config, recipe = presets.resolve(preset, "", {"table_initial_scale": 0.3})
+            tf.keras.utils.set_random_seed(seed)
+            ranker = build_ranker(config, DataSpec(1 + _OOV + known, length), recipe)
+            ServingModule(ranker, transform).save(folder)
+
+
+def _transform(folder: str, items: int, length: int) -> str:
+    """A Transform graph whose vocabulary holds so many items."""
+    import apache_beam as beam
+    import tensorflow_transform as tft
+    import tensorflow_transform.beam as tft_beam
+    from tensorflow_transform.tf_metadata import dataset_metadata, metadata_io
+
+    from pipeline.schema import filled_schema
+    from transforms import preprocessing
+
+    rows = []
+    for begin in range(0, items, length):
+        names = [item(number % items) for number in range(begin, begin + length)]
+        rows.append(
+            {
+                features.USER_ID: [b"u"],
+                features.HISTORY_ITEM: names,
+                features.HISTORY_TIME: _times(length).tolist(),
+                features.HISTORY_LENGTH: [length],
+                features.TARGET_ITEM: [names[-1]],
+                features.TARGET_TIME: [NOW],
+                features.LABEL: [1],
+                features.HISTORY_BUCKET: [b"long"],
+                features.TARGET_BUCKET: [b"100+"],
+            }
+        )
+    config = {"min_item_count": 1, "max_vocabulary_size": items, "oov_buckets": _OOV}
+    config["time_unit"] = DAY
+    metadata = dataset_metadata.DatasetMetadata(filled_schema(length))
+    output = os.path.join(folder, "transform")
+    options = ["--runner=DirectRunner", "--direct_running_mode=in_memory"]
+    with (
+        tft_beam.Context(temp_dir=os.path.join(folder, "temporary")),
+        beam.Pipeline(argv=options) as job,
+    ):
+        samples = job | "Samples" >> beam.Create(rows)
+        graph = (samples, metadata) | tft_beam.AnalyzeDataset(
+            lambda inputs: preprocessing.preprocessing_fn(inputs, config)
+        )
+        _ = graph | tft_beam.WriteTransformFn(output)
+    raw = os.path.join(output, tft.TFTransformOutput(output).RAW_METADATA_DIR)
+    metadata_io.write_metadata(metadata, raw)
+    return output
+
+
+def rank_inputs(
+    rng: np.random.Generator, items: int, candidates: int, length: int
+) -> dict[str, np.ndarray]:
+    """DataSpec of `rank`: one user with a full history of known items."""
+    return {
+        features.HISTORY_ITEM: _items(rng, items, length),
+        features.HISTORY_TIME: _times(length)[None],
+        features.HISTORY_LENGTH: np.array([length], np.int64),
+        "request_time": np.array([NOW], np.int64),
+        "candidates": _items(rng, items, candidates),
+    }
+
+
+def tiled_inputs(inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The same question for `serving_default`: an Example a candidate, each with the history."""
+    import tensorflow as tf
+
+    example = tf.train.Example()
+    feature = example.features.feature
+    feature[features.HISTORY_ITEM].bytes_list.value.extend(inputs[features.HISTORY_ITEM][0])
+    for name in (features.HISTORY_TIME, features.HISTORY_LENGTH):
+        feature[name].int64_list.value.extend(np.ravel(inputs[name]))
+    feature[features.TARGET_TIME].int64_list.value.extend(inputs["request_time"])
+    rows = []
+    for candidate in inputs["candidates"][0]:
+        feature[features.TARGET_ITEM].bytes_list.value[:] = [candidate]
+        rows.append(example.SerializeToString())
+    return {"examples": np.array(rows, object)}
+
+
+def message(model: str, signature: str, inputs: dict[str, np.ndarray]) -> bytes:
+    """A serialized PredictRequest."""
+    import tensorflow as tf
+    from tensorflow_serving.apis import predict_pb2
+
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name, request.model_spec.signature_name = model, signature
+    for name, value in inputs.items():
+        request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
+    return request.SerializeToString()
+
+
+def _items(rng: np.random.Generator, items: int, count: int) -> np.ndarray:
+    return np.array([[item(number) for number in rng.integers(0, items, count)]], object)
+
+
+def _times(length: int) -> np.ndarray:
+    return NOW - DAY * np.arange(length, 0, -1, dtype=np.int64)
+
+
+class ServerProcess:
+    """The embedded server as `make serve` starts it, on free ports.
+
+    Args:
+      models: its folder.
+      log: the file that takes what it writes.
+      options: further arguments.
+
+    Raises:
+      SystemExit: if it does not start.
+    """
+
+    def __init__(self, models: pathlib.Path, log: pathlib.Path, *options: str):
+        command = [sys.executable, "-m", "serving.server", "--models", str(models)]
+        with open(log, "w") as file:
+            self._process = subprocess.Popen(
+                [*command, "--grpc-port", "0", "--rest-port", "0", *options],
+                stdout=file,
+                stderr=file,
+                env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
+            )
+        self._seen = psutil.Process(self._process.pid)
+        end = time.monotonic() + _START_SECONDS
+        while not (ready := re.search(r"Ready: gRPC on (\S+:\d+)", log.read_text())):
+            if self._process.poll() is not None or time.monotonic() > end:
+                self._process.kill()
+                raise SystemExit(f"The server did not start. It said:\n{log.read_text()}")
+            time.sleep(0.1)
+        self.address = ready[1].rstrip(",")
+
+    def memory_mb(self) -> float:
+        """Resident memory."""
+        return self._seen.memory_info().rss / 2**20
+
+    def __enter__(self) -> "ServerProcess":
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self._process.terminate()
+        try:
+            self._process.wait(60)
+        except subprocess.TimeoutExpired:
+            self._process.kill()

@@ -1,0 +1,1 @@
+"""Which model ranks best: shared samples, hyperparameter search, tables, ablation."""

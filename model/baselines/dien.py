@@ -1,0 +1,71 @@
+"""DIEN, the Deep Interest Evolution Network (arXiv 1809.03672)."""
+
+import dataclasses
+from typing import Any, ClassVar
+
+import tensorflow as tf
+
+from model.configs import ModelConfig, choice, number
+from model.layers.gru import GatedRecurrence
+from model.layers.next_event import next_event_loss
+from model.layers.packed_sequence import prepend_empty_step
+
+
+@dataclasses.dataclass(frozen=True)
+class DIENConfig(ModelConfig):
+    """The options of DIEN."""
+
+    auxiliary_weight: float = number(1.0, 0.0)  # α of the auxiliary loss; 0 leaves it out
+    gru_start: str = choice("passing_on", "random")  # first values, layers/passing_on.py
+
+    # Each part runs through its own loop over time, which is what costs.
+    length_groups: ClassVar[int] = 2
+
+    def block(self) -> "InterestEvolution":
+        """The layer that these options describe."""
+        return InterestEvolution(self)
+
+
+class InterestEvolution(tf.keras.layers.Layer):
+    """A GRU over the history, attention to the candidate, an AUGRU over the states.
+
+    `h_t = GRU(e_t)`; `a_t = softmax_t(h_t W v)` (eq. 9); `u` is the last state of an
+    AUGRU on `h_t` with `a_t`. While training, `h_t` should tell the next event from
+    an event of another user (eq. 8, layers/next_event.py).
+
+    Args:
+      config: the options.
+    """
+
+    def __init__(self, config: DIENConfig, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.auxiliary_weight = config.auxiliary_weight
+        self.start = config.gru_start
+
+    def build(self, input_shape: Any) -> None:
+        """Makes both recurrences as wide as the history, and W."""
+        dim = input_shape[-1]
+        self.extract = GatedRecurrence(dim, self.start)
+        self.evolve = GatedRecurrence(dim, self.start)
+        self.evolve.build([None, None, dim])
+        self.attention = tf.keras.layers.Dense(dim, use_bias=False)
+        super().build(input_shape)
+
+    def call(
+        self,
+        history: tf.Tensor,
+        mask: tf.Tensor,
+        targets: tf.Tensor,
+        training: bool = False,
+        seed: tf.Tensor | None = None,
+    ) -> Any:
+        """The user `(B, K, D)`, zeros for an empty history; with the loss while training."""
+        events, mask = prepend_empty_step(history, mask)
+        filled = tf.cast(mask, history.dtype)[:, :, None]
+        states = self.extract(events, mask)
+        logits = tf.matmul(self.attention(states), targets, transpose_b=True)
+        weights = tf.nn.softmax(logits + (filled - 1) * 1e9, axis=1) * filled
+        user = self.evolve.last(states, mask, weights)
+        if training and self.auxiliary_weight:
+            return user, self.auxiliary_weight * next_event_loss(states, events, mask)
+        return user

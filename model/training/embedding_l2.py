@@ -1,0 +1,51 @@
+"""Mini-batch-aware L2 of the item table (DIN, arXiv 1706.06978, section 5.1)."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from model.ranker import Ranker
+from model.training import data
+from transforms import features
+
+
+class EmbeddingL2:
+    """`λ/2 Σ_j ‖w_j‖² / n_j` over the items j of a batch, n_j their count in training.
+
+    Only rows that the batch holds are decayed, each once a batch, so the gradient stays
+    sparse: in an epoch a rare item meets about λ, and one that a batch holds m times
+    λ/m. Batch and counts are those of whole histories, also where events are left out
+    in training.
+
+    Args:
+      weight: λ.
+      counts: n_j `(num_items,)`; 0 counts as 1.
+    """
+
+    def __init__(self, weight: float, counts: np.ndarray):
+        self._weight = weight
+        self._counts = tf.constant(np.maximum(counts, 1), tf.float32)
+
+    def __call__(self, ranker: Ranker, batch: dict[str, tf.Tensor]) -> tf.Tensor:
+        """The decay of a batch of transformed features, a scalar."""
+        history = batch[features.HISTORY_ITEM]
+        length = tf.reshape(batch[features.HISTORY_LENGTH], [-1])
+        filled = tf.sequence_mask(length, tf.shape(history)[1])
+        own = tf.boolean_mask(history, filled)
+        items, _ = tf.unique(tf.concat([own, tf.reshape(batch[features.TARGET_ITEM], [-1])], 0))
+        rows = tf.squeeze(ranker.encoder.candidates(items[:, None]), 1)
+        sizes = tf.reduce_sum(tf.square(rows), axis=1)
+        return self._weight / 2 * tf.reduce_sum(sizes / tf.gather(self._counts, items))
+
+
+def item_counts(files: Sequence[str], spec: dict[str, Any], num_items: int) -> np.ndarray:
+    """How often each item `(num_items,)` occurs in samples, in histories or as a target."""
+    total = np.zeros(num_items, np.int64)
+    for batch in data.evaluation_batches(files, spec, 4096).as_numpy_iterator():
+        history = batch[features.HISTORY_ITEM]
+        filled = np.arange(history.shape[1]) < batch[features.HISTORY_LENGTH].reshape(-1, 1)
+        total += np.bincount(history[filled], minlength=num_items)
+        total += np.bincount(batch[features.TARGET_ITEM].reshape(-1), minlength=num_items)
+    return total

@@ -1,0 +1,81 @@
+"""What a person sees of a training: a bar with loss and AUC, and TensorBoard."""
+
+import collections
+import sys
+import time
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from model.training import metrics
+
+# Training AUC is that of the last batches: enough samples for two digits.
+_RECENT = 50
+_WIDTH = 24
+_SECONDS = 0.5
+
+
+class Progress:
+    """A progress bar on `sys.stdout`, and scalars for TensorBoard.
+
+    On a terminal one line is written over and over; in a file there is one line
+    an evaluation.
+
+    Args:
+      log_dir: where TensorBoard's events go.
+      steps_per_epoch: how long the bar is.
+    """
+
+    def __init__(self, log_dir: str, steps_per_epoch: int):
+        self._writer = tf.summary.create_file_writer(log_dir)
+        self._steps = steps_per_epoch
+        self._recent: Any = collections.deque(maxlen=_RECENT)
+        self._eval_auc = float("nan")
+        self._start = self._shown = time.monotonic()
+
+    def step(self, step: int, loss: float, labels: np.ndarray, logits: np.ndarray) -> None:
+        """Takes note of a training step, from 1, and its targets' logits `(B,)`."""
+        self._recent.append((loss, labels.reshape(-1), logits))
+        now = time.monotonic()
+        if now - self._shown >= _SECONDS:
+            self._shown = now
+            self._write(step)
+            if sys.stdout.isatty():
+                self._show(step, "\r")
+
+    def evaluation(self, evaluation: dict[str, Any]) -> None:
+        """Takes note of an evaluation."""
+        self._eval_auc = evaluation["eval_auc"]
+        with self._writer.as_default():
+            tf.summary.scalar("eval/loss", evaluation["eval_loss"], evaluation["step"])
+            tf.summary.scalar("eval/auc", evaluation["eval_auc"], evaluation["step"])
+        if self._recent:
+            self._write(evaluation["step"])
+            self._show(evaluation["step"], "\n")
+
+    def recent(self) -> tuple[float, float]:
+        """Mean loss and exact AUC of the last batches."""
+        losses, labels, logits = zip(*self._recent, strict=True)
+        return float(np.mean(losses)), metrics.auc(np.concatenate(labels), np.concatenate(logits))
+
+    def close(self) -> None:
+        """Leaves TensorBoard's file whole."""
+        self._writer.close()
+
+    def _write(self, step: int) -> None:
+        loss, auc = self.recent()
+        with self._writer.as_default():
+            tf.summary.scalar("train/loss", loss, step)
+            tf.summary.scalar("train/auc", auc, step)
+
+    def _show(self, step: int, end: str) -> None:
+        loss, auc = self.recent()
+        epoch, within = divmod(step - 1, self._steps)
+        bar = "=" * round(_WIDTH * (within + 1) / self._steps)
+        best = "" if np.isnan(self._eval_auc) else f"  eval auc {self._eval_auc:.4f}"
+        sys.stdout.write(
+            f"  epoch {epoch + 1} [{bar:<{_WIDTH}}] {within + 1}/{self._steps}"
+            f"  loss {loss:.4f}  auc {auc:.4f}{best}  {time.monotonic() - self._start:.0f} s{end}"
+        )
+        sys.stdout.flush()

@@ -1,0 +1,1 @@
+"""What judges a model: metrics, slices, controls, baseline, gate."""

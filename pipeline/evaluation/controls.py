@@ -1,0 +1,208 @@
+"""What scores without a model: controls that say whether samples leak.
+
+A model that does not beat them is broken; a control far from .50 means that the
+samples give the label away. They are computed from raw Examples, with ids as
+64-bit hashes and whole batches at a time.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from pipeline.evaluation import ranking_metrics, shuffled_histories
+from pipeline.evaluation.streaming import ItemAggregates, StreamingSet
+from transforms import features
+
+# What the controls are called in JSON, and in words.
+NAMES = {
+    "popularity": "popularity of the target in training",
+    "target_item": "the target's positive rate in training",
+    "target_age": "the target's time, from the item's mean time in training",
+    "unseen_target": "the target was never seen in training",
+    "own_training_windows": "the target is in the user's own training windows",
+    "other_users_history": "the model, given another user's history",
+    "model": "the model itself, on the same rows",
+}
+_COLUMNS = ("user", "item", "time", "label", "record")
+_BATCH = 4096
+_HASHES = 1 << 62
+# Rows that a rate is drawn towards the mean with.
+_PRIOR_ROWS = 2.0
+_MODEL_ROWS = 10_000
+_SPEC = {
+    features.USER_ID: tf.io.FixedLenFeature([], tf.string),
+    features.HISTORY_ITEM: tf.io.FixedLenSequenceFeature([], tf.string, allow_missing=True),
+    features.TARGET_ITEM: tf.io.FixedLenFeature([], tf.string),
+    features.TARGET_TIME: tf.io.FixedLenFeature([], tf.int64),
+    features.LABEL: tf.io.FixedLenFeature([], tf.int64),
+}
+
+
+def controls(
+    train_files: Sequence[str],
+    test_files: Sequence[str],
+    model_dir: str | None = None,
+    max_rows: int = 200_000,
+) -> dict[str, Any]:
+    """AUC and GAUC on test of what knows no history, or not the right one.
+
+    Every training row is read once, for sums by item. Kept are at most
+    `max_rows` test rows, of whole users chosen by hash, and what those users'
+    training windows hold; the model scores at most 10,000 of the rows, twice.
+
+    Args:
+      train_files: gzip TFRecord files of raw Examples.
+      test_files: the same, of the test split.
+      model_dir: a SavedModel with the signature `serving_default`; None leaves
+        out the controls that need one.
+      max_rows: test rows to judge on.
+
+    Returns:
+      `train_rows` read; `rows` and `users` of test judged, `share_of_users`
+      chosen; `model_rows`; and `controls`: by the names in `NAMES`, `auc` and
+      `gauc` (NaN where one class is missing).
+    """
+    test = UserSample(max_rows)
+    for_model = UserSample(min(max_rows, _MODEL_ROWS) if model_dir else 0)
+    for batch in _read(test_files):
+        test.add({name: batch[name] for name in _COLUMNS[:-1]})
+        for_model.add({name: batch[name] for name in _COLUMNS})
+    items, seen, windows, train_rows = _training(train_files, test.limit)
+
+    rows, model_rows = test.rows(), for_model.rows()
+    result = {
+        name: _metrics(rows, score) for name, score in _scores(rows, items, seen, windows).items()
+    }
+    if model_dir:
+        records = list(model_rows["record"])
+        exchanged = shuffled_histories.histories(model_rows["user"], model_rows["time"], records)
+        for name, given in (("other_users_history", exchanged), ("model", records)):
+            result[name] = _metrics(model_rows, shuffled_histories.scores(model_dir, given))
+    return {
+        "train_rows": train_rows,
+        "rows": len(rows["user"]),
+        "users": len(np.unique(rows["user"])),
+        "share_of_users": test.limit / _HASHES,
+        "model_rows": len(model_rows["user"]),
+        "controls": result,
+    }
+
+
+def table(result: dict[str, Any]) -> str:
+    """The controls as lines of text; null, as JSON has it, is no number."""
+    lines = [f"{'Controls, on test':<58}{'auc':>8}{'gauc':>8}"]
+    for name, metrics in result["controls"].items():
+        auc_text, gauc_text = (_text(metrics[metric]) for metric in ("auc", "gauc"))
+        lines.append(f"  {NAMES[name]:<56}{auc_text:>8}{gauc_text:>8}")
+    return "\n".join(lines)
+
+
+def _text(value: float | None) -> str:
+    return "-" if value is None or np.isnan(value) else f"{value:.3f}"
+
+
+class UserSample:
+    """Rows of whole users, as many users by hash as keep the rows within a bound.
+
+    Which users are kept depends on the rows alone, not on their order.
+    """
+
+    def __init__(self, max_rows: int) -> None:
+        self.limit = _HASHES
+        self._max_rows = max_rows
+        self._batches: list[dict[str, np.ndarray]] = []
+
+    def add(self, batch: dict[str, np.ndarray]) -> None:
+        """Adds columns `(N,)`; "user" holds hashes."""
+        self._batches.append(_chosen(batch, self.limit))
+        while sum(len(kept["user"]) for kept in self._batches) > self._max_rows:
+            self.limit //= 2
+            self._batches = [_chosen(kept, self.limit) for kept in self._batches]
+
+    def rows(self) -> dict[str, np.ndarray]:
+        """The columns of what was kept, in the order it came."""
+        if not self._batches:
+            return {name: np.zeros(0, np.int64) for name in _COLUMNS}
+        return {
+            name: np.concatenate([batch[name] for batch in self._batches])
+            for name in self._batches[0]
+        }
+
+
+def _chosen(batch: dict[str, np.ndarray], limit: int) -> dict[str, np.ndarray]:
+    keep = batch["user"] < limit
+    return batch if keep.all() else {name: column[keep] for name, column in batch.items()}
+
+
+def _read(files: Sequence[str]) -> Iterator[dict[str, np.ndarray]]:
+    """Batches of columns: hashes of `user`, `item` and `history` (0 is padding), and the rest."""
+
+    def parse(records: tf.Tensor) -> dict[str, tf.Tensor]:
+        row = tf.io.parse_example(records, _SPEC)
+        history = row[features.HISTORY_ITEM]
+        hashes = tf.strings.to_hash_bucket_fast(history, _HASHES)
+        return {
+            "record": records,
+            "user": tf.strings.to_hash_bucket_fast(row[features.USER_ID], _HASHES),
+            "item": tf.strings.to_hash_bucket_fast(row[features.TARGET_ITEM], _HASHES),
+            "history": tf.where(tf.equal(history, ""), tf.zeros_like(hashes), hashes),
+            "time": row[features.TARGET_TIME],
+            "label": row[features.LABEL],
+        }
+
+    if files:
+        records = tf.data.TFRecordDataset(list(files), "GZIP", num_parallel_reads=2)
+        yield from records.batch(_BATCH).map(parse).prefetch(2).as_numpy_iterator()
+
+
+def _training(
+    files: Sequence[str], limit: int
+) -> tuple[ItemAggregates, StreamingSet, StreamingSet, int]:
+    """Sums by target item, all items seen, and the (user, item) pairs of chosen users' windows."""
+    items, seen, windows, rows = ItemAggregates(), StreamingSet(), StreamingSet(), 0
+    for batch in _read(files):
+        label, history = batch["label"], batch["history"]
+        rows += len(label)
+        items.add(batch["item"], label, batch["time"])
+        seen.add(batch["item"])
+        seen.add(history[history != 0])
+        own = np.where(label == 1, batch["item"], 0)[:, None]
+        window = np.concatenate([history, own], axis=1)[batch["user"] < limit]
+        user = np.broadcast_to(batch["user"][batch["user"] < limit][:, None], window.shape)
+        windows.add(_pairs(user[window != 0], window[window != 0]))
+    return items, seen, windows, rows
+
+
+def _scores(
+    rows: dict[str, np.ndarray], items: ItemAggregates, seen: StreamingSet, windows: StreamingSet
+) -> dict[str, np.ndarray]:
+    """What each control that needs no model says of test rows `(N,)`."""
+    known, count, positives, mean_time = items.lookup(rows["item"])
+    mean = items.positives / max(items.rows, 1)
+    age = -np.abs(rows["time"] - mean_time)
+    return {
+        "popularity": positives,
+        "target_item": (positives + _PRIOR_ROWS * mean) / (count + _PRIOR_ROWS),
+        # An item without a time says nothing: it gets the middle score.
+        "target_age": np.where(known, age, np.median(age[known]) if known.any() else 0.0),
+        "unseen_target": (~seen.contains(rows["item"])).astype(np.float64),
+        "own_training_windows": windows.contains(_pairs(rows["user"], rows["item"])).astype(
+            np.float64
+        ),
+    }
+
+
+def _pairs(user: np.ndarray, item: np.ndarray) -> np.ndarray:
+    """Hashes of (user, item) pairs `(N,)`."""
+    return ranking_metrics.mix(
+        ranking_metrics.mix(user.astype(np.uint64)) ^ item.astype(np.uint64)
+    ).astype(np.int64)
+
+
+def _metrics(rows: dict[str, np.ndarray], score: np.ndarray) -> dict[str, float]:
+    return {
+        "auc": ranking_metrics.auc(score, rows["label"]),
+        "gauc": ranking_metrics.gauc(rows["user"], score, rows["label"]),
+    }

@@ -1,0 +1,178 @@
+"""The Evaluator: TFMA measures, the gate judges, the controls stand beside it."""
+
+import json
+import os
+from typing import Any
+
+import numpy as np
+from absl import logging
+from tfx import types
+from tfx.components.evaluator import component, constants, executor
+from tfx.dsl.components.base import executor_spec
+from tfx.dsl.io import fileio
+from tfx.types import artifact_utils, standard_component_specs
+from tfx.utils import io_utils, path_utils
+
+from pipeline.configs import Settings
+from pipeline.errors import InputError
+from pipeline.evaluation import eval_config
+from pipeline.evaluation.baseline import KEY_PROPERTY
+from pipeline.evaluation.controls import controls, table
+from pipeline.evaluation.gate import Verdict, judge, standard_error
+from transforms import features
+
+VERDICT_FILE, METRICS_FILE, CONTROLS_FILE = "verdict.json", "metrics.json", "controls.json"
+_TRAIN, _, _TEST = features.SPLITS
+# The settings that the gate reads, so that changing one judges again.
+_GATE = ("min_auc", "min_gauc", "tolerance", "min_long_users")
+
+
+class Executor(executor.Executor):
+    """Runs TFX's own Evaluator without thresholds, then blesses by `pipeline.evaluation.gate`.
+
+    Into the evaluation artifact go `verdict.json` (pipeline.evaluation.gate.Verdict),
+    `metrics.json` (by slice and name) and `controls.json`
+    (pipeline.evaluation.controls); numbers that are none are null.
+    """
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Measures, judges, and sets the ModelBlessing that Pusher and resolvers read.
+
+        Raises:
+          InputError: where the test split holds no row.
+        """
+        super().Do(input_dict, output_dict, exec_properties)
+        folder = artifact_utils.get_single_uri(output_dict[constants.EVALUATION_KEY])
+        metrics = eval_config.load_metrics(folder)
+        if eval_config.OVERALL not in metrics.get(eval_config.CANDIDATE, {}):
+            raise InputError(
+                f"The split `{_TEST}` holds no row to judge a model on. Received: "
+                f"{_files(input_dict, _TEST)}. Raise `test_share`, or bring more ratings."
+            )
+        settings = Settings(**json.loads(exec_properties["gate"]))
+        verdict = judge(metrics[eval_config.CANDIDATE], metrics.get(eval_config.BASELINE), settings)
+        logging.info("%s", verdict.reason)
+        _write(folder, VERDICT_FILE, verdict.to_json())
+        _write(folder, METRICS_FILE, _summary(metrics))
+        _bless(verdict, input_dict, output_dict, exec_properties)
+
+        model = artifact_utils.get_single_instance(input_dict[standard_component_specs.MODEL_KEY])
+        beside = controls(
+            _files(input_dict, _TRAIN),
+            _files(input_dict, _TEST),
+            path_utils.serving_model_path(model.uri),
+        )
+        logging.info("Controls on %s:\n%s", _TEST, table(beside))
+        _write(folder, CONTROLS_FILE, beside)
+
+
+class GatedEvaluator(component.Evaluator):
+    """TFX's Evaluator on the test split, blessing by the gate instead of TFMA's thresholds."""
+
+    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(Executor)
+
+    def __init__(
+        self,
+        examples: types.BaseChannel,
+        model: types.BaseChannel,
+        baseline_model: types.BaseChannel,
+        settings: Settings,
+        baseline_key: str,
+    ) -> None:
+        """Makes the component.
+
+        Args:
+          examples: raw Examples with the splits train and test.
+          model: the candidate.
+          baseline_model: no or one model, as `baseline.LastBlessed` resolves it.
+          settings: the fields of the gate are read.
+          baseline_key: the kind of the model; written onto the blessing, where
+            `LastBlessed` finds it.
+        """
+        super().__init__(
+            examples=examples,
+            model=model,
+            baseline_model=baseline_model,
+            example_splits=[_TEST],
+            eval_config=eval_config.eval_config(),
+        )
+        self.exec_properties["gate"] = json.dumps({name: getattr(settings, name) for name in _GATE})
+        self.exec_properties["baseline_key"] = baseline_key
+
+
+def _bless(
+    verdict: Verdict,
+    input_dict: dict[str, list[types.Artifact]],
+    output_dict: dict[str, list[types.Artifact]],
+    exec_properties: dict[str, Any],
+) -> None:
+    """Leaves file and properties as TFX's Evaluator does with thresholds, and the kind's key."""
+    blessing = artifact_utils.get_single_instance(
+        output_dict[standard_component_specs.BLESSING_KEY]
+    )
+    model = artifact_utils.get_single_instance(input_dict[standard_component_specs.MODEL_KEY])
+    blessing.set_string_custom_property(
+        constants.ARTIFACT_PROPERTY_CURRENT_MODEL_URI_KEY, model.uri
+    )
+    blessing.set_int_custom_property(constants.ARTIFACT_PROPERTY_CURRENT_MODEL_ID_KEY, model.id)
+    for baseline in input_dict.get(standard_component_specs.BASELINE_MODEL_KEY) or []:
+        blessing.set_string_custom_property(
+            constants.ARTIFACT_PROPERTY_BASELINE_MODEL_URI_KEY, baseline.uri
+        )
+        blessing.set_int_custom_property(
+            constants.ARTIFACT_PROPERTY_BASELINE_MODEL_ID_KEY, baseline.id
+        )
+    if "current_component_id" in exec_properties:
+        blessing.set_string_custom_property("component_id", exec_properties["current_component_id"])
+    blessing.set_string_custom_property(KEY_PROPERTY, exec_properties["baseline_key"])
+    blessing.set_int_custom_property(
+        constants.ARTIFACT_PROPERTY_BLESSED_KEY,
+        constants.BLESSED_VALUE if verdict.blessed else constants.NOT_BLESSED_VALUE,
+    )
+    name = constants.BLESSED_FILE_NAME if verdict.blessed else constants.NOT_BLESSED_FILE_NAME
+    io_utils.write_string_file(os.path.join(blessing.uri, name), "")
+
+
+def _files(input_dict: dict[str, list[types.Artifact]], split: str) -> list[str]:
+    uri = artifact_utils.get_split_uri(input_dict[standard_component_specs.EXAMPLES_KEY], split)
+    return sorted(str(file) for file in fileio.glob(os.path.join(uri, "*")))
+
+
+def _summary(metrics: dict[str, Any]) -> dict[str, Any]:
+    """The candidate's metrics by slice, and under `baseline` those of the last blessed model."""
+    summary = {}
+    for place, values in metrics[eval_config.CANDIDATE].items():
+        summary[place] = _without_replicates(values)
+        if eval_config.BASELINE in metrics:
+            baseline = metrics[eval_config.BASELINE][place]
+            summary[place][eval_config.BASELINE] = _without_replicates(baseline)
+    return summary
+
+
+def _without_replicates(values: dict[str, Any]) -> dict[str, Any]:
+    """Metrics with the bootstrap's standard errors in place of its replicates."""
+    return {
+        name.replace("replicates", "standard_error"): standard_error(value)
+        if isinstance(value, np.ndarray)
+        else value
+        for name, value in values.items()
+    }
+
+
+def _write(folder: str, name: str, content: Any) -> None:
+    with fileio.open(os.path.join(folder, name), "w") as file:
+        file.write(json.dumps(_no_nan(content), indent=2, sort_keys=True, allow_nan=False))
+
+
+def _no_nan(content: Any) -> Any:
+    """JSON knows no NaN."""
+    if isinstance(content, dict):
+        return {key: _no_nan(value) for key, value in content.items()}
+    if isinstance(content, list):
+        return [_no_nan(value) for value in content]
+    return None if isinstance(content, float) and not np.isfinite(content) else content

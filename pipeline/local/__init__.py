@@ -1,0 +1,1 @@
+"""What only a run on this machine needs: console, report, generated ratings."""

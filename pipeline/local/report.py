@@ -1,0 +1,107 @@
+"""What a run ends with: metrics and controls, the verdict, where the model is, what is next."""
+
+import json
+import os
+from typing import Any
+
+from ml_metadata.proto import metadata_store_pb2
+from tfx.dsl.io import fileio
+
+from pipeline.evaluation.controls import table
+from pipeline.evaluation.eval_config import OVERALL
+from pipeline.local import console, lineage
+from transforms import features
+
+_SHOWN = ("auc", "gauc", "log_loss", "calibration", "rows", "users")
+_SLICES = (
+    OVERALL,
+    *(f"{features.HISTORY_BUCKET}={bucket}" for bucket in features.HISTORY_BUCKETS),
+    *(f"{features.TARGET_BUCKET}={bucket}" for bucket in features.TARGET_BUCKETS),
+)
+
+
+def tell(
+    connection: metadata_store_pb2.ConnectionConfig, pipeline: str, output: str, name: str
+) -> int:
+    """Prints and writes the report of a pipeline's last run under `output/report`.
+
+    Args:
+      connection: the metadata store.
+      pipeline: its name.
+      output: the run's output folder.
+      name: what a server calls the model.
+
+    Returns:
+      the exit status: 0 pushed or served already, 3 refused.
+    """
+    steps = lineage.last_run(connection, pipeline)
+    evaluation = steps["Evaluator"].uri("evaluation")
+    report: dict[str, Any] = {
+        part: _read(os.path.join(evaluation, f"{part}.json"))
+        for part in ("metrics", "controls", "verdict")
+    }
+    report["infra_check"] = _read(os.path.join(steps["InfraCheck"].uri("blessing"), "verdict.json"))
+    report["ingestion"] = _read(
+        os.path.join(steps["RatingsExampleGen"].uri("examples"), "report.json")
+    )
+    pushed = steps["Pusher"]
+    where = pushed.text("pushed_model", "pushed_destination")
+    report["pushed"] = where if pushed.number("pushed_model", "pushed") else None
+    # All trainings of the pipeline, one beside the other.
+    logs = os.path.dirname(steps["Trainer"].uri("model_run"))
+
+    lines = _lines(report)
+    if report["pushed"]:
+        lines += ["", f"Pushed:  {where}", "", "Next:", *_next(name, output, where, logs)]
+    folder = os.path.join(output, "report")
+    fileio.makedirs(folder)
+    for file, text in (
+        ("report.json", json.dumps(report, indent=1)),
+        ("report.txt", "\n".join(lines)),
+    ):
+        with fileio.open(os.path.join(folder, file), "w") as out:
+            out.write(text + "\n")
+    console.say()
+    for line in lines:
+        console.say(line)
+    return console.PUSHED if report["pushed"] else console.REFUSED
+
+
+def _read(path: str) -> Any:
+    with fileio.open(path, "r") as file:
+        return json.load(file)
+
+
+def _lines(report: dict[str, Any]) -> list[str]:
+    lines = [f"{'Test split':<28}" + "".join(f"{name:>12}" for name in _SHOWN)]
+    for slice_name in _SLICES:
+        if values := report["metrics"].get(slice_name):
+            numbers = "".join(f"{_number(values.get(name)):>12}" for name in _SHOWN)
+            lines.append(f"  {slice_name:<26}{numbers}")
+    lines += ["", *table(report["controls"]).splitlines(), ""]
+    lines.append(f"Gate:    {report['verdict']['reason'].replace('; ', f';{chr(10)}         ')}")
+    check = report["infra_check"]
+    if check["blessed"]:
+        lines.append("Check:   the export loads in a fresh process and answers as trained.")
+    else:
+        lines.append(f"Check:   refused, {check['reason']}.")
+    if not report["pushed"]:
+        lines.append("Nothing was pushed; what was served before still is.")
+    return lines
+
+
+def _number(value: Any) -> str:
+    if isinstance(value, int):
+        return f"{value:,}"
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _next(name: str, output: str, pushed: str, logs: str) -> list[str]:
+    served = os.path.dirname(pushed)
+    default = os.path.abspath(output) == os.path.abspath("runs")
+    return [
+        "  make serve" + ("" if default else f" OUTPUT={output}"),
+        f"  docker run -p 8501:8501 -v {served}:/models/{name} -e MODEL_NAME={name} "
+        "tensorflow/serving",
+        f"  .venv/bin/tensorboard --logdir {logs}",
+    ]

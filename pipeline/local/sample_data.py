@@ -1,0 +1,106 @@
+"""Amazon-shaped ratings from a seed: the data of a run that was given none.
+
+This data is generated. It shows that the pipeline works and what it prints; it
+says nothing about how good a model is on anybody's users.
+
+What it takes from real ratings: the 2014 layout, ids of Amazon's shape, whole
+days, sorted by item; heavy tails of activity and of popularity. What it adds so
+that long memory pays: a user has several lasting interests, lives through
+phases that each follow one of them, and now and then returns for one event to
+an interest that may have been silent for hundreds of events.
+"""
+
+import os
+import pathlib
+
+import numpy as np
+
+SECONDS_A_DAY = 86_400
+_FIRST_DAY = 14_610  # 2010-01-01, in days since 1970
+_DAYS = 1_600
+_INTERESTS = 30
+_PHASE_EVENTS = 25  # mean length of a phase
+_RETURN_SHARE = 0.35  # of events that leave the phase for an older interest
+_STRAY_SHARE = 0.05  # of events that follow no interest of the user
+_CHARACTERS = np.array(list("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"))
+
+
+def write_ratings(path: str, users: int = 1_500, items: int = 3_000, seed: int = 0) -> None:
+    """Writes a file of generated ratings, unless it is there already.
+
+    Args:
+      path: where to, in the layout of Amazon's 2014 files:
+        `user,item,rating,timestamp`, no header.
+      users: how many users; they have 3 to about 300 events each, 26 on average.
+      items: how many items there are to choose from.
+      seed: the same seed writes the same bytes.
+    """
+    if os.path.exists(path):
+        return
+    rng = np.random.default_rng(seed)
+    interest_of = rng.integers(0, _INTERESTS, items)
+    members = [np.flatnonzero(interest_of == interest) for interest in range(_INTERESTS)]
+    fame = [_zipf(len(of)) for of in members]
+    rows = []
+    for user in range(users):
+        events = int(np.clip(rng.lognormal(3.0, 1.15), 5, 800))
+        chosen = _user_items(rng, events, members, fame)
+        days = _FIRST_DAY + _days(rng, len(chosen))
+        ratings = rng.choice(5, len(chosen), p=(0.05, 0.05, 0.1, 0.2, 0.6)) + 1
+        rows.append(
+            np.stack([np.full(len(chosen), user), chosen, ratings, days * SECONDS_A_DAY], axis=1)
+        )
+    table = np.concatenate(rows)
+    table = table[np.lexsort((table[:, 0], table[:, 1]))]
+    user_ids, item_ids = _ids(rng, users, "A", 13), _ids(rng, items, "B00", 7)
+    lines = [
+        f"{user_ids[user]},{item_ids[item]},{rating}.0,{time}\n"
+        for user, item, rating, time in table
+    ]
+    pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
+    temporary = pathlib.Path(f"{path}.{os.getpid()}")
+    temporary.write_text("".join(lines), encoding="ascii")
+    temporary.rename(path)
+
+
+def _zipf(count: int) -> np.ndarray:
+    weights = 1.0 / np.arange(1, count + 1) ** 1.0
+    return np.cumsum(weights / weights.sum())
+
+
+def _days(rng: np.random.Generator, events: int) -> np.ndarray:
+    """Days of a user's events, in order: bursts of a day or two, and long pauses."""
+    first = rng.integers(0, _DAYS // 2)
+    last = rng.integers((first + _DAYS) // 2, _DAYS)
+    passed = np.cumsum(rng.lognormal(0.0, 1.6, events))
+    return first + np.floor((last - first) * passed / passed[-1]).astype(np.int64)
+
+
+def _user_items(
+    rng: np.random.Generator, events: int, members: list[np.ndarray], fame: list[np.ndarray]
+) -> np.ndarray:
+    """StreamingSet items of one user in the order of the events."""
+    interests = rng.choice(len(members), rng.integers(3, 8), replace=False)
+    phase = 0
+    chosen: dict[int, None] = {}
+    for _ in range(events):
+        if rng.random() < 1 / _PHASE_EVENTS:
+            phase = int(rng.integers(len(interests)))
+        draw = rng.random()
+        if draw < _STRAY_SHARE:
+            interest = int(rng.integers(len(members)))
+        elif draw < _STRAY_SHARE + _RETURN_SHARE:
+            interest = int(rng.choice(interests))
+        else:
+            interest = int(interests[phase])
+        place = min(int(np.searchsorted(fame[interest], rng.random())), len(fame[interest]) - 1)
+        chosen.setdefault(int(members[interest][place]))
+    return np.fromiter(chosen, np.int64)
+
+
+def _ids(rng: np.random.Generator, count: int, prefix: str, length: int) -> list[str]:
+    """`count` distinct ids: the prefix and `length` characters."""
+    ids: dict[str, None] = {}
+    while len(ids) < count:
+        ids.setdefault(prefix + "".join(_CHARACTERS[rng.integers(0, 36, length)]))
+    return list(ids)

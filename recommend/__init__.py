@@ -1,0 +1,1 @@
+"""The recommend command: the best items for one user of the ratings."""

@@ -1,0 +1,47 @@
+"""A step is the same however many replicas compute it."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+
+from tests.support.trainings import RECIPE, arguments, described, train, weights
+
+TWO_REPLICAS = """
+import json, sys, types
+import tensorflow as tf
+from model import trainer
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+def two():
+    made = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    assert made.num_replicas_in_sync == 2
+    return made
+trainer._STRATEGIES["mirrored"] = two
+trainer.run_fn(types.SimpleNamespace(**json.load(sys.stdin)))
+"""
+
+
+def test_two_replicas_take_the_step_of_one(world, tmp_path):
+    """With nothing drawn and equal shares, a step is the same however many compute it."""
+    recipe = RECIPE | {"batch_size": 3000, "epochs": 1, "extra_candidates": 0}
+    custom = {
+        "recipe": recipe | {"history_dropout": 0.0, "evaluations_per_epoch": 1},
+        "model_options": "passes=1,embedding_dim=8,head_units=8",
+    }
+    alone = train(world, tmp_path / "alone", **custom)
+    given = arguments(world, tmp_path / "two", distribute="mirrored", **custom)
+    done = subprocess.run(
+        [sys.executable, "-c", TWO_REPLICAS],
+        input=json.dumps(vars(given)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    of_two, of_one = (described(tmp_path / name)["best"] for name in ("two", "alone"))
+    assert of_two["step"] == of_one["step"] == 1
+    np.testing.assert_allclose(of_two["train_loss"], of_one["train_loss"], rtol=1e-5)
+    for got, expected in zip(weights(world, tmp_path / "two"), alone, strict=True):
+        np.testing.assert_allclose(got, expected, atol=1e-4)

@@ -1,0 +1,198 @@
+"""Resolver, Evaluator and TFX's own Pusher in the local runner, on hand-made Examples."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from ml_metadata import metadata_store
+from tfx import v1 as tfx
+from tfx.orchestration.metadata import sqlite_metadata_connection_config
+
+from pipeline.configs import Settings
+from pipeline.evaluation.baseline import KEY_PROPERTY, LastBlessed
+from pipeline.evaluation.evaluator import GatedEvaluator
+from tests.support import scored_examples
+from transforms import features
+
+SETTINGS = Settings(min_auc=0.6, min_gauc=0.6, tolerance=0.01, min_long_users=10)
+# Thousandths by which positives of a model score higher, overall and for long histories, in
+# the int64 feature that the model reads.
+MODELS = {
+    "good": (features.TARGET_TIME, 300, 300),
+    "better": (scored_examples.OTHER_SCORE, 600, 600),
+    "worse_on_long": ("third_score", 900, 200),
+    "poor": ("noise", 0, 0),
+}
+
+
+def examples(rng):
+    """40 users, a quarter of them with long histories, each 8 rows of both labels."""
+    for u in range(40):
+        long = u % 4 == 0
+        for k in range(8):
+            label = k % 2
+            scores = {
+                feature: [int(rng.integers(0, 1000)) + label * (on_long if long else lift)]
+                for feature, lift, on_long in MODELS.values()
+            }
+            bucket = features.HISTORY_BUCKETS[-1 if long else u % 2].encode()
+            target = features.TARGET_BUCKETS[k % 3].encode()
+            yield scored_examples.example(
+                b"u%d" % u,
+                label,
+                **scores,
+                **{features.HISTORY_BUCKET: bucket, features.TARGET_BUCKET: target},
+            )
+
+
+class Project:
+    """One metadata store and one set of Examples, run with one model after another."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        rng = np.random.default_rng(0)
+        for split in ("train", "test"):
+            scored_examples.write(folder / "examples" / split / "data.gz", list(examples(rng)))
+        for name, (feature, *_) in MODELS.items():
+            scored_examples.save_model(folder / name / "Format-Serving", feature)
+        self.connection = sqlite_metadata_connection_config(str(folder / "metadata.db"))
+
+    def run(self, name, settings=SETTINGS):
+        """Runs the pipeline with a trained model; gives what the Evaluator made of it."""
+        splits = [tfx.proto.Input.Split(name=s, pattern=f"{s}/*") for s in ("train", "test")]
+        example_gen = tfx.components.ImportExampleGen(
+            input_base=str(self.folder / "examples"), input_config=tfx.proto.Input(splits=splits)
+        )
+        trainer = tfx.dsl.Importer(
+            source_uri=str(self.folder / name), artifact_type=tfx.types.standard_artifacts.Model
+        ).with_id("Trainer")
+        baseline = tfx.dsl.Resolver(
+            strategy_class=LastBlessed,
+            config={"key": "kind"},
+            candidate=trainer.outputs["result"],
+            model=tfx.dsl.Channel(type=tfx.types.standard_artifacts.Model),
+            model_blessing=tfx.dsl.Channel(type=tfx.types.standard_artifacts.ModelBlessing),
+        ).with_id("Baseline")
+        evaluator = GatedEvaluator(
+            examples=example_gen.outputs["examples"],
+            model=trainer.outputs["result"],
+            baseline_model=baseline.outputs["model"],
+            settings=settings,
+            baseline_key="kind",
+        ).with_id("Evaluator")
+        pusher = tfx.components.Pusher(
+            model=trainer.outputs["result"],
+            model_blessing=evaluator.outputs["blessing"],
+            push_destination=tfx.proto.PushDestination(
+                filesystem=tfx.proto.PushDestination.Filesystem(
+                    base_directory=str(self.folder / "serving")
+                )
+            ),
+        )
+        tfx.orchestration.LocalDagRunner().run(
+            tfx.dsl.Pipeline(
+                pipeline_name="gate",
+                pipeline_root=str(self.folder / "root"),
+                components=[example_gen, trainer, baseline, evaluator, pusher],
+                enable_cache=True,
+                metadata_connection_config=self.connection,
+                beam_pipeline_args=["--runner=DirectRunner", "--direct_running_mode=in_memory"],
+            )
+        )
+        return Outcome(metadata_store.MetadataStore(self.connection))
+
+    def pushed(self):
+        """Which models were pushed, in the order they were."""
+        versions = sorted((self.folder / "serving").glob("*"), key=lambda path: int(path.name))
+        graphs = {
+            (self.folder / name / "Format-Serving" / "saved_model.pb").read_bytes(): name
+            for name in MODELS
+        }
+        return [graphs[(version / "saved_model.pb").read_bytes()] for version in versions]
+
+
+class Outcome:
+    """The last execution of the Evaluator and what it left."""
+
+    def __init__(self, store):
+        execution = max(
+            store.get_executions_by_type("pipeline.evaluation.evaluator.GatedEvaluator"),
+            key=lambda e: e.id,
+        )
+        self.cached = execution.last_known_state == execution.CACHED
+        events = store.get_events_by_execution_ids([execution.id])
+        artifacts = {
+            event.path.steps[0].key: store.get_artifacts_by_id([event.artifact_id])[0]
+            for event in events
+        }
+        self.properties = artifacts["blessing"].custom_properties
+        self.folder = artifacts["evaluation"].uri
+        baseline = artifacts.get("baseline_model")
+        self.baseline = baseline.uri.rsplit("/", 1)[-1] if baseline else None
+        assert baseline is None or (self.properties["baseline_model_id"].int_value == baseline.id)
+        assert self.properties["current_model_id"].int_value == artifacts["model"].id
+        self.blessed = bool(self.properties["blessed"].int_value)
+
+    def read(self, name):
+        with open(f"{self.folder}/{name}.json", encoding="utf-8") as file:
+            return json.load(file)
+
+    def failed(self):
+        checks = self.read("verdict")["checks"]
+        return {(c["name"], c["slice"]) for c in checks if c["outcome"] == "failed"}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    return Project(tmp_path_factory.mktemp("gate"))
+
+
+def test_runs_one_after_another_are_judged_by_what_was_blessed_before(project):
+    first = project.run("good")
+    assert first.blessed
+    assert first.baseline is None
+    assert first.properties[KEY_PROPERTY].string_value == "kind"
+    overall = first.read("metrics")["overall"]
+    assert (overall["rows"], overall["users"]) == (320, 40)
+    assert overall["auc"] > 0.6
+    assert "baseline" not in overall
+    assert first.read("verdict")["blessed"]
+    controls = first.read("controls")
+    assert controls["controls"]["own_training_windows"] == {"auc": 0.5, "gauc": 0.5}
+    assert controls["controls"]["model"]["auc"] == pytest.approx(overall["auc"], abs=1e-6)
+    assert project.pushed() == ["good"]
+
+    assert project.run("good").cached
+
+    second = project.run("better")
+    assert (second.blessed, second.baseline) == (True, "good")
+    metrics = second.read("metrics")
+    assert metrics["overall"]["baseline"] == overall
+    assert set(metrics) == {
+        "overall",
+        *(f"history_bucket={bucket}" for bucket in features.HISTORY_BUCKETS),
+        *(f"target_bucket={bucket}" for bucket in features.TARGET_BUCKETS[:3]),
+    }
+    again = project.run("better")
+    assert (again.cached, again.baseline) == (True, "good")
+
+    poor = project.run("poor")
+    assert (poor.blessed, poor.baseline) == (False, "better")
+    assert ("min_auc", "overall") in poor.failed()
+    assert poor.read("verdict")["reason"].startswith("Refused: AUC overall")
+
+    long = project.run("worse_on_long")
+    assert (long.blessed, long.baseline) == (False, "better")
+    assert {place for _, place in long.failed()} == {"history_bucket=long"}
+
+    reverted = project.run("good")
+    assert (reverted.blessed, reverted.baseline) == (False, "better")
+    assert ("auc_not_worse", "overall") in reverted.failed()
+    assert project.run("good").cached
+    assert project.pushed() == ["good", "better"]
+
+    # A setting of the gate is judged anew; a model whose files are gone is no baseline.
+    shutil.rmtree(project.folder / "better")
+    lenient = project.run("worse_on_long", Settings(min_auc=0.55, min_gauc=0.55))
+    assert (lenient.blessed, lenient.baseline, lenient.cached) == (True, "good", False)

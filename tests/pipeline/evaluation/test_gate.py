@@ -1,0 +1,151 @@
+"""Each way of being refused, and each way of passing, on metrics made by hand."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from pipeline.configs import Settings
+from pipeline.evaluation import gate
+from pipeline.evaluation.eval_config import LONG, OVERALL
+
+SETTINGS = Settings(min_auc=0.6, min_gauc=0.58, tolerance=0.01, min_long_users=100)
+NOISE = np.random.default_rng(0).normal(size=200)
+
+
+def metrics(auc=0.7, gauc=0.68, long_auc=0.72, long_gauc=0.7, long_users=500, noise=0.0):
+    """Replicates are the value plus `noise` times one fixed draw."""
+
+    def place(auc, gauc, users):
+        return {
+            "auc": auc,
+            "gauc": gauc,
+            "users": users,
+            "auc_replicates": auc + noise * NOISE,
+            "gauc_replicates": gauc + noise * NOISE,
+        }
+
+    return {OVERALL: place(auc, gauc, 5_000), LONG: place(long_auc, long_gauc, long_users)}
+
+
+def outcomes(verdict):
+    return {(check.name, check.slice): check.outcome for check in verdict.checks}
+
+
+def only_failure(verdict):
+    assert not verdict.blessed
+    (check,) = [check for check in verdict.checks if check.outcome == gate.FAILED]
+    assert check.reason in verdict.reason
+    return check
+
+
+def test_the_first_model_is_judged_by_the_floors_alone():
+    verdict = gate.judge(metrics(), None, SETTINGS)
+    assert verdict.blessed
+    assert outcomes(verdict) == {
+        ("min_auc", OVERALL): "passed",
+        ("min_gauc", OVERALL): "passed",
+        ("auc_not_worse", OVERALL): "not judged",
+        ("gauc_not_worse", OVERALL): "not judged",
+        ("auc_not_worse", LONG): "not judged",
+        ("gauc_not_worse", LONG): "not judged",
+    }
+    assert "no blessed model" in verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("low", "name"), [({"auc": 0.599}, "min_auc"), ({"gauc": 0.579}, "min_gauc")]
+)
+def test_below_a_floor_is_refused(low, name):
+    check = only_failure(gate.judge(metrics(**low), None, SETTINGS))
+    assert (check.name, check.slice) == (name, OVERALL)
+    assert f"{check.value:.4f} is below" in check.reason
+
+
+def test_on_a_floor_is_not_below_it():
+    assert gate.judge(metrics(auc=0.6, gauc=0.58), None, SETTINGS).blessed
+
+
+@pytest.mark.parametrize(
+    ("worse", "name", "place"),
+    [
+        ({"auc": 0.689}, "auc_not_worse", OVERALL),
+        ({"gauc": 0.669}, "gauc_not_worse", OVERALL),
+        ({"long_auc": 0.709}, "auc_not_worse", LONG),
+        ({"long_gauc": 0.689}, "gauc_not_worse", LONG),
+    ],
+)
+def test_worse_than_the_blessed_one_is_refused(worse, name, place):
+    check = only_failure(gate.judge(metrics(**worse), metrics(), SETTINGS))
+    assert (check.name, check.slice) == (name, place)
+
+
+def test_the_tolerance_is_allowed():
+    assert gate.judge(metrics(auc=0.691, long_gauc=0.691), metrics(), SETTINGS).blessed
+
+
+def test_better_is_blessed_and_says_why():
+    verdict = gate.judge(metrics(auc=0.8, gauc=0.8), metrics(), SETTINGS)
+    assert verdict.blessed
+    assert set(outcomes(verdict).values()) == {"passed"}
+    assert "AUC overall 0.8000" in verdict.reason
+
+
+def test_a_difference_within_the_bootstrap_error_passes_and_beyond_it_does_not():
+    """The candidate's replicates move by 0.03 a standard deviation, the baseline's do not."""
+    error = 0.03 * np.std(NOISE, ddof=1)
+    within = metrics(auc=0.7 - 1.9 * error, noise=0.03)
+    beyond = metrics(auc=0.7 - 2.0 * error, noise=0.03)
+    assert 1.9 * error > SETTINGS.tolerance
+    assert gate.judge(within, metrics(), SETTINGS).blessed
+    assert only_failure(gate.judge(beyond, metrics(), SETTINGS)).name == "auc_not_worse"
+
+
+def test_noise_that_both_models_share_excuses_nothing():
+    """Paired: the same users are drawn for both, and only the difference's spread counts."""
+    shared = gate.judge(metrics(auc=0.68, noise=0.05), metrics(noise=0.05), SETTINGS)
+    assert only_failure(shared).name == "auc_not_worse"
+
+
+@pytest.mark.parametrize(("users", "outcome"), [(99, "not judged"), (100, "failed")])
+def test_long_histories_are_judged_only_with_enough_users(users, outcome):
+    verdict = gate.judge(metrics(long_auc=0.5, long_users=users), metrics(), SETTINGS)
+    assert outcomes(verdict)["auc_not_worse", LONG] == outcome
+    assert verdict.blessed == (outcome == "not judged")
+
+
+def test_no_long_histories_at_all_are_not_judged():
+    candidate, baseline = metrics(), metrics()
+    del candidate[LONG], baseline[LONG]
+    verdict = gate.judge(candidate, baseline, SETTINGS)
+    assert verdict.blessed
+    assert "0 users of test" in verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("nan", "place"), [({"auc": math.nan}, OVERALL), ({"long_gauc": math.nan}, LONG)]
+)
+def test_no_number_is_refused_with_a_reason(nan, place):
+    verdict = gate.judge(metrics(**nan), metrics(), SETTINGS)
+    assert not verdict.blessed
+    failed = [check for check in verdict.checks if check.outcome == gate.FAILED]
+    assert {check.slice for check in failed} == {place}
+    assert all("no number" in check.reason for check in failed)
+
+
+def test_a_baseline_without_a_number_is_no_bound():
+    verdict = gate.judge(metrics(), metrics(long_gauc=math.nan), SETTINGS)
+    assert verdict.blessed
+    assert outcomes(verdict)["gauc_not_worse", LONG] == "not judged"
+
+
+def test_replicates_that_are_no_number_are_left_out():
+    assert gate.standard_error([1.0, 2.0, 3.0, math.nan]) == pytest.approx(1.0)
+    assert math.isnan(gate.standard_error([math.nan, 1.0]))
+
+
+def test_a_verdict_is_json():
+    verdict = gate.judge(metrics(auc=math.nan), metrics(), SETTINGS)
+    text = json.dumps(verdict.to_json(), allow_nan=False)
+    assert json.loads(text)["checks"][0]["outcome"] == "failed"

@@ -1,0 +1,70 @@
+import logging
+import os
+import subprocess
+import sys
+
+import pytest
+
+from pipeline.errors import AnomalyError, InputError
+from pipeline.local import console
+
+
+def _wrapped(cause):
+    try:
+        try:
+            raise cause
+        except type(cause) as error:
+            raise RuntimeError("while running a step") from error
+    except RuntimeError as error:
+        return error
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "says"),
+    [
+        (InputError("no such file"), 2, "no such file"),
+        (_wrapped(InputError("no such file")), 2, "no such file"),
+        (_wrapped(AnomalyError("label: 7")), 4, "label: 7"),
+        (ValueError("a\nb"), 1, "ValueError: a"),
+    ],
+)
+def test_what_ended_a_run_becomes_a_status_and_a_line(error, status, says):
+    got, reason = console.explain(error)
+    assert got == status
+    assert says in reason
+
+
+def test_each_component_gets_one_line(capsys):
+    progress = console.Progress()
+    for message in (
+        "Component Trainer is running.",
+        "Going to run a new execution 7",
+        "Component Trainer is finished.",
+        "Component Pusher is running.",
+        "A cached execution 3 is used.",
+        "Component Pusher is finished.",
+    ):
+        progress.emit(logging.LogRecord("absl", logging.INFO, "", 0, message, None, None))
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2
+    assert lines[0].split()[0] == "Trainer"
+    assert lines[0].split()[-1] == "s"
+    assert lines[1].split() == ["Pusher", "reused"]
+
+
+def test_descriptors_go_to_the_log_and_python_keeps_the_screen(tmp_path):
+    program = (
+        "import os, sys\n"
+        "from pipeline import console\n"
+        f"with console.logs_to({str(tmp_path)!r}):\n"
+        "    os.system('echo from a child')\n"
+        "    os.write(2, b'from C++\\n')\n"
+        "    sys.stderr.write('from Python\\n')\n"
+        "    console.say('to the person')\n"
+        "os.write(1, b'after\\n')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("to the person\nafter\n", "")
+    (log,) = os.listdir(tmp_path)
+    written = (tmp_path / log).read_text()
+    assert all(part in written for part in ("from a child", "from C++", "from Python"))
