@@ -13,8 +13,8 @@ from pipeline.local import sample_data
 
 # Each benchmark with the arguments that make it quick, and whether it reads ratings.
 BENCHMARKS = {
-    "ingest": (["--rows", "100000", "--repeats", "1"], True),
-    "ingest_stages": (["--quick"], True),
+    "ingestion": (["--rows", "100000", "--repeats", "1"], True),
+    "ingestion.stages": (["--quick"], True),
     "serving": (["--quick"], False),
     "training": (["--quick"], False),
     "scale": (["--quick"], False),
