@@ -11,7 +11,7 @@ WORKDIR /imn
 COPY requirements/reference.txt requirements/
 RUN pip install --no-cache-dir uv \
     && uv pip install --system --no-cache --compile-bytecode --no-deps -r requirements/reference.txt
-COPY setup.py pyproject.toml ./
+COPY setup.py pyproject.toml README.md ./
 COPY pipeline pipeline
 COPY model model
 COPY transforms transforms

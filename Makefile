@@ -15,18 +15,22 @@ endif
 export TF_USE_LEGACY_KERAS := 1
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: help setup run serve recommend test bench schema
+.PHONY: help setup run serve recommend lint types docs test bench schema
 
 help:
 	@echo 'make run [RATINGS=FILE_OR_GLOB] [MODEL=PRESET] [OUTPUT=FOLDER]   the whole pipeline'
 	@echo 'make serve [OUTPUT=FOLDER]   answers with what was pushed: gRPC on 8500, REST on 8501'
 	@echo 'make recommend USER=ID [RATINGS=...] [OUTPUT=FOLDER]   the best items for a user'
-	@echo 'make test      lint, types, tests'
+	@echo 'make test      lint, types, documentation, tests'
+	@echo 'make docs      the documentation site, into site/'
 	@echo 'make bench     the quick form of the benchmarks of speed'
 	@echo 'make schema    propose a schema from the last run'
+	@echo 'make setup     the environment alone; every other command makes it where it is missing'
 
+# IMN_STACK=reference|current chooses the set of versions; no setting of a run has this name.
+unexport IMN_STACK
 setup:
-	@requirements/setup.sh
+	@IMN_STACK="$(IMN_STACK)" requirements/setup.sh
 
 run: setup
 	@$(PYTHON) local_runner.py
@@ -38,10 +42,17 @@ serve: setup
 recommend: setup
 	@TF_CPP_MIN_LOG_LEVEL=3 $(PYTHON) -m recommend "$(if $(findstring command,$(origin USER)),$(USER))" --output "$(or $(IMN_OUTPUT),runs)" $(ARGS)
 
-test: setup
+lint: setup
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
+
+types: setup
 	$(PYTHON) -m mypy pipeline model transforms serving recommend experiments benchmarks local_runner.py kubeflow_runner.py
+
+docs: setup
+	$(PYTHON) -m mkdocs build --quiet
+
+test: lint types docs
 	$(PYTHON) -m pytest -n 2 --dist loadfile
 
 bench: setup

@@ -1,13 +1,26 @@
 #!/usr/bin/env bash
-# Makes .venv from the lock, when it is missing or was made from another lock.
-# Usage: requirements/setup.sh [LOCK]     (default: requirements/reference.txt)
+# Makes .venv from a lock, when it is missing or was made from another lock.
+# Usage: [IMN_STACK=reference|current] requirements/setup.sh
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-lock="${1:-requirements/reference.txt}"
-version="$(cat .python-version)"
+stack="${IMN_STACK:-reference}"
+case "$stack" in
+  reference) version="$(cat .python-version)" ;;
+  current) # any Python that this lock supports
+    version=3.12
+    for minor in 13 11 12; do
+      if command -v "python3.$minor" >/dev/null && "python3.$minor" --version >/dev/null 2>&1; then
+        version="3.$minor"
+      fi
+    done ;;
+  *)
+    echo "\`IMN_STACK\` must be reference or current. Received: '$stack'." >&2
+    exit 2 ;;
+esac
+lock="requirements/$stack.txt"
 stamp=".venv/.lock"
-digest="$(cat "$lock" setup.py .python-version | sha256sum | cut -d' ' -f1)  $(pwd)"
+digest="$(cat "$lock" setup.py pyproject.toml .python-version | sha256sum | cut -d' ' -f1)  $(pwd)"
 # The folder is part of the stamp: a virtual environment cannot be moved.
 [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$digest" ] && exit 0
 

@@ -18,7 +18,8 @@ def project(tmp_path_factory):
     (folder / "requirements").mkdir()
     shutil.copy(ROOT / "requirements" / "setup.sh", folder / "requirements")
     shutil.copy(ROOT / ".python-version", folder)
-    (folder / "setup.py").write_text("import setuptools\nsetuptools.setup(name='small')\n")
+    (folder / "setup.py").write_text("import setuptools\nsetuptools.setup()\n")
+    (folder / "pyproject.toml").write_text('[project]\nname = "small"\nversion = "1"\n')
     pins = [pin for pin in LOCK.read_text().split() if re.match("(uv|setuptools|wheel)==", pin)]
     (folder / "requirements" / "reference.txt").write_text("\n".join(pins) + "\n")
     return folder

@@ -147,8 +147,8 @@ def _floor_text(result: dict[str, Any]) -> str:
         "and the head need, and the two products of its gradient "
         f"({lower_bound.multiply_adds(forward) / 1e9:.2f}e9 multiply-adds a step at L = {length}); "
         "the look-ups of items and times, the sums of their gradients by row, and the rows that "
-        "the optimizer reads and writes. No sigmoid, sum, mask or loss, nor the search for repeated "
-        "ids."
+        "the optimizer reads and writes. It has no sigmoid, sum, mask or loss, and does not search "
+        "for repeated ids."
     )
 
 
