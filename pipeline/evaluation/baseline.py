@@ -1,4 +1,4 @@
-"""Which model a candidate is held against: the last blessed one of its kind."""
+"""The baseline: the last blessed model of the same kind as the candidate."""
 
 import os
 
@@ -9,32 +9,34 @@ from tfx.dsl.components.common import resolver
 from tfx.dsl.io import fileio
 from tfx.utils import path_utils
 
-# The property of a ModelBlessing that names the kind of model it is about.
+# The property of a ModelBlessing that holds the kind of its model.
 KEY_PROPERTY = "baseline_key"
 
 
 class LastBlessed(resolver.ResolverStrategy):
     """Resolves the last blessed model of the same MODEL, ratings and sampling.
 
-    The last is the one that was blessed last, not the one trained last: a
-    setting that was reverted brings an old model back. Where that is the
-    candidate itself, the baseline is the one it was judged against then, so
-    that an identical run asks an identical question and is answered from the
-    cache. A model whose files are gone is no baseline; the one blessed before
-    it is.
+    The last model is the one blessed last, not the one trained last: a reverted setting brings
+    an old model back. If the last model is the candidate itself, the baseline is the model that
+    the candidate was compared with then, so that an identical run has identical inputs and comes
+    from the cache. A model whose files are gone is skipped in favour of the one blessed before.
 
     For `tfx.dsl.Resolver` with the channels `candidate` (the trainer's model),
     `model` and `model_blessing` (all of the pipeline).
     """
 
     def __init__(self, key: str) -> None:
-        """Takes what MODEL, ratings and sampling are summed up in."""
+        """Makes the strategy.
+
+        Args:
+          key: JSON of the model, ratings and sampling settings.
+        """
         self._key = key
 
     def resolve_artifacts(
         self, store: mlmd.MetadataStore, input_dict: dict[str, list[types.Artifact]]
     ) -> dict[str, list[types.Artifact]]:
-        """TFX will call this function; gives at most one `model` and its `model_blessing`."""
+        """TFX calls this function. Returns at most one `model` and its `model_blessing`."""
         candidates = {artifact.id for artifact in input_dict["candidate"]}
         models = {artifact.id: artifact for artifact in input_dict["model"]}
         blessings = [
@@ -44,8 +46,8 @@ class LastBlessed(resolver.ResolverStrategy):
             == constants.BLESSED_VALUE
             and blessing.get_string_custom_property(KEY_PROPERTY) == self._key
         ]
-        given = _times_given(store, blessings)
-        blessings.sort(key=lambda blessing: (given[blessing.id], blessing.id), reverse=True)
+        times = _blessing_times(store, blessings)
+        blessings.sort(key=lambda blessing: (times[blessing.id], blessing.id), reverse=True)
         result: dict[str, list[types.Artifact]] = dict(input_dict, model=[], model_blessing=[])
         for blessing in blessings:
             model_id = blessing.get_int_custom_property(
@@ -63,8 +65,8 @@ class LastBlessed(resolver.ResolverStrategy):
         return result
 
 
-def _times_given(store: mlmd.MetadataStore, blessings: list[types.Artifact]) -> dict[int, int]:
-    """When each blessing was last given, run or cached, in milliseconds."""
+def _blessing_times(store: mlmd.MetadataStore, blessings: list[types.Artifact]) -> dict[int, int]:
+    """When each blessing was last an output, run or cached: milliseconds since 1970, by id."""
     times = {blessing.id: 0 for blessing in blessings}
     if blessings:
         for event in store.get_events_by_artifact_ids(list(times)):

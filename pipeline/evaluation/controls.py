@@ -1,8 +1,7 @@
-"""What scores without a model: controls that say whether samples leak.
+"""Controls: baselines without the user's history, which show whether the samples leak the label.
 
-A model that does not beat them is broken; a control far from .50 means that the
-samples give the label away. They are computed from raw Examples, with ids as
-64-bit hashes and whole batches at a time.
+An AUC near .50 means that the samples do not leak. A model that does not beat its controls is
+broken. Controls are computed from raw Examples, in batches, with ids as 64-bit hashes.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,20 +14,20 @@ from pipeline.evaluation import ranking_metrics, shuffled_histories
 from pipeline.evaluation.streaming import ItemAggregates, StreamingSet
 from transforms import features
 
-# What the controls are called in JSON, and in words.
+# Names of the controls in JSON, and in words.
 NAMES = {
     "popularity": "popularity of the target in training",
     "target_item": "the target's positive rate in training",
     "target_age": "the target's time, from the item's mean time in training",
     "unseen_target": "the target was never seen in training",
     "own_training_windows": "the target is in the user's own training windows",
-    "other_users_history": "the model, given another user's history",
-    "model": "the model itself, on the same rows",
+    "other_users_history": "the model, with another user's history",
+    "model": "the model itself, on the same sample of rows",
 }
 _COLUMNS = ("user", "item", "time", "label", "record")
 _BATCH = 4096
 _HASHES = 1 << 62
-# Rows that a rate is drawn towards the mean with.
+# Strength of the prior that shrinks an item's rate towards the mean, in rows.
 _PRIOR_ROWS = 2.0
 _MODEL_ROWS = 10_000
 _SPEC = {
@@ -46,23 +45,23 @@ def controls(
     model_dir: str | None = None,
     max_rows: int = 200_000,
 ) -> dict[str, Any]:
-    """AUC and GAUC on test of what knows no history, or not the right one.
+    """Test AUC and GAUC of baselines that see no history, or another user's.
 
-    Every training row is read once, for sums by item. Kept are at most
-    `max_rows` test rows, of whole users chosen by hash, and what those users'
-    training windows hold; the model scores at most 10,000 of the rows, twice.
+    Reads every training row once and adds it up by item. Keeps at most `max_rows` test rows, of
+    whole users chosen by hash, and the items in those users' training windows. The model scores
+    at most 10,000 of these rows, twice.
 
     Args:
       train_files: gzip TFRecord files of raw Examples.
       test_files: the same, of the test split.
-      model_dir: a SavedModel with the signature `serving_default`; None leaves
-        out the controls that need one.
-      max_rows: test rows to judge on.
+      model_dir: a SavedModel with the signature `serving_default`; None omits the
+        controls that need a model.
+      max_rows: most test rows to use.
 
     Returns:
-      `train_rows` read; `rows` and `users` of test judged, `share_of_users`
-      chosen; `model_rows`; and `controls`: by the names in `NAMES`, `auc` and
-      `gauc` (NaN where one class is missing).
+      `train_rows`: training rows read. `rows`, `users`, `share_of_users`: test rows and users in
+      use. `model_rows`: rows that the model scored. `controls`: `auc` and `gauc` by the names
+      in `NAMES`, NaN if one class is missing.
     """
     test = UserSample(max_rows)
     for_model = UserSample(min(max_rows, _MODEL_ROWS) if model_dir else 0)
@@ -77,9 +76,9 @@ def controls(
     }
     if model_dir:
         records = list(model_rows["record"])
-        exchanged = shuffled_histories.histories(model_rows["user"], model_rows["time"], records)
-        for name, given in (("other_users_history", exchanged), ("model", records)):
-            result[name] = _metrics(model_rows, shuffled_histories.scores(model_dir, given))
+        shuffled = shuffled_histories.histories(model_rows["user"], model_rows["time"], records)
+        for name, examples in (("other_users_history", shuffled), ("model", records)):
+            result[name] = _metrics(model_rows, shuffled_histories.scores(model_dir, examples))
     return {
         "train_rows": train_rows,
         "rows": len(rows["user"]),
@@ -91,7 +90,7 @@ def controls(
 
 
 def table(result: dict[str, Any]) -> str:
-    """The controls as lines of text; null, as JSON has it, is no number."""
+    """The controls as lines of text; an undefined number (NaN, or null in JSON) is shown as `-`."""
     lines = [f"{'Controls, on test':<58}{'auc':>8}{'gauc':>8}"]
     for name, metrics in result["controls"].items():
         auc_text, gauc_text = (_text(metrics[metric]) for metric in ("auc", "gauc"))
@@ -104,9 +103,9 @@ def _text(value: float | None) -> str:
 
 
 class UserSample:
-    """Rows of whole users, as many users by hash as keep the rows within a bound.
+    """A sample of whole users, chosen by hash so that their rows stay within a bound.
 
-    Which users are kept depends on the rows alone, not on their order.
+    The choice depends on the rows, not on their order.
     """
 
     def __init__(self, max_rows: int) -> None:
@@ -117,12 +116,12 @@ class UserSample:
     def add(self, batch: dict[str, np.ndarray]) -> None:
         """Adds columns `(N,)`; "user" holds hashes."""
         self._batches.append(_chosen(batch, self.limit))
-        while sum(len(kept["user"]) for kept in self._batches) > self._max_rows:
+        while sum(len(batch["user"]) for batch in self._batches) > self._max_rows:
             self.limit //= 2
-            self._batches = [_chosen(kept, self.limit) for kept in self._batches]
+            self._batches = [_chosen(batch, self.limit) for batch in self._batches]
 
     def rows(self) -> dict[str, np.ndarray]:
-        """The columns of what was kept, in the order it came."""
+        """The columns of the sampled rows, in the order they were added."""
         if not self._batches:
             return {name: np.zeros(0, np.int64) for name in _COLUMNS}
         return {
@@ -178,14 +177,14 @@ def _training(
 def _scores(
     rows: dict[str, np.ndarray], items: ItemAggregates, seen: StreamingSet, windows: StreamingSet
 ) -> dict[str, np.ndarray]:
-    """What each control that needs no model says of test rows `(N,)`."""
+    """The score `(N,)` of each control that needs no model, by name."""
     known, count, positives, mean_time = items.lookup(rows["item"])
     mean = items.positives / max(items.rows, 1)
     age = -np.abs(rows["time"] - mean_time)
     return {
         "popularity": positives,
         "target_item": (positives + _PRIOR_ROWS * mean) / (count + _PRIOR_ROWS),
-        # An item without a time says nothing: it gets the middle score.
+        # An item without a time gets the median score.
         "target_age": np.where(known, age, np.median(age[known]) if known.any() else 0.0),
         "unseen_target": (~seen.contains(rows["item"])).astype(np.float64),
         "own_training_windows": windows.contains(_pairs(rows["user"], rows["item"])).astype(

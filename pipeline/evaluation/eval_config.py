@@ -1,4 +1,4 @@
-"""What TFMA computes in the Evaluator, and how its results are read back."""
+"""The EvalConfig of the Evaluator, and how TFMA's results are read back."""
 
 from typing import Any
 
@@ -17,11 +17,11 @@ LONG = f"{features.HISTORY_BUCKET}={features.HISTORY_BUCKETS[-1]}"
 
 
 def eval_config() -> config_pb2.EvalConfig:
-    """Candidate and baseline on the same rows: overall, by history length, by target frequency.
+    """Compares candidate and baseline overall, by history length and by target frequency.
 
-    TFX takes the baseline out where there is none. Slices are by raw features:
-    transformed ones would come from two vocabularies. There are no thresholds:
-    `pipeline.evaluation.gate` judges.
+    TFX removes the baseline if there is none. Slices use raw features, because candidate and
+    baseline have different vocabularies. There are no thresholds: `pipeline.evaluation.gate`
+    judges.
     """
 
     def model(name: str) -> config_pb2.ModelSpec:
@@ -53,10 +53,10 @@ def eval_config() -> config_pb2.EvalConfig:
 
 
 def load_metrics(evaluation_dir: str) -> dict[str, dict[str, dict[str, Any]]]:
-    """Metrics by model (`candidate`, and `baseline` where there was one), slice and name.
+    """Metrics by model (`candidate`, and `baseline` if there was one), slice and name.
 
-    Slices are named `overall` or `FEATURE=VALUE`; the values are those of
-    `pipeline.evaluation.ranking_metrics.ranking_metrics`.
+    Slices are named `overall` or `FEATURE=VALUE`. The metrics are those of
+    `ranking_metrics.ranking_metrics`.
     """
     result: dict[str, dict[str, dict[str, Any]]] = {}
     for sliced in writer.load_and_deserialize_metrics(evaluation_dir):
@@ -64,7 +64,7 @@ def load_metrics(evaluation_dir: str) -> dict[str, dict[str, dict[str, Any]]]:
         name = ",".join(f"{c.column}={c.bytes_value.decode()}" for c in columns) or OVERALL
         for pair in sliced.metric_keys_and_values:
             if not pair.key.is_diff:
-                # A model that is evaluated alone has no name in TFMA's results.
+                # TFMA leaves the name out if there is one model.
                 model = result.setdefault(pair.key.model_name or CANDIDATE, {})
                 model.setdefault(name, {})[pair.key.name] = _value(pair.key.name, pair.value)
     return result

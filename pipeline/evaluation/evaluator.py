@@ -1,4 +1,4 @@
-"""The Evaluator: TFMA measures, the gate judges, the controls stand beside it."""
+"""The Evaluator component: TFMA computes the metrics, the gate judges them."""
 
 import json
 import os
@@ -23,16 +23,16 @@ from transforms import features
 
 VERDICT_FILE, METRICS_FILE, CONTROLS_FILE = "verdict.json", "metrics.json", "controls.json"
 _TRAIN, _, _TEST = features.SPLITS
-# The settings that the gate reads, so that changing one judges again.
+# The settings that the gate reads: changing one runs the Evaluator again.
 _GATE = ("min_auc", "min_gauc", "tolerance", "min_long_users")
 
 
 class Executor(executor.Executor):
     """Runs TFX's own Evaluator without thresholds, then blesses by `pipeline.evaluation.gate`.
 
-    Into the evaluation artifact go `verdict.json` (pipeline.evaluation.gate.Verdict),
-    `metrics.json` (by slice and name) and `controls.json`
-    (pipeline.evaluation.controls); numbers that are none are null.
+    Writes `verdict.json` (`gate.Verdict`), `metrics.json` (by slice and name) and
+    `controls.json` (`controls.controls`) into the evaluation artifact. Undefined numbers are
+    null.
     """
 
     def Do(
@@ -41,18 +41,18 @@ class Executor(executor.Executor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Measures, judges, and sets the ModelBlessing that Pusher and resolvers read.
+        """Computes metrics, judges, and sets the ModelBlessing that Pusher and resolvers read.
 
         Raises:
-          InputError: where the test split holds no row.
+          InputError: if the test split is empty.
         """
         super().Do(input_dict, output_dict, exec_properties)
         folder = artifact_utils.get_single_uri(output_dict[constants.EVALUATION_KEY])
         metrics = eval_config.load_metrics(folder)
         if eval_config.OVERALL not in metrics.get(eval_config.CANDIDATE, {}):
             raise InputError(
-                f"The split `{_TEST}` holds no row to judge a model on. Received: "
-                f"{_files(input_dict, _TEST)}. Raise `test_share`, or bring more ratings."
+                f"The split `{_TEST}` must hold at least one row. Received: none in "
+                f"{_files(input_dict, _TEST)}. Raise `test_share`, or give more ratings."
             )
         settings = Settings(**json.loads(exec_properties["gate"]))
         verdict = judge(metrics[eval_config.CANDIDATE], metrics.get(eval_config.BASELINE), settings)
@@ -62,17 +62,17 @@ class Executor(executor.Executor):
         _bless(verdict, input_dict, output_dict, exec_properties)
 
         model = artifact_utils.get_single_instance(input_dict[standard_component_specs.MODEL_KEY])
-        beside = controls(
+        control_metrics = controls(
             _files(input_dict, _TRAIN),
             _files(input_dict, _TEST),
             path_utils.serving_model_path(model.uri),
         )
-        logging.info("Controls on %s:\n%s", _TEST, table(beside))
-        _write(folder, CONTROLS_FILE, beside)
+        logging.info("Controls on %s:\n%s", _TEST, table(control_metrics))
+        _write(folder, CONTROLS_FILE, control_metrics)
 
 
 class GatedEvaluator(component.Evaluator):
-    """TFX's Evaluator on the test split, blessing by the gate instead of TFMA's thresholds."""
+    """TFX's Evaluator on the test split; the gate blesses, not TFMA's thresholds."""
 
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(Executor)
 
@@ -89,10 +89,10 @@ class GatedEvaluator(component.Evaluator):
         Args:
           examples: raw Examples with the splits train and test.
           model: the candidate.
-          baseline_model: no or one model, as `baseline.LastBlessed` resolves it.
-          settings: the fields of the gate are read.
-          baseline_key: the kind of the model; written onto the blessing, where
-            `LastBlessed` finds it.
+          baseline_model: the model to compare with, or none; see `baseline.LastBlessed`.
+          settings: the gate's fields are read.
+          baseline_key: the kind of the model. It is written onto the blessing, where
+            `LastBlessed` reads it.
         """
         super().__init__(
             examples=examples,
@@ -111,7 +111,7 @@ def _bless(
     output_dict: dict[str, list[types.Artifact]],
     exec_properties: dict[str, Any],
 ) -> None:
-    """Leaves file and properties as TFX's Evaluator does with thresholds, and the kind's key."""
+    """Writes the file and properties that TFX's Evaluator writes with thresholds, and the key."""
     blessing = artifact_utils.get_single_instance(
         output_dict[standard_component_specs.BLESSING_KEY]
     )
@@ -144,7 +144,7 @@ def _files(input_dict: dict[str, list[types.Artifact]], split: str) -> list[str]
 
 
 def _summary(metrics: dict[str, Any]) -> dict[str, Any]:
-    """The candidate's metrics by slice, and under `baseline` those of the last blessed model."""
+    """The candidate's metrics by slice, with the baseline's under `baseline`."""
     summary = {}
     for place, values in metrics[eval_config.CANDIDATE].items():
         summary[place] = _without_replicates(values)
@@ -155,7 +155,7 @@ def _summary(metrics: dict[str, Any]) -> dict[str, Any]:
 
 
 def _without_replicates(values: dict[str, Any]) -> dict[str, Any]:
-    """Metrics with the bootstrap's standard errors in place of its replicates."""
+    """The metrics, with a standard error in place of the bootstrap's replicates."""
     return {
         name.replace("replicates", "standard_error"): standard_error(value)
         if isinstance(value, np.ndarray)
@@ -170,7 +170,7 @@ def _write(folder: str, name: str, content: Any) -> None:
 
 
 def _no_nan(content: Any) -> Any:
-    """JSON knows no NaN."""
+    """The content with null for NaN and infinities, which JSON does not have."""
     if isinstance(content, dict):
         return {key: _no_nan(value) for key, value in content.items()}
     if isinstance(content, list):

@@ -1,4 +1,4 @@
-"""The gate: may this model be pushed? A pure function of metrics and settings."""
+"""The gate decides whether a model may be pushed: a pure function of metrics and settings."""
 
 import dataclasses
 import math
@@ -21,19 +21,19 @@ SliceMetrics = Mapping[str, Mapping[str, Any]]
 
 @dataclasses.dataclass(frozen=True)
 class Check:
-    """One rule and what came of it: `value` must be at least `bound`."""
+    """One rule and its outcome: `value` must be at least `bound`."""
 
     name: str
     slice: str
-    value: float | None  # None is not a number
-    bound: float | None  # None where nothing could be compared
+    value: float | None  # None: undefined
+    bound: float | None  # None: nothing to compare with
     outcome: str  # passed, failed or not judged
     reason: str
 
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
-    """Whether the candidate is blessed, in one line and check by check."""
+    """Whether the candidate is blessed: the reason in one line, and every check."""
 
     blessed: bool
     reason: str
@@ -45,18 +45,18 @@ class Verdict:
 
 
 def judge(candidate: SliceMetrics, baseline: SliceMetrics | None, settings: Settings) -> Verdict:
-    """Judges a candidate by floors and, where there is one, by the last blessed model.
+    """Compares a candidate with fixed floors and with the last blessed model, if there is one.
 
-    Overall, AUC and GAUC must reach `min_auc` and `min_gauc`. Overall and on
-    long histories they must not fall below the baseline's by more than
-    `tolerance` or 1.96 standard errors of the difference, whichever is more;
-    the standard error is that of a paired bootstrap over users. The long slice
-    is judged where test has at least `min_long_users` such users.
+    The overall AUC and GAUC must be at least `min_auc` and `min_gauc`. Overall and on long
+    histories, neither may be below the baseline by more than `tolerance` or 1.96 standard
+    errors of the difference, whichever is larger; the standard error comes from a paired
+    bootstrap over users. The long slice is judged only if test has at least
+    `min_long_users` users in it.
 
     Args:
       candidate: metrics by slice and name, from `eval_config.load_metrics`.
-      baseline: the same of the last blessed model on the same rows; None where there is none.
-      settings: the fields named above are read.
+      baseline: the same for the last blessed model, on the same rows; None without one.
+      settings: the fields named above.
     """
     checks = [
         _floor("auc", candidate, settings.min_auc),
@@ -76,9 +76,9 @@ def judge(candidate: SliceMetrics, baseline: SliceMetrics | None, settings: Sett
 
 
 def standard_error(replicates: Any) -> float:
-    """The bootstrap's standard error from replicates `(B,)`; those that are no number are left out.
+    """The bootstrap's standard error from replicates `(B,)`, ignoring those that are not finite.
 
-    NaN where fewer than two are left.
+    NaN if fewer than two are finite.
     """
     finite = np.asarray(replicates, dtype=np.float64)
     finite = finite[np.isfinite(finite)]
@@ -86,7 +86,7 @@ def standard_error(replicates: Any) -> float:
 
 
 def _floor(name: str, candidate: SliceMetrics, bound: float) -> Check:
-    return _check(f"min_{name}", name, OVERALL, candidate, bound, "the floor")
+    return _compare(f"min_{name}", name, OVERALL, candidate, bound, f"the floor `min_{name}`")
 
 
 def _not_worse(
@@ -97,46 +97,59 @@ def _not_worse(
     settings: Settings,
 ) -> Check:
     rule = f"{name}_not_worse"
+    value = _value(name, place, candidate)
     if place == LONG:
         users = candidate.get(LONG, {}).get("users", 0)
         if users < settings.min_long_users:
-            reason = (
-                f"long histories not judged: {users} users of test have one, "
-                f"{settings.min_long_users} are needed"
+            return _not_judged(
+                rule,
+                place,
+                value,
+                f"long histories not judged: {users} test users have one, "
+                f"{settings.min_long_users} are needed",
             )
-            return Check(rule, place, _value(name, place, candidate), None, NOT_JUDGED, reason)
     if baseline is None:
-        reason = "no blessed model of this kind to compare with"
-        return Check(rule, place, _value(name, place, candidate), None, NOT_JUDGED, reason)
+        return _not_judged(rule, place, value, "no blessed model of this kind to compare with")
     reference = _value(name, place, baseline)
     if reference is None:
-        reason = (
-            f"{_NAMES[name]} {_PLACES[place]} not compared: the last blessed model's is no number"
+        return _not_judged(
+            rule,
+            place,
+            value,
+            f"{_NAMES[name]} {_PLACES[place]} not compared: undefined for the last blessed model",
         )
-        return Check(rule, place, _value(name, place, candidate), None, NOT_JUDGED, reason)
     allowed = settings.tolerance
-    if _value(name, place, candidate) is not None:
+    if value is not None:
         replicates = f"{name}_replicates"
         error = standard_error(candidate[place][replicates] - baseline[place][replicates])
         allowed = max(allowed, _Z * (0.0 if math.isnan(error) else error))
-    against = f"the last blessed model's {reference:.4f} less {allowed:.4f} for chance"
-    return _check(rule, name, place, candidate, reference - allowed, against)
+    source = f"last blessed model {reference:.4f} - tolerance {allowed:.4f}"
+    return _compare(rule, name, place, candidate, reference - allowed, source)
 
 
-def _check(
-    rule: str, name: str, place: str, candidate: SliceMetrics, bound: float, against: str
+def _not_judged(rule: str, place: str, value: float | None, reason: str) -> Check:
+    return Check(name=rule, slice=place, value=value, bound=None, outcome=NOT_JUDGED, reason=reason)
+
+
+def _compare(
+    rule: str, name: str, place: str, candidate: SliceMetrics, bound: float, source: str
 ) -> Check:
+    """The check `value >= bound`; `source` says in words where the bound comes from."""
     value = _value(name, place, candidate)
-    what = f"{_NAMES[name]} {_PLACES[place]}"
+    metric = f"{_NAMES[name]} {_PLACES[place]}"
     if value is None:
-        reason = f"{what} is no number: the rows have one class, or scores that are not finite"
-        return Check(rule, place, None, bound, FAILED, reason)
-    if value < bound:
-        return Check(
-            rule, place, value, bound, FAILED, f"{what} {value:.4f} is below {bound:.4f}, {against}"
-        )
+        passed = False
+        reason = f"{metric} is undefined: the rows have a single class or non-finite scores"
+    else:
+        passed = value >= bound
+        reason = f"{metric} {value:.4f} {'>=' if passed else '<'} {bound:.4f} ({source})"
     return Check(
-        rule, place, value, bound, PASSED, f"{what} {value:.4f} reaches {bound:.4f}, {against}"
+        name=rule,
+        slice=place,
+        value=value,
+        bound=bound,
+        outcome=PASSED if passed else FAILED,
+        reason=reason,
     )
 
 

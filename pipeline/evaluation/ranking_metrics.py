@@ -1,9 +1,9 @@
 """Exact AUC and GAUC of scored rows, and their bootstrap over users, in NumPy.
 
-AUC is the chance that a positive row scores above a negative one, ties counting
-one half, computed from ranks: a fixed number of thresholds would be off where
-scores saturate. GAUC is the mean of the users' own AUC weighted by their rows
-("impressions"; Zhou et al., 2018, arXiv 1706.06978, section 5.2).
+AUC is the probability that a positive row scores above a negative one; a tie counts one half.
+It is computed from ranks, because a fixed number of thresholds is inexact for saturated scores.
+GAUC is the mean over users of each user's AUC, weighted by the user's rows ("impressions"; Zhou
+et al., 2018, arXiv 1706.06978, section 5.2).
 """
 
 import math
@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 REPLICATES = 200
-# Keras' epsilon: a saturated score costs 16, not infinity.
+# Keras' epsilon: the log loss of a saturated score is 16, not infinity.
 _EPSILON = 1e-7
-# Poisson(1) by its inverse distribution, on 64-bit hashes; 18 and more have no hash left.
+# Inverse distribution function of Poisson(1) on 64-bit hashes; 18 and more do not occur.
 _POISSON = np.array(
     [
         min(int(sum(math.exp(-1) / math.factorial(j) for j in range(k + 1)) * 2.0**64), 2**64 - 1)
@@ -25,21 +25,21 @@ _POISSON = np.array(
 
 
 def auc(score: np.ndarray, label: np.ndarray) -> float:
-    """Exact AUC of scores `(N,)` for labels `(N,)` of 0 and 1; NaN where one class is missing."""
+    """Exact AUC of scores `(N,)` for labels `(N,)` of 0 and 1; NaN if one class is missing."""
     return _Ranked(score, label).auc(np.ones(len(label)))
 
 
 def gauc(user: np.ndarray, score: np.ndarray, label: np.ndarray) -> float:
-    """GAUC of scores `(N,)` for labels `(N,)`; `user` `(N,)` is anything that sorts.
+    """GAUC of scores `(N,)` for labels `(N,)`; `user` `(N,)` holds any sortable ids.
 
-    Users with one class are left out; NaN where that leaves nobody.
+    Users with one class are skipped. NaN if no user is left.
     """
     value, rows = _auc_of_users(np.unique(user, return_inverse=True)[1], score, label)
     return _weighted_mean(value, rows)
 
 
 def ranking_metrics(user: np.ndarray, score: np.ndarray, label: np.ndarray) -> dict[str, Any]:
-    """What the gate knows of one model on one slice, whatever order the rows come in.
+    """Metrics of one model on one slice, independent of the order of the rows.
 
     Args:
       user: uint64 hashes of the rows' users `(N,)`.
@@ -51,8 +51,8 @@ def ranking_metrics(user: np.ndarray, score: np.ndarray, label: np.ndarray) -> d
       class), `auc`, `gauc`, `log_loss` (in nats, scores clipped to 1e-7),
       `calibration` (sum of scores / sum of labels) and, per bootstrap
       replicate, `auc_replicates` and `gauc_replicates` `(200,)`. A replicate
-      draws users by `user_weights`. What cannot be computed is NaN: AUC and
-      GAUC of one class, and all of them where a score is not finite.
+      draws users by `user_weights`. AUC and GAUC are NaN for a single class; all metrics are
+      NaN if a score is not finite.
     """
     order = np.lexsort((label, score, user))
     user, score, label = user[order], score[order].astype(np.float64), label[order]
@@ -83,17 +83,17 @@ def ranking_metrics(user: np.ndarray, score: np.ndarray, label: np.ndarray) -> d
 
 
 def user_weights(users: np.ndarray, replicate: int) -> np.ndarray:
-    """How often each user `(U,)` is drawn in a bootstrap replicate: Poisson(1), float64 `(U,)`.
+    """How often a bootstrap replicate draws each user `(U,)`: Poisson(1), float64 `(U,)`.
 
-    A function of the user's hash and the replicate's number alone, so that two
-    models' replicates draw the same users: their difference is a paired bootstrap.
+    Depends only on the user's hash and the replicate's number, so that the replicates of two
+    models draw the same users: their difference is a paired bootstrap.
     """
     salt = mix(np.array([replicate + 1], dtype=np.uint64))
     return np.searchsorted(_POISSON, mix(users ^ salt), side="right").astype(np.float64)
 
 
 def mix(x: np.ndarray) -> np.ndarray:
-    """A hash of uint64 values, any shape: the finaliser of splitmix64 (Steele et al., 2014)."""
+    """Hashes of uint64 values of any shape: the finalizer of splitmix64 (Steele et al., 2014)."""
     x = x + np.uint64(0x9E3779B97F4A7C15)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -101,7 +101,7 @@ def mix(x: np.ndarray) -> np.ndarray:
 
 
 class _Ranked:
-    """Rows sorted by score once, so that each weighting of them costs one pass."""
+    """Rows sorted by score, so that AUC with other row weights costs one pass."""
 
     def __init__(self, score: np.ndarray, label: np.ndarray) -> None:
         self.order = np.argsort(score, kind="stable")
@@ -111,7 +111,7 @@ class _Ranked:
         self._ties = ties if len(ties) < len(score) else None
 
     def auc(self, weight: np.ndarray) -> float:
-        """AUC with row weights `(N,)` in the order of the ranks; NaN where a class has none."""
+        """AUC with row weights `(N,)` in the order of `order`; NaN if a class has no weight."""
         if not self._finite or not len(weight):
             return math.nan
         negative = weight * self._negative
@@ -127,18 +127,20 @@ class _Ranked:
 def _auc_of_users(
     user: np.ndarray, score: np.ndarray, label: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Each user's AUC (NaN with one class) and rows; users are numbered 0 to U - 1."""
+    """AUC (NaN for a single class) and rows of each user; `user` numbers them from 0."""
     if not len(user):
         return np.zeros(0), np.zeros(0)
     order = np.lexsort((score, user))
     user, score, positive = user[order], score[order], label[order] == 1
     ties = np.union1d(_starts(user), _starts(score))
     starts = np.searchsorted(ties, _starts(user))
-    more = np.add.reduceat(positive.astype(np.float64), ties)
-    less = np.add.reduceat((~positive).astype(np.float64), ties)
-    positives, negatives = np.add.reduceat(more, starts), np.add.reduceat(less, starts)
+    tied_positives = np.add.reduceat(positive.astype(np.float64), ties)
+    tied_negatives = np.add.reduceat((~positive).astype(np.float64), ties)
+    positives = np.add.reduceat(tied_positives, starts)
+    negatives = np.add.reduceat(tied_negatives, starts)
     before = np.repeat(np.cumsum(negatives) - negatives, np.diff(np.append(starts, len(ties))))
-    wins = np.add.reduceat(more * (np.cumsum(less) - before - less / 2), starts)
+    below = np.cumsum(tied_negatives) - before - tied_negatives / 2
+    wins = np.add.reduceat(tied_positives * below, starts)
     pairs = positives * negatives
     value = np.full(len(pairs), math.nan)
     np.divide(wins, pairs, out=value, where=pairs > 0)
@@ -148,12 +150,12 @@ def _auc_of_users(
 
 
 def _starts(values: np.ndarray) -> np.ndarray:
-    """Where runs of equal values begin; there is at least one value."""
+    """Start of each run of equal values; `values` must not be empty."""
     return np.flatnonzero(np.append(True, values[1:] != values[:-1]))
 
 
 def _weighted_mean(value: np.ndarray, weight: np.ndarray) -> float:
-    """The mean of what is finite; NaN where no weight is left."""
+    """Weighted mean of the finite values; NaN if their weights sum to 0."""
     weight = np.where(np.isfinite(value), weight, 0.0)
     total = weight.sum()
     return float(np.where(np.isfinite(value), value, 0.0) @ weight / total) if total else math.nan

@@ -1,4 +1,4 @@
-"""Histories exchanged between users: what a model makes of the wrong person's past."""
+"""Shuffled-history control: scores each row with another user's history."""
 
 from collections.abc import Sequence
 
@@ -11,11 +11,11 @@ _BATCH = 512
 
 
 def histories(user: np.ndarray, time: np.ndarray, records: Sequence[bytes]) -> list[bytes]:
-    """Examples with the history of another user's last row in place of their own.
+    """Replaces each Example's history by the one in another user's last row.
 
-    Users pass their histories on in a ring, in the order of their hashes. Times
-    move with the target's, so that how long ago things happened stays as it
-    was; rows of one user share one history, as positives and negatives do.
+    Each user gets the history of the next user in the order of hashes; the last gets the
+    first's. Event times are shifted with the target's time, so that elapsed times stay the
+    same. All rows of a user get the same history, as positives and negatives do.
 
     Args:
       user: hashes `(N,)`.
@@ -23,14 +23,14 @@ def histories(user: np.ndarray, time: np.ndarray, records: Sequence[bytes]) -> l
       records: serialized raw Examples, N of them.
 
     Returns:
-      N serialized Examples; a user who is alone keeps the last history for all rows.
+      N serialized Examples. If there is one user only, all rows get that user's last history.
     """
     if not len(user):
         return []
     order = np.lexsort((time, user))
     last = order[np.flatnonzero(np.append(user[order][1:] != user[order][:-1], True))]
-    users, place = np.unique(user, return_inverse=True)
-    donors = last[(place + 1) % len(users)]
+    users, user_index = np.unique(user, return_inverse=True)
+    donors = last[(user_index + 1) % len(users)]
     parsed = {int(row): tf.train.Example.FromString(records[row]) for row in last}
     result = []
     for row, donor in enumerate(donors):
@@ -46,8 +46,8 @@ def histories(user: np.ndarray, time: np.ndarray, records: Sequence[bytes]) -> l
 
 
 def scores(model_dir: str, records: Sequence[bytes]) -> np.ndarray:
-    """Scores `(N,)` that a SavedModel's `serving_default` gives to serialized raw Examples."""
-    # Kept in a name of its own: the signature does not keep the model's variables alive.
+    """Scores `(N,)` of serialized raw Examples by a SavedModel's `serving_default`."""
+    # A signature does not keep the variables alive: `model` must stay in scope.
     model = tf.saved_model.load(model_dir)
     signature = model.signatures["serving_default"]
     batches = [

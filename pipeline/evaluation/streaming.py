@@ -1,8 +1,8 @@
-"""Sums and sets over more rows than fit in memory at once, in sorted NumPy arrays."""
+"""Aggregates and sets over a stream of batches, in sorted NumPy arrays."""
 
 import numpy as np
 
-# Pending values before they are merged: 32 MB of 64-bit values.
+# Pending values are merged at this number: 32 MB of 64-bit values.
 _PENDING = 1 << 22
 
 
@@ -20,7 +20,7 @@ class StreamingSet:
             self._merge()
 
     def contains(self, values: np.ndarray) -> np.ndarray:
-        """Which of the values `(N,)` are in the set: bool `(N,)`."""
+        """Whether each of the values `(N,)` is in the set: bool `(N,)`."""
         self._merge()
         return _find(self._values, values)[1]
 
@@ -51,11 +51,11 @@ class ItemAggregates:
             self._merge()
 
     def lookup(self, item: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """For items `(N,)`: has it a positive row, its rows, its positive rows, their mean time."""
+        """By item `(N,)`: has a positive row, rows, positive rows, mean time of positive rows."""
         self._merge()
-        place, found = _find(self._items, item)
+        position, known = _find(self._items, item)
         sums = np.zeros((3, len(item)))
-        sums[:, found] = self._sums[:, place[found]]
+        sums[:, known] = self._sums[:, position[known]]
         count, positives, time = sums
         return positives > 0, count, positives, time / np.maximum(positives, 1)
 
@@ -67,15 +67,15 @@ class ItemAggregates:
 
 
 def _by_item(item: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """StreamingSet items, and the sums `(K, items)` of values `(K, N)`."""
-    items, place = np.unique(item, return_inverse=True)
-    sums = [np.bincount(place, weights=row, minlength=len(items)) for row in values]
+    """Distinct items, and the sums `(K, items)` of values `(K, N)`."""
+    items, item_index = np.unique(item, return_inverse=True)
+    sums = [np.bincount(item_index, weights=row, minlength=len(items)) for row in values]
     return items, np.stack(sums)
 
 
-def _find(within: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where each value would stand in a sorted array, and whether it does."""
-    if not len(within):
+def _find(sorted_values: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The position of each value in a sorted array, and whether it is in it."""
+    if not len(sorted_values):
         return np.zeros(len(values), np.int64), np.zeros(len(values), bool)
-    place = np.minimum(np.searchsorted(within, values), len(within) - 1)
-    return place, within[place] == values
+    position = np.minimum(np.searchsorted(sorted_values, values), len(sorted_values) - 1)
+    return position, sorted_values[position] == values

@@ -38,7 +38,7 @@ _Rows = tuple[array.array, array.array, list[array.array]]
 
 
 class RankingMetrics(metric_types.Metric):
-    """The metrics of `ranking_metrics.ranking_metrics`, right inside slices by any key.
+    """The metrics of `ranking_metrics.ranking_metrics`, correct for slices by any key.
 
     Memory: 13 bytes a row and slice with one model (hash of the user 8, label 1,
     score 4), 17 with a baseline, on the worker that completes the slice.
@@ -53,7 +53,7 @@ def _computations(
     eval_config: config_pb2.EvalConfig,
     model_names: list[str],
 ) -> metric_types.MetricComputations:
-    """TFMA will call this function."""
+    """TFMA calls this function."""
     keys = [
         metric_types.MetricKey(name=metric, model_name=model)
         for model in model_names
@@ -69,12 +69,12 @@ def _computations(
 
 
 def user_hash(user: bytes) -> int:
-    """64 bits that stand for a user: the same in every process and on every platform."""
+    """A 64-bit hash of a user id, the same in every process and on every platform."""
     return int.from_bytes(hashlib.blake2b(user, digest_size=8).digest(), "little")
 
 
 class _CompactRow(metric_types.Preprocessor):
-    """Takes user, label and the models' scores from what TFMA extracted, before it slices."""
+    """Extracts user, label and the models' scores before TFMA slices."""
 
     def __init__(
         self, name: str, eval_config: config_pb2.EvalConfig, model_names: list[str]
@@ -83,12 +83,12 @@ class _CompactRow(metric_types.Preprocessor):
         self._eval_config, self._model_names = eval_config, model_names
 
     def process(self, extracts: Any) -> Iterator[_Row]:
-        """TFMA will call this function for every row."""
+        """TFMA calls this function for every row."""
         inputs = metric_types.StandardMetricInputs(extracts)
         user = (inputs.get_features() or {}).get(features.USER_ID)
         if user is None or np.size(user) != 1:
             raise InputError(
-                f"`{features.USER_ID}` must hold one value in every Example, for GAUC. "
+                f"`{features.USER_ID}` must hold one value in every Example: GAUC needs it. "
                 f"Received: {user!r}."
             )
         label, scores = 0, []
@@ -104,7 +104,7 @@ class _CompactRow(metric_types.Preprocessor):
 
 
 class _GatherRows(beam.CombineFn):
-    """Gathers a slice's rows; computes when they are complete."""
+    """Collects a slice's rows and computes the metrics at the end."""
 
     def __init__(self, model_names: list[str]) -> None:
         self._model_names = model_names

@@ -32,7 +32,7 @@ def folder(tmp_path_factory):
 
 
 def table(name, folder, *arguments, **settings):
-    command = [sys.executable, "-m", f"benchmarks.{name}", "--ratings", f"{folder}/ratings.csv"]
+    command = [sys.executable, "-m", f"experiments.{name}", "--ratings", f"{folder}/ratings.csv"]
     command += ["--max-history-length", "8", "--output", f"{folder}/out"]
     command += ["--cache", f"{folder}/cache", "--jobs", "2", *arguments]
     environment = {k: v for k, v in os.environ.items() if not k.startswith("IMN_")}

@@ -83,13 +83,13 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not(
 
 CHILD = """
 import json, sys, types
-from model import trainer, training
-training.CHECKPOINT_SECONDS, training._COST = 0.0, 0.0
-step = training.Training._train
+from model.training import loop
+loop.CHECKPOINT_SECONDS, loop._COST = 0.0, 0.0
+step = loop.Training._train
 def slow(self, batch):
     step(self, batch)
     print("step", self.state.step, flush=True)
-training.Training._train = slow
+loop.Training._train = slow
 from model.trainer import run_fn
 run_fn(types.SimpleNamespace(**json.loads(sys.argv[1])))
 """

@@ -55,7 +55,7 @@ def test_each_component_gets_one_line(capsys):
 def test_descriptors_go_to_the_log_and_python_keeps_the_screen(tmp_path):
     program = (
         "import os, sys\n"
-        "from pipeline import console\n"
+        "from pipeline.local import console\n"
         f"with console.logs_to({str(tmp_path)!r}):\n"
         "    os.system('echo from a child')\n"
         "    os.write(2, b'from C++\\n')\n"
