@@ -20,6 +20,8 @@ PREFIX = "IMN_"
 # The settings that change what ingestion writes, and so the key of TFX's cache.
 INGESTION = (
     "layout",
+    "columns",
+    "separator",
     "max_history_length",
     "min_history_length",
     "shift",
@@ -64,6 +66,8 @@ class Settings:
 
     # --- Ingestion ---------------------------------------------------------
     layout: str = _choice("auto", "2014", "2018", "header", "jsonl")
+    columns: str = ""  # e.g. "user=uid,item=sku,time=at,rating=stars"; numbers without a header
+    separator: str = ""  # between columns: "" is detected; e.g. ";", "::" or "tab"
     max_history_length: int = _number(100, 1, 100_000)  # L
     min_history_length: int = _number(1, 0)  # shortest history of a sample
     shift: int = _number(1, 1)  # events between two training targets of a user
