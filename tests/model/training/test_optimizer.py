@@ -1,4 +1,4 @@
-"""Lazy Adam against Adam written in NumPy, row by row."""
+"""LazyAdam against Adam in NumPy, row by row."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def adam(value, gradients, rate, rows_of=None):
     return value
 
 
-def test_dense_and_sparse_variables_move_as_written_each_with_its_rate():
+def test_dense_and_sparse_variables_follow_adam_each_with_its_rate():
     rng = np.random.default_rng(0)
     dense, table = (rng.normal(size=shape).astype(np.float32) for shape in ((3, 2), (6, 2)))
     weights = [tf.Variable(dense), tf.Variable(table)]
@@ -29,7 +29,7 @@ def test_dense_and_sparse_variables_move_as_written_each_with_its_rate():
     dense_gradients = [rng.normal(size=(3, 2)) for _ in rows_of]
     table_gradients = []
     for rows, gradient in zip(rows_of, dense_gradients, strict=True):
-        # A row named twice counts with the sum.
+        # A repeated row counts with the sum of its gradients.
         indices = [*rows, rows[0]]
         values = rng.normal(size=(len(indices), 2))
         whole = np.zeros((6, 2))
@@ -51,7 +51,7 @@ def test_dense_and_sparse_variables_move_as_written_each_with_its_rate():
 
 @pytest.mark.parametrize("rows", [20_000])
 def test_no_operation_of_a_step_is_as_large_as_the_table(rows):
-    """Not a timing: the graph of a step is read, and what it would hold of each table."""
+    """Reads the graph of a step: no tensor in it has as many elements as the table has rows."""
     table = tf.Variable(tf.zeros([rows, 4]))
     optimizer = LazyAdam()
     optimizer.build([table])
@@ -72,7 +72,17 @@ def test_no_operation_of_a_step_is_as_large_as_the_table(rows):
                 assert output.shape.num_elements() is None or output.shape.num_elements() < rows
 
 
-def test_the_same_optimizer_from_its_config():
+def test_its_config_builds_the_same_optimizer():
     optimizer = LazyAdam(0.5, 0.25, beta_1=0.8)
     again = LazyAdam.from_config(optimizer.get_config())
     assert (float(again.learning_rate), again.table_learning_rate, again.beta_1) == (0.5, 0.25, 0.8)
+
+
+def test_xla_is_off_also_where_keras_sees_a_gpu(monkeypatch):
+    """Keras turns XLA on for an optimizer if TensorFlow lists a GPU; its Adam shows that."""
+    gpu = tf.config.PhysicalDevice("/physical_device:GPU:0", "GPU")
+    monkeypatch.setattr(tf.compat.v2.config, "list_physical_devices", lambda kind=None: [gpu])
+    assert tf.keras.optimizers.Adam().jit_compile
+    assert not LazyAdam().jit_compile
+    assert not LazyAdam.from_config(LazyAdam().get_config()).jit_compile
+    assert LazyAdam(jit_compile=True).jit_compile
