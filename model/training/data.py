@@ -1,4 +1,4 @@
-"""Transformed samples from disk, in an order that only seed and epoch decide."""
+"""Transformed samples as `tf.data`; seed and epoch alone decide the order of training batches."""
 
 import hashlib
 import os
@@ -10,15 +10,18 @@ import tensorflow as tf
 
 _COMPRESSION = "GZIP"
 _READ_BYTES = 1 << 24
-# The shuffle buffer is bounded by events, so that long histories fit as well.
+# Bounds the memory of the shuffle buffer: it holds fewer samples of longer histories.
 _BUFFER_EVENTS = 10_000_000
+_OPEN_FILES = 8
+# Not tf.data.AUTOTUNE, because the tuner is off: see `_parsed`.
+_PARALLEL_CALLS = os.cpu_count() or 1
 
 
 def files_of(patterns: Sequence[str], split: str) -> list[str]:
     """The files of a split, sorted by name.
 
     Raises:
-      ValueError: where there are none.
+      ValueError: if no file matches `patterns`.
     """
     files = sorted(file for pattern in patterns for file in tf.io.gfile.glob(pattern))
     if not files:
@@ -27,12 +30,12 @@ def files_of(patterns: Sequence[str], split: str) -> list[str]:
 
 
 def count(files: Sequence[str], split: str) -> int:
-    """How many samples the files hold.
+    """The number of samples in the files.
 
     Raises:
-      ValueError: for none at all.
+      ValueError: if there is no sample.
     """
-    records = tf.data.TFRecordDataset(list(files), _COMPRESSION, num_parallel_reads=2)
+    records = tf.data.TFRecordDataset(list(files), _COMPRESSION, num_parallel_reads=_PARALLEL_CALLS)
     total = int(
         records.batch(1024).reduce(np.int64(0), lambda n, rows: n + tf.size(rows, np.int64))
     )
@@ -42,7 +45,13 @@ def count(files: Sequence[str], split: str) -> int:
 
 
 def digest(files: Sequence[str], relative_to: str = "") -> str:
-    """SHA-256 of names and contents; folders above the files, or above a root, do not matter."""
+    """SHA-256 of the files' names and contents.
+
+    Args:
+      files: paths, in the order in which they are hashed.
+      relative_to: folder from which names are counted; "" takes the last part of each path.
+        So files that were moved to another folder have the same digest.
+    """
     sha = hashlib.sha256()
     for file in files:
         name = os.path.relpath(file, relative_to) if relative_to else os.path.basename(file)
@@ -54,7 +63,7 @@ def digest(files: Sequence[str], relative_to: str = "") -> str:
 
 
 def tree_digest(root: str) -> str:
-    """SHA-256 of all files below a folder."""
+    """SHA-256 of all files below a folder, of their names and contents."""
     files = [
         os.path.join(folder, name) for folder, _, names in tf.io.gfile.walk(root) for name in names
     ]
@@ -75,16 +84,20 @@ def training_batches(
       files: TFRecords of transformed samples.
       spec: features to parse, as `TFTransformOutput.transformed_feature_spec()`.
       batch_size: B.
-      seed: of the training.
-      epoch: from 0; each has an order of its own.
-      skip: batches to pass over, read but not parsed: where a resumed epoch goes on.
+      seed: seed of the training.
+      epoch: number of the epoch, from 0; each epoch has another order.
+      skip: number of batches to skip at the start of the epoch, for a resumed training. They
+        are read, but not parsed.
     """
     rng = np.random.default_rng([seed, epoch])
     order = [str(file) for file in rng.permutation(np.asarray(files, object))]
+    open_files = min(len(order), _OPEN_FILES)
     records = tf.data.Dataset.from_tensor_slices(order).interleave(
         lambda file: tf.data.TFRecordDataset(file, _COMPRESSION),
-        cycle_length=min(len(order), 8),
+        cycle_length=open_files,
         block_length=64,
+        num_parallel_calls=min(open_files, _PARALLEL_CALLS),
+        deterministic=True,
     )
     width = max([shape.num_elements() or 1 for shape in _shapes(spec)])
     buffer = max(_BUFFER_EVENTS // width, batch_size)
@@ -95,7 +108,7 @@ def training_batches(
 def evaluation_batches(
     files: Sequence[str], spec: dict[str, Any], batch_size: int
 ) -> tf.data.Dataset:
-    """All samples once, in the order of the files."""
+    """All samples once, in the order of the files, `batch_size` at a time."""
     return _parsed(tf.data.TFRecordDataset(list(files), _COMPRESSION).batch(batch_size), spec)
 
 
@@ -105,10 +118,12 @@ def _shapes(spec: dict[str, Any]) -> list[tf.TensorShape]:
 
 def _parsed(serialized: tf.data.Dataset, spec: dict[str, Any]) -> tf.data.Dataset:
     options = tf.data.Options()
-    # Nothing is left to be tuned, and the end of an epoch would wait for the tuner, which may
-    # sleep up to a minute and is not woken.
+    # The number of parallel calls is fixed, so there is nothing to tune. With the tuner on, the
+    # end of an epoch would wait for the tuner's thread, which sleeps for up to a minute.
     options.autotune.enabled = False
     parsed = serialized.map(
-        lambda rows: tf.io.parse_example(rows, spec), num_parallel_calls=2, deterministic=True
+        lambda rows: tf.io.parse_example(rows, spec),
+        num_parallel_calls=_PARALLEL_CALLS,
+        deterministic=True,
     )
     return parsed.prefetch(2).with_options(options)

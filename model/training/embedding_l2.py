@@ -14,10 +14,10 @@ from transforms import features
 class EmbeddingL2:
     """`λ/2 Σ_j ‖w_j‖² / n_j` over the items j of a batch, n_j their count in training.
 
-    Only rows that the batch holds are decayed, each once a batch, so the gradient stays
-    sparse: in an epoch a rare item meets about λ, and one that a batch holds m times
-    λ/m. Batch and counts are those of whole histories, also where events are left out
-    in training.
+    Each row of the batch is decayed once, and no other row, so the gradient stays sparse.
+    Over an epoch the decay of an item that is once in a batch adds up to λ, and to λ/m for
+    an item that is m times in each of its batches. Items are counted in whole histories,
+    also with `history_dropout`.
 
     Args:
       weight: λ.
@@ -29,19 +29,20 @@ class EmbeddingL2:
         self._counts = tf.constant(np.maximum(counts, 1), tf.float32)
 
     def __call__(self, ranker: Ranker, batch: dict[str, tf.Tensor]) -> tf.Tensor:
-        """The decay of a batch of transformed features, a scalar."""
+        """The L2 loss of a batch of transformed features, a scalar."""
         history = batch[features.HISTORY_ITEM]
         length = tf.reshape(batch[features.HISTORY_LENGTH], [-1])
         filled = tf.sequence_mask(length, tf.shape(history)[1])
-        own = tf.boolean_mask(history, filled)
-        items, _ = tf.unique(tf.concat([own, tf.reshape(batch[features.TARGET_ITEM], [-1])], 0))
+        events = tf.boolean_mask(history, filled)
+        targets = tf.reshape(batch[features.TARGET_ITEM], [-1])
+        items, _ = tf.unique(tf.concat([events, targets], 0))
         rows = tf.squeeze(ranker.encoder.candidates(items[:, None]), 1)
-        sizes = tf.reduce_sum(tf.square(rows), axis=1)
-        return self._weight / 2 * tf.reduce_sum(sizes / tf.gather(self._counts, items))
+        squared_norms = tf.reduce_sum(tf.square(rows), axis=1)
+        return self._weight / 2 * tf.reduce_sum(squared_norms / tf.gather(self._counts, items))
 
 
 def item_counts(files: Sequence[str], spec: dict[str, Any], num_items: int) -> np.ndarray:
-    """How often each item `(num_items,)` occurs in samples, in histories or as a target."""
+    """Occurrences of each item `(num_items,)` in samples, in histories and as target."""
     total = np.zeros(num_items, np.int64)
     for batch in data.evaluation_batches(files, spec, 4096).as_numpy_iterator():
         history = batch[features.HISTORY_ITEM]

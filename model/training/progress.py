@@ -1,4 +1,4 @@
-"""What a person sees of a training: a bar with loss and AUC, and TensorBoard."""
+"""Progress of a training: a bar with loss and AUC, and scalars for TensorBoard."""
 
 import collections
 import sys
@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from model.training import metrics
 
-# Training AUC is that of the last batches: enough samples for two digits.
+# Batches whose mean loss and AUC are shown: enough samples for two digits of the AUC.
 _RECENT = 50
 _WIDTH = 24
 _SECONDS = 0.5
@@ -19,12 +19,12 @@ _SECONDS = 0.5
 class Progress:
     """A progress bar on `sys.stdout`, and scalars for TensorBoard.
 
-    On a terminal one line is written over and over; in a file there is one line
-    an evaluation.
+    A terminal shows one line that is updated in place; a file gets one line for each
+    evaluation.
 
     Args:
-      log_dir: where TensorBoard's events go.
-      steps_per_epoch: how long the bar is.
+      log_dir: folder of TensorBoard's events.
+      steps_per_epoch: length of the bar, in batches.
     """
 
     def __init__(self, log_dir: str, steps_per_epoch: int):
@@ -35,7 +35,7 @@ class Progress:
         self._start = self._shown = time.monotonic()
 
     def step(self, step: int, loss: float, labels: np.ndarray, logits: np.ndarray) -> None:
-        """Takes note of a training step, from 1, and its targets' logits `(B,)`."""
+        """Records a training step, from 1, with the logits `(B,)` of its targets."""
         self._recent.append((loss, labels.reshape(-1), logits))
         now = time.monotonic()
         if now - self._shown >= _SECONDS:
@@ -45,7 +45,7 @@ class Progress:
                 self._show(step, "\r")
 
     def evaluation(self, evaluation: dict[str, Any]) -> None:
-        """Takes note of an evaluation."""
+        """Records an evaluation, an element of `State.evaluations` (loop.py)."""
         self._eval_auc = evaluation["eval_auc"]
         with self._writer.as_default():
             tf.summary.scalar("eval/loss", evaluation["eval_loss"], evaluation["step"])
@@ -55,12 +55,12 @@ class Progress:
             self._show(evaluation["step"], "\n")
 
     def recent(self) -> tuple[float, float]:
-        """Mean loss and exact AUC of the last batches."""
+        """Mean loss and exact AUC of the last 50 batches."""
         losses, labels, logits = zip(*self._recent, strict=True)
         return float(np.mean(losses)), metrics.auc(np.concatenate(labels), np.concatenate(logits))
 
     def close(self) -> None:
-        """Leaves TensorBoard's file whole."""
+        """Flushes and closes TensorBoard's file."""
         self._writer.close()
 
     def _write(self, step: int) -> None:

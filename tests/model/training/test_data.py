@@ -1,4 +1,6 @@
-"""Samples from disk: every one once an epoch, in an order that seed and epoch decide."""
+"""Samples from disk: each one once an epoch, in an order that depends on seed and epoch only."""
+
+import itertools
 
 import numpy as np
 import pytest
@@ -12,11 +14,16 @@ ROWS = 50
 
 @pytest.fixture(name="files")
 def fixture_files(tmp_path):
-    """Three gzip files that hold the numbers below `ROWS`."""
-    names = [str(tmp_path / f"part-{place}.gz") for place in range(3)]
-    for place, name in enumerate(names):
+    """Three gzip files with the numbers below `ROWS`."""
+    return write(tmp_path, [range(shard, ROWS, 3) for shard in range(3)])
+
+
+def write(folder, shards):
+    """One gzip file for each list of numbers; returns the files' names."""
+    names = [str(folder / f"part-{shard}.gz") for shard in range(len(shards))]
+    for name, numbers in zip(names, shards, strict=True):
         with tf.io.TFRecordWriter(name, "GZIP") as writer:
-            for n in range(place, ROWS, 3):
+            for n in numbers:
                 value = tf.train.Feature(int64_list=tf.train.Int64List(value=[n]))
                 example = tf.train.Example(features=tf.train.Features(feature={"n": value}))
                 writer.write(example.SerializeToString())
@@ -27,7 +34,7 @@ def read(dataset):
     return [batch["n"].numpy().ravel().tolist() for batch in dataset]
 
 
-def test_an_epoch_has_every_sample_once_in_an_order_of_its_own(files):
+def test_an_epoch_has_each_sample_once_and_another_order_than_the_next(files):
     first, again, next_epoch, other_seed = (
         read(data.training_batches(files, SPEC, 8, seed, epoch))
         for seed, epoch in ((1, 0), (1, 0), (1, 1), (2, 0))
@@ -39,17 +46,29 @@ def test_an_epoch_has_every_sample_once_in_an_order_of_its_own(files):
     assert first != other_seed
 
 
-def test_a_resumed_epoch_goes_on_where_it_was(files):
+def test_a_resumed_epoch_continues_after_the_skipped_batches(files):
     whole = read(data.training_batches(files, SPEC, 8, 1, 3))
     assert read(data.training_batches(files, SPEC, 8, 1, 3, skip=4)) == whole[4:]
 
 
 def test_evaluation_keeps_the_order_of_the_files(files):
-    expected = [n for place in range(3) for n in range(place, ROWS, 3)]
+    expected = [n for shard in range(3) for n in range(shard, ROWS, 3)]
     assert np.concatenate(read(data.evaluation_batches(files, SPEC, 16))).tolist() == expected
 
 
-def test_nothing_waits_for_the_tuner(files):
+@pytest.mark.parametrize("threads", [1, 3, 16])
+def test_the_number_of_parallel_calls_changes_no_batch(tmp_path, monkeypatch, threads):
+    """More files than are open at once, with more and fewer rows than a block of 64."""
+    sizes = [1, 200, 63, 64, 65, 0, 130, 7, 90, 64, 3, 128]
+    starts = np.cumsum([0, *sizes])
+    files = write(tmp_path, [range(*pair) for pair in itertools.pairwise(starts)])
+    expected = read(data.training_batches(files, SPEC, 32, 5, 2))
+    monkeypatch.setattr(data, "_PARALLEL_CALLS", threads)
+    assert read(data.training_batches(files, SPEC, 32, 5, 2)) == expected
+    assert data.count(files, "train") == sum(sizes)
+
+
+def test_an_epoch_does_not_wait_for_the_tuner_of_tf_data(files):
     for dataset in (
         data.training_batches(files, SPEC, 8, 0, 0),
         data.evaluation_batches(files, SPEC, 8),
@@ -57,6 +76,6 @@ def test_nothing_waits_for_the_tuner(files):
         assert dataset.options().autotune.enabled is False
 
 
-def test_an_empty_split_says_which(tmp_path):
+def test_the_message_for_a_split_without_files_names_the_split(tmp_path):
     with pytest.raises(ValueError, match="The eval split has no files"):
         data.files_of([str(tmp_path / "nothing-*")], "eval")

@@ -1,4 +1,4 @@
-"""The mini-batch-aware decay of the item table, by hand."""
+"""The mini-batch-aware L2 of the item table against values worked by hand."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def batch():
     }
 
 
-def test_rows_of_the_batch_decay_by_their_counts_and_no_others():
+def test_only_rows_of_the_batch_decay_divided_by_their_counts():
     config, recipe = presets.resolve("imn_2p", "embedding_dim=2", {"table_initial_scale": 1.0})
     ranker = build_ranker(config, DataSpec(12, 3), recipe)
     counts = np.array([0, 0, 0, 7, 2, 0, 5, 0, 0, 1, 0, 0])
@@ -26,7 +26,7 @@ def test_rows_of_the_batch_decay_by_their_counts_and_no_others():
     with tf.GradientTape() as tape:
         value = EmbeddingL2(0.3, counts)(ranker, batch())
     squares = (table.numpy() ** 2).sum(axis=1)
-    # Items 3, 4, 5 and 6; 9 is padding everywhere. An item never counted counts as 1.
+    # Items 3, 4, 5 and 6; 9 is always padding. The count 0 of item 5 is taken as 1.
     expected = 0.15 * (squares[3] / 7 + squares[4] / 2 + squares[5] / 1 + squares[6] / 5)
     assert float(value) == pytest.approx(expected, rel=1e-5)
     gradient = tape.gradient(value, table)
@@ -36,7 +36,7 @@ def test_rows_of_the_batch_decay_by_their_counts_and_no_others():
     np.testing.assert_allclose(dense[4], 0.3 * table.numpy()[4] / 2, rtol=1e-5)
 
 
-def test_counts_are_those_of_all_samples(world):
+def test_item_counts_cover_histories_and_targets_of_all_samples(world):
     import tensorflow_transform as tft
 
     from model.training import data
