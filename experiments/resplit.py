@@ -7,7 +7,6 @@ table puts them in, or left out; nothing in them is changed.
 import json
 import os
 import shutil
-import time
 from typing import Any
 
 import numpy as np
@@ -101,16 +100,10 @@ def users_with(settings: Settings, min_events: int) -> set[bytes]:
     """
     import pyarrow as pa
 
-    from pipeline.ingest import files, formats, readers
+    from pipeline.ingest.sources import layout, reading
 
-    parts, _ = files.plan(files.list_files(settings.ratings), settings.layout)
-    now = time.time()
     users = pa.chunked_array(
-        [
-            readers.parse(part, block, settings.min_rating, now).events[formats.USER]
-            for part in parts
-            for block in files.read_blocks(part)
-        ]
+        [parsed.events[layout.USER] for parsed in reading.read_all(settings, settings.min_rating)]
     )
     counts = users.value_counts()
     enough = counts.field("counts").to_numpy() >= min_events

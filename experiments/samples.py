@@ -122,10 +122,10 @@ def prepare(
     Raises:
       InputError: for ratings that cannot be ingested, and where nobody is left to score.
     """
-    from pipeline.ingest import files
+    from pipeline.ingest.sources import filesystem
 
     sha = hashlib.sha256()
-    for path in files.list_files(settings.ratings):
+    for path in filesystem.list_files(settings.ratings).paths:
         with open(path, "rb") as file:
             while block := file.read(1 << 24):
                 sha.update(block)

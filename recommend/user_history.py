@@ -2,15 +2,16 @@
 
 import dataclasses
 import os
-import time
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.configs import Settings
 from pipeline.errors import InputError
-from pipeline.ingest import files, histories, readers
-from pipeline.ingest.formats import ITEM, TIME, USER
+from pipeline.ingest import histories
+from pipeline.ingest.sources import reading
+from pipeline.ingest.sources.layout import ITEM, TIME, USER
+from pipeline.ingest.sources.times import SECOND
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,25 +41,21 @@ def read(settings: Settings, user: str) -> UserHistory:
     Raises:
       InputError: where there are no ratings, or none of this user.
     """
-    now = time.time()
     wanted = pa.scalar(os.fsencode(user), pa.binary())
-    events, had, newest, other = [], set(), 0, b""
-    ranges, _ = files.plan(files.list_files(settings.ratings), settings.layout)
-    for part in ranges:
-        for block in files.read_blocks(part):
-            batch = readers.parse(part, block, 0.0, now).events
-            if not len(batch):
-                continue
-            newest = max(newest, pc.max(batch[TIME]).as_py())
+    had: set[bytes] = set()
+    newest, other = 0, b""
+    for parsed in reading.read_all(settings, min_rating=0.0):
+        batch = parsed.events
+        if len(batch):
+            newest = max(newest, pc.max(batch[TIME]).as_py() // SECOND)
             other = other or batch[USER][0].as_py()
-            own = _of(wanted, batch)
-            had.update(own[ITEM].to_pylist())
-            if len(own) and settings.min_rating > 0:
-                own = _of(wanted, readers.parse(part, block, settings.min_rating, now).events)
-            events.append(own)
+            had.update(_of(wanted, batch)[ITEM].to_pylist())
     if not had:
         known = f"; there is, for instance, {other.decode()}" if other else ""
         raise InputError(f"User {user!r} has no ratings in {settings.ratings}{known}.")
+    events = [
+        _of(wanted, parsed.events) for parsed in reading.read_all(settings, settings.min_rating)
+    ]
     table = pa.concat_tables(events).combine_chunks()
     ordered, _ = histories.sort_events(table, settings.sampling_seed)
     items = ordered.items.take(pa.array(ordered.item)).to_pylist()

@@ -61,21 +61,17 @@ def replicate(ratings: str, rows: int | None, path: str) -> int:
 
     Copy c of the file has ids of its own for users and for items, in Amazon's shape.
     """
-    from pipeline.ingest import files, readers  # TensorFlow comes with them
+    from pipeline.configs import Settings
+    from pipeline.ingest.sources import reading
 
-    now = time.time()
-    parts, _ = files.plan(files.list_files(ratings), "auto")
-    tables = [
-        readers.parse(part, block, 0.0, now).events
-        for part in parts
-        for block in files.read_blocks(part)
-    ]
+    parsed = reading.read_all(Settings(ratings=ratings), min_rating=0.0)
+    tables = [block.events for block in parsed]
     table = pa.Table.from_batches(tables)
     user, item = (
         table[name].combine_chunks().dictionary_encode().indices.to_numpy().astype(np.int64)
         for name in ("user", "item")
     )
-    times = table["time"].to_numpy()
+    times = table["time"].to_numpy() // 1_000_000
     left = len(table) if rows is None else rows
     total = left
     copy = 0

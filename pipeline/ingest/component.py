@@ -9,12 +9,14 @@ from tfx import v1 as tfx
 from tfx.components.example_gen import component, driver, utils
 from tfx.components.util import examples_utils
 from tfx.dsl.components.base import base_beam_executor, executor_spec
+from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import proto_utils
 
 from pipeline.configs import INGESTION, Settings
-from pipeline.ingest import files
+from pipeline.errors import InputError
 from pipeline.ingest.job import ingest
+from pipeline.ingest.sources import filesystem
 from transforms import features
 
 
@@ -30,11 +32,11 @@ class Driver(driver.FileBasedDriver):
           InputError: if there are no ratings.
         """
         del pipeline_info, component_info
-        paths = files.list_files(_ratings(exec_properties))
+        paths = filesystem.list_files(_ratings(exec_properties)).paths
         return exec_properties | {
             utils.SPAN_PROPERTY_NAME: 0,
             utils.VERSION_PROPERTY_NAME: None,
-            utils.FINGERPRINT_PROPERTY_NAME: files.digest(paths),
+            utils.FINGERPRINT_PROPERTY_NAME: filesystem.digest(paths),
         }
 
 
@@ -50,7 +52,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         """TFX calls this.
 
         Raises:
-          InputError: as `ingest` does.
+          InputError: as `ingest` does, or if a file changed since its digest was taken.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
         artifact = artifact_utils.get_single_instance(
@@ -59,6 +61,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         values = {name: exec_properties[name] for name in INGESTION}
         settings = Settings(ratings=_ratings(exec_properties), **values)
         report = ingest(settings, artifact.uri, self._make_beam_pipeline())
+        _stop_if_changed(settings.ratings, exec_properties, artifact.uri)
         artifact.split_names = artifact_utils.encode_split_names(list(features.SPLITS))
         examples_utils.set_payload_format(
             artifact, exec_properties[standard_component_specs.OUTPUT_DATA_FORMAT_KEY]
@@ -99,6 +102,18 @@ class RatingsExampleGen(component.FileBasedExampleGen):
         )
         values = dataclasses.asdict(settings)
         self.exec_properties.update({name: values[name] for name in INGESTION})
+
+
+def _stop_if_changed(ratings: str, exec_properties: dict[str, Any], output: str) -> None:
+    """Removes the examples and raises InputError if they are not of the files TFX's cache knows."""
+    digest = filesystem.digest(filesystem.list_files(ratings).paths)
+    if digest != exec_properties[utils.FINGERPRINT_PROPERTY_NAME]:
+        for name in features.SPLITS:
+            fileio.rmtree(os.path.join(output, f"Split-{name}"))
+        raise InputError(
+            f"Files of `ratings` must not change during a run. Received: {ratings!r}, which "
+            "changed while it was read. Run again when it is complete."
+        )
 
 
 def _ratings(exec_properties: dict[str, Any]) -> str:

@@ -1,7 +1,8 @@
 """Events of users in order, their splits, targets and windows, in NumPy.
 
-All arrays of N events are sorted by user, then time, then a hash of user and
-item: Amazon's clock has days, and within one the order must not be the file's.
+All arrays of N events are sorted by user, then time, then a hash of user and item: Amazon's
+clock has days, and events of the same time must not keep the order of the file. Times are
+compared in microseconds and kept in seconds.
 """
 
 import dataclasses
@@ -11,7 +12,8 @@ import pyarrow as pa
 
 from pipeline.configs import Settings
 from pipeline.ingest import hashing
-from pipeline.ingest.formats import ITEM, TIME, USER
+from pipeline.ingest.sources.layout import ITEM, TIME, USER
+from pipeline.ingest.sources.times import SECOND
 
 SECONDS_A_DAY = 86_400
 TRAIN, EVAL, TEST = 0, 1, 2
@@ -71,10 +73,10 @@ class Targets:
 
 
 def sort_events(table: pa.Table, seed: int) -> tuple[Events, int]:
-    """Puts events in order and drops repeated ones (same user, item and time).
+    """Sorts events and drops repeated ones (same user, item and microsecond).
 
     Args:
-      table: user, item and time; one chunk a column.
+      table: user, item and time (microseconds since 1970); one chunk a column.
       seed: of the order within the same time.
 
     Returns:
@@ -86,18 +88,22 @@ def sort_events(table: pa.Table, seed: int) -> tuple[Events, int]:
     tie = hashing.mix(
         seed, _TIE, hashing.hash_strings(users)[user], hashing.hash_strings(items)[item]
     )
-    # Times of events fit 32 bits when counted from the earliest.
-    key = (user.astype(np.int64) << 32) | (time - time.min(initial=2**62))
-    order = np.lexsort((tie, key))
-    key, tie = key[order], tie[order]
+    seconds = time // SECOND
+    # Seconds of events fit 32 bits when counted from the earliest.
+    key = (user.astype(np.int64) << 32) | (seconds - seconds.min(initial=2**62))
+    fraction = (time - seconds * SECOND).astype(np.int32)
+    columns = (tie, fraction, key) if fraction.any() else (tie, key)
+    order = np.lexsort(columns)
     again = np.zeros(len(order), bool)
-    again[1:] = (key[1:] == key[:-1]) & (tie[1:] == tie[:-1])
+    again[1:] = np.logical_and.reduce(
+        [column[order[1:]] == column[order[:-1]] for column in columns]
+    )
     kept = order[~again]
     user, item = user[kept], item[kept]
     fresh = np.zeros(len(kept), bool)
     pairs = (user.astype(np.int64) << 32) | item
     fresh[np.unique(pairs, return_index=True)[1]] = True
-    return Events(users, items, user, item, time[kept], fresh), int(again.sum())
+    return Events(users, items, user, item, seconds[kept], fresh), int(again.sum())
 
 
 def boundaries(days: dict[int, int], eval_share: float, test_share: float) -> tuple[int, int]:

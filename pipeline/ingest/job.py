@@ -25,7 +25,8 @@ from tfx.dsl.io import fileio
 
 from pipeline.configs import Settings
 from pipeline.errors import InputError
-from pipeline.ingest import files, formats, plans, shards, stages
+from pipeline.ingest import plans, shards, stages
+from pipeline.ingest.sources import layout, reading, records
 from pipeline.ingest.stages import Job, Tally
 from transforms import features
 
@@ -37,7 +38,7 @@ def ingest(
     settings: Settings,
     output: str,
     pipeline: beam.Pipeline,
-    range_bytes: int = files.RANGE_BYTES,
+    range_bytes: int = records.BLOCK_BYTES,
     bucket_bytes: int = BUCKET_BYTES,
 ) -> Tally:
     """Turns ratings into splits of tf.Examples.
@@ -60,9 +61,8 @@ def ingest(
         many bad lines or leave a split empty.
     """
     started = time.time()
-    paths = files.list_files(settings.ratings)
-    ranges, text = files.plan(paths, settings.layout, range_bytes)
-    unrated = [part.path for part in ranges if formats.RATING not in part.layout.roles]
+    ranges, text = reading.plan(settings, range_bytes)
+    unrated = [part.path for part in ranges if layout.RATING not in part.layout.roles]
     if unrated and settings.min_rating > 0:
         raise InputError(
             f"`min_rating` is {settings.min_rating}, but {unrated[0]!r} has no column of ratings. "
@@ -87,14 +87,14 @@ def ingest(
         raise
     finally:
         fileio.rmtree(folder)
-    report = _report(job, paths, ranges, result, time.time() - started)
+    report = _report(job, ranges, result, time.time() - started)
     with fileio.open(os.path.join(output, "report.json"), "w") as file:
         file.write(json.dumps(report, indent=2) + "\n")
     logging.info("Ingested %s lines as %s.", report["lines"], report["splits"])
     return report
 
 
-def _build(pipeline: beam.Pipeline, job: Job, ranges: list[files.Range]) -> None:
+def _build(pipeline: beam.Pipeline, job: Job, ranges: list[records.Range]) -> None:
     settings = job.settings
 
     def each_bucket(stage: Callable, plan: Any) -> beam.PCollection:
@@ -163,9 +163,7 @@ def _write_result(tally: Tally, job: Job, plan: Tally) -> None:
         file.write(json.dumps(result))
 
 
-def _report(
-    job: Job, paths: list[str], ranges: list[files.Range], result: Tally, seconds: float
-) -> Tally:
+def _report(job: Job, ranges: list[records.Range], result: Tally, seconds: float) -> Tally:
     settings = job.settings
     spans: dict[str, tuple[float, float]] = {}
     of_worker: dict[str, float] = {}
@@ -174,12 +172,19 @@ def _report(
             first, last = spans.get(span, (start, end))
             spans[span] = (min(first, start), max(last, end))
         of_worker[worker] = of_worker.get(worker, 0.0) + cpu
-    found = {part.path: part.layout for part in ranges}
+    layouts = {part.path: part.layout for part in ranges}
     temporal = settings.split == "temporal"
     return {
         "files": [
-            {"path": path, "layout": found[path].kind, "milliseconds": found[path].milliseconds}
-            for path in paths
+            {
+                "path": path,
+                "layout": found.kind,
+                "columns": dict(found.roles),
+                "separator": found.separator if found.format == "delimited" else None,
+                "unit": found.unit,
+                "sample": dict(found.sample),
+            }
+            for path, found in layouts.items()
         ],
         "lines": result["lines"],
         "bad_lines": {

@@ -16,8 +16,11 @@ from tfx.dsl.io import fileio
 
 from pipeline.configs import Settings
 from pipeline.errors import InputError
-from pipeline.ingest import arrow_files, files, hashing, histories, negatives, readers
-from pipeline.ingest.formats import ITEM, TIME, USER
+from pipeline.ingest import arrow_files, hashing, histories, negatives
+from pipeline.ingest.sources import reading
+from pipeline.ingest.sources.interpret import Parsed
+from pipeline.ingest.sources.layout import ITEM, TIME, USER
+from pipeline.ingest.sources.records import BadLine, Range
 from transforms import features
 
 Tally = dict[str, Any]
@@ -79,22 +82,20 @@ class Job:
         return os.path.join(self.folder, f"{kind}-{name}")
 
 
-def partition(job: Job, part: files.Range) -> Tally:
+def partition(job: Job, part: Range) -> Tally:
     """Parses a range and sends its events to buckets of users."""
     tally: Tally = {"lines": 0, "unwanted": 0, "rows": 0, "bad": {}, "examples": []}
     tally |= {"pieces": [], "damaged": []}
     try:
-        for number, block in enumerate(files.read_blocks(part)):
-            _partition_block(job, part, number, block, tally)
+        blocks = reading.read(part, job.settings.min_rating, job.now)
+        for number, parsed in enumerate(blocks):
+            _partition_block(job, part, number, parsed, tally)
     except InputError as error:
         tally["damaged"] = [str(error)]
     return tally
 
 
-def _partition_block(
-    job: Job, part: files.Range, number: int, block: files.Block, tally: Tally
-) -> None:
-    parsed = readers.parse(part, block, job.settings.min_rating, job.now)
+def _partition_block(job: Job, part: Range, number: int, parsed: Parsed, tally: Tally) -> None:
     name = f"{part.number:05}-{number:05}"
     tally["lines"] += parsed.lines
     tally["unwanted"] += parsed.unwanted
@@ -114,12 +115,11 @@ def _partition_block(
         tally["pieces"].append(path)
 
 
-def _keep_bad_lines(job: Job, name: str, part: files.Range, bad: list) -> None:
-    where = "line" if part.compressed else "offset"
+def _keep_bad_lines(job: Job, name: str, part: Range, bad: list[BadLine]) -> None:
     temporary = job.path("bad", uuid.uuid4().hex)
     with fileio.open(temporary, "w") as file:
         for place, reason, text in bad:
-            entry = {"file": part.path, where: place, "reason": reason, "text": text}
+            entry = {"file": part.path, part.place: place, "reason": reason, "text": text}
             file.write(json.dumps(entry) + "\n")
     fileio.rename(
         temporary,

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from pipeline.configs import Settings
 from pipeline.errors import InputError
-from pipeline.ingest import files, job, plans, shards, stages
+from pipeline.ingest import job, plans, shards, stages
+from pipeline.ingest.sources import reading
 from transforms import features
 
 DAY = 86_400
@@ -75,7 +76,7 @@ def by_stages(
     for name in ("spill", "bad_lines", *(f"Split-{split}" for split in features.SPLITS)):
         os.makedirs(folder / name, exist_ok=True)
     run = stages.Job(settings, str(folder / "spill"), str(folder), buckets, time.time())
-    ranges, _ = files.plan(files.list_files(settings.ratings), settings.layout, range_bytes)
+    ranges, _ = reading.plan(settings, range_bytes)
 
     def each(stage: Any, plan: dict) -> dict:
         if plan["error"]:

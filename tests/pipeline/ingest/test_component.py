@@ -39,7 +39,7 @@ def run(folder, settings):
 def test_marks_and_cache(tmp_path):
     path = tmp_path / "ratings.csv"
     ingested.write_csv(path, EVENTS)
-    settings = Settings(ratings=str(path), max_history_length=4)
+    settings = Settings(ratings=str(path), layout="2014", max_history_length=4)
     (first,) = run(tmp_path, settings)
     folder = tmp_path / "root" / "RatingsExampleGen" / "examples" / "1"
     samples = ingested.read(folder)
@@ -74,7 +74,7 @@ def test_a_users_mistake_is_told_in_one_line(tmp_path):
     assert console.explain(caught.value)[0] == console.BAD_INPUT
     path = ingested.write_csv(tmp_path / "ratings.csv", EVENTS[:2])
     with pytest.raises(Exception, match="empty") as caught:
-        run(tmp_path, Settings(ratings=path))
+        run(tmp_path, Settings(ratings=path, layout="2014"))
     status, reason = console.explain(caught.value)
     assert status == console.BAD_INPUT
     assert "Traceback" not in reason

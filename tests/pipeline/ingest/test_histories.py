@@ -17,7 +17,7 @@ def events(*rows):
         {
             "user": pa.array([u.encode() for u in users]),
             "item": pa.array([i.encode() for i in items]),
-            "time": pa.array([(15_000 + d) * DAY for d in days]),
+            "time": pa.array([round((15_000 + d) * DAY * 1e6) for d in days]),
         }
     )
     return histories.sort_events(table, 0)
@@ -57,6 +57,19 @@ def test_order_within_a_day_is_not_the_files():
     orders = [[of.items[i].as_py() for i in of.item] for of in (first, second)]
     assert orders[0] == orders[1]
     assert orders[0] != sorted(orders[0])
+
+
+def test_order_and_repetition_go_by_the_microsecond():
+    tick = 1e-6 / DAY
+    items = "hgfedcba"
+    of, dropped = one_user(items, [4 + n * tick for n in range(8)])
+    assert dropped == 0
+    assert [of.items[i].as_py().decode() for i in of.item] == list(items)
+    assert set(of.time.tolist()) == {15_004 * DAY}
+    # The same item twice in one second is two events, at the same instant one.
+    of, dropped = events(("u", "a", 4 + tick), ("u", "a", 4), ("u", "b", 4), ("u", "a", 4))
+    assert (len(of.item), dropped) == (3, 1)
+    assert of.fresh.sum() == 2
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,16 @@
 """The whole job through Beam, on users written by hand."""
 
-import collections
 import gzip
 import json
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline.configs import Settings
 from pipeline.errors import InputError
-from pipeline.ingest import arrow_files, example_encoder, files, stages
+from pipeline.ingest import arrow_files, example_encoder, stages
+from pipeline.ingest.sources import reading
 from tests.support import ingested
 from tests.support.ingested import DAY, FIRST, Sample
 
@@ -20,7 +22,13 @@ def person(name, count, first=0):
 
 # Ten, six and four events: 8, 4 and 2 of them train, then one is in eval and one in test.
 PEOPLE = person("a", 10) + person("b", 6) + person("c", 4)
-LEAVE_LAST = {"split": "leave_last", "max_history_length": 3, "shift": 3, "max_windows_per_user": 2}
+LEAVE_LAST = {
+    "layout": "2014",
+    "split": "leave_last",
+    "max_history_length": 3,
+    "shift": 3,
+    "max_windows_per_user": 2,
+}
 
 
 def history(name, *numbers):
@@ -83,7 +91,7 @@ def test_target_buckets_count_events_of_training(tmp_path):
     late = [("Ulate", item, (FIRST + 90 + n) * DAY) for n, item in enumerate(("Ia", "Ib", "Ic"))]
     late += [("Ulate", item, (FIRST + 95) * DAY) for item in ("Ioften", "Isome", "Inew")]
     path = ingested.write_csv(tmp_path / "ratings.csv", crowd + late + person("p", 30, 60))
-    ingested.by_beam(Settings(ratings=path, negatives="uniform"), tmp_path / "out")
+    ingested.by_beam(Settings(ratings=path, layout="2014", negatives="uniform"), tmp_path / "out")
     buckets = {s.target: s.target_bucket for s in ingested.read(tmp_path / "out") if s.label}
     assert (buckets["Ioften"], buckets["Isome"], buckets["Inew"]) == ("20-99", "5-19", "0")
 
@@ -110,7 +118,7 @@ def test_bad_lines_are_kept_and_the_run_goes_on(tmp_path):
     lines = [json.loads(line) for line in next((tmp_path / "out" / "bad_lines").iterdir()).open()]
     assert [(e["offset"], e["reason"], e["text"]) for e in lines] == [
         (0, "wrong number of fields", "Ua,Ia1,5.0"),
-        (11 + len(text), "time is no whole number", "Ua,Ia1,5.0,soon"),
+        (11 + len(text), "time is no number and no ISO 8601 date", "Ua,Ia1,5.0,soon"),
     ]
     assert report["lines"] == len(PEOPLE) + 2
     assert report["bad_lines"]["wrong number of fields"] == {"lines": 1, "share": 1 / 22}
@@ -122,7 +130,9 @@ def refused(tmp_path, text, **values):
     path = tmp_path / "ratings.csv"
     path.write_text(text)
     with pytest.raises(InputError) as caught:
-        ingested.by_beam(Settings(ratings=str(path), **values), tmp_path / "out")
+        ingested.by_beam(
+            Settings(ratings=str(path), **{"layout": "2014", **values}), tmp_path / "out"
+        )
     assert not list((tmp_path / "out").glob("Split-*/*"))
     assert not (tmp_path / "out" / "spill").exists()
     return str(caught.value)
@@ -137,13 +147,13 @@ def test_too_many_bad_lines(tmp_path):
 
 def test_no_usable_user(tmp_path):
     (tmp_path / "ratings.csv").write_text("Ua,Ib,2.0,1365811200\n")
-    settings = Settings(ratings=str(tmp_path / "ratings.csv"), min_rating=3.0)
+    settings = Settings(ratings=str(tmp_path / "ratings.csv"), layout="2014", min_rating=3.0)
     with pytest.raises(InputError, match=r"no usable user.*min_rating"):
         ingested.by_stages(settings, tmp_path / "out")
 
 
 def test_ratings_that_are_not_there_cannot_be_compared(tmp_path):
-    message = refused(tmp_path, "user,item,time\nUa,Ib,1365811200\n", min_rating=3.0)
+    message = refused(tmp_path, "user,item,time\nUa,Ib,1365811200\n", layout="auto", min_rating=3.0)
     assert "min_rating" in message
 
 
@@ -180,30 +190,38 @@ def test_a_crash_leaves_no_half_result(tmp_path, monkeypatch):
     assert not list((tmp_path / "out").glob("Split-*/*"))
 
 
-def test_files_of_different_layouts_are_told_apart(tmp_path):
-    rows = collections.defaultdict(list)
-    for user, item, at in PEOPLE:
-        rows[user].append((user, item, at))
-    folder = tmp_path / "in"
-    ingested.write_csv(folder / "a.csv", rows["Ua"])
-    (folder / "b.csv").write_text("".join(f"{i},{u},5.0,{at}\n" for u, i, at in rows["Ub"]))
-    header = "parent_asin\tuser_id\ttimestamp\n"
-    (folder / "c.csv").write_text(
-        header + "".join(f"{i}\t{u}\t{at * 1000 + 5}\n" for u, i, at in rows["Uc"])
-    )
-    together = ingested.write_csv(tmp_path / "all.csv", PEOPLE)
-    settings = Settings(ratings=str(folder / "*.csv"), **LEAVE_LAST)
-    report = ingested.by_beam(settings, tmp_path / "apart")
-    assert [f["layout"] for f in report["files"]] == ["2014", "2018", "header"]
-    ingested.by_beam(Settings(ratings=together, **LEAVE_LAST), tmp_path / "together")
-    assert ingested.read(tmp_path / "apart") == ingested.read(tmp_path / "together")
+def test_any_format_gives_the_same_samples(tmp_path):
+    path = ingested.write_csv(tmp_path / "ratings.csv", PEOPLE)
+    ingested.by_beam(Settings(ratings=path, **LEAVE_LAST), tmp_path / "csv")
+    values = LEAVE_LAST | {"layout": "auto"}
+    users, items, times = zip(*PEOPLE, strict=True)
+    table = pa.table({"user": users, "item": items, "time": [at * 1000 for at in times]})
+    pq.write_table(table, tmp_path / "f.parquet", row_group_size=7)
+    rows = [{"user": u, "item": i, "time": at * 1000} for u, i, at in PEOPLE]
+    (tmp_path / "f.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for name, kind in (("f.parquet", "parquet"), ("f.jsonl", "jsonl")):
+        settings = Settings(ratings=str(tmp_path / name), **values)
+        report = ingested.by_beam(settings, tmp_path / kind)
+        assert report["files"] == [
+            {
+                "path": str(tmp_path / name),
+                "layout": kind,
+                "columns": {"user": "user", "item": "item", "time": "time"},
+                "separator": None,
+                "unit": "ms",
+                "sample": {"user": "Ua", "item": "Ia1", "time": str(times[0] * 1000)},
+            }
+        ]
+        assert ingested.read(tmp_path / kind) == ingested.read(tmp_path / "csv")
 
 
 def test_a_partition_written_twice_is_there_once(tmp_path):
     path = ingested.write_csv(tmp_path / "ratings.csv", PEOPLE)
-    job = stages.Job(Settings(ratings=path), str(tmp_path / "spill"), str(tmp_path), 2, 1.8e9)
+    job = stages.Job(
+        Settings(ratings=path, layout="2014"), str(tmp_path / "spill"), str(tmp_path), 2, 1.8e9
+    )
     (tmp_path / "spill").mkdir()
-    (part,), _ = files.plan([path], "auto")
+    (part,), _ = reading.plan(Settings(ratings=path, layout="2014"))
     first, again = stages.partition(job, part), stages.partition(job, part)
     assert first == again
     assert len(list((tmp_path / "spill").iterdir())) == 1

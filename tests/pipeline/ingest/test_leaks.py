@@ -1,6 +1,7 @@
 """The five leak rules of a fair sample, on generated ratings."""
 
 import collections
+import datetime
 import gzip
 import pathlib
 import random
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from pipeline.configs import Settings
 from pipeline.errors import InputError
 from tests.support import ingested
-from tests.support.ingested import DAY
+from tests.support.ingested import DAY, FIRST
 
 sampling = st.fixed_dictionaries(
     {
@@ -81,6 +82,45 @@ def test_history_holds_only_what_came_before_the_target(events, values, split, b
             before |= {(sample.user, e, (sample.target, sample.time)) for e in sample.history}
     # Within a day the order is a hash: whatever it is, no two events precede each other.
     assert not any((user, later, sooner) in before for user, sooner, later in before)
+
+
+@checked
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 2), st.integers(0, 30), st.integers(0, 2_500)),
+        min_size=60,
+        max_size=90,
+        unique_by=lambda event: (event[0], event[2]),
+    ),
+    st.sampled_from(["ms", "us", "fraction", "iso"]),
+)
+def test_the_order_inside_a_second_is_that_of_the_data(events, unit):
+    start = FIRST * DAY
+    texts = {
+        "ms": lambda ms: str(start * 1000 + ms),
+        "us": lambda ms: str((start * 1000 + ms) * 1000),
+        "fraction": lambda ms: f"{start + ms // 1000}.{ms % 1000:03}",
+        "iso": lambda ms: (
+            datetime.datetime.fromtimestamp(start, datetime.timezone.utc)
+            + datetime.timedelta(milliseconds=ms)
+        ).isoformat(),
+    }
+    rows = [f"U{user},I{item},{texts[unit](ms)}\n" for user, item, ms in events]
+    values = SMALLEST | {"max_history_length": 5, "max_windows_per_user": 99, "split": "leave_last"}
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        (folder / "ratings.csv").write_text("user,item,time\n" + "".join(rows))
+        settings = Settings(ratings=str(folder / "ratings.csv"), **values)
+        try:
+            ingested.by_stages(settings, folder / "out", 500)
+        except InputError:  # somebody has all items
+            assume(False)
+        samples = [s for s in ingested.read(folder / "out") if s.label]
+    for sample in samples:
+        user = int(sample.user[1:])
+        record = [item for of, item, ms in sorted(events, key=lambda e: e[2]) if of == user]
+        before = record[: record.index(int(sample.target[1:]))]
+        assert [int(item[1:]) for item, _ in sample.history] == before[-5:]
 
 
 @checked

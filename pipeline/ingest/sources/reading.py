@@ -1,0 +1,192 @@
+"""Ratings files as events: the plan of what to read, and the reading."""
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from pipeline.configs import Settings
+from pipeline.errors import InputError
+from pipeline.ingest.sources import (
+    compression,
+    delimited,
+    delimited_layout,
+    filesystem,
+    interpret,
+    json_lines,
+    parquet,
+)
+from pipeline.ingest.sources.interpret import Parsed
+from pipeline.ingest.sources.layout import JSONL, PARQUET, Layout
+from pipeline.ingest.sources.records import BLOCK_BYTES, Range, Records
+
+_RANGES = 8  # of a file, at least, of a megabyte and more, so that several workers share it
+_RATIO = 4  # text a compressed byte, about, where only the number of buckets depends on it
+_SHOWN = 200  # characters of a bad line that are kept
+_LINES = 1_000  # of the head, at most, that decide the layout
+_UTF8_MARK = b"\xef\xbb\xbf"
+
+
+class EmptyFileError(InputError):
+    """A file holds nothing but blank lines."""
+
+
+class EventSource(Protocol):
+    """Reads the rows of a range of one format, a block at a time."""
+
+    def __call__(self, part: Range, block_bytes: int) -> Iterator[Records]:
+        """The rows, as texts."""
+
+
+_SOURCES: dict[str, EventSource] = {
+    "delimited": delimited.read,
+    JSONL: json_lines.read,
+    PARQUET: parquet.read,
+}
+
+
+def _recognise(path: str, layout: str, columns: str, separator: str) -> tuple[Layout, str]:
+    """Layout and compression of a file."""
+    kind = compression.kind(path)
+    if kind == PARQUET:
+        return parquet.recognise(path, columns)[0], kind
+    head = compression.head(path, kind).removeprefix(_UTF8_MARK).decode("utf-8", "replace")
+    lines = [line for line in head.split("\n") if line.strip("\r\ufeff \t")][:_LINES]
+    if not lines:
+        raise EmptyFileError(f"`ratings` names {path!r}, which is empty. Give files with ratings.")
+    if layout == JSONL or (layout == "auto" and lines[0].lstrip().startswith("{")):
+        return json_lines.recognise(path, lines, columns), kind
+    return delimited_layout.recognise(path, lines, layout, columns, separator), kind
+
+
+def layouts(paths: Sequence[str], settings: Settings) -> dict[str, tuple[Layout, str]]:
+    """The layout and the compression of each file.
+
+    Files whose ids do not tell the order of their columns follow the others. Empty files beside
+    others are left out.
+
+    Raises:
+      InputError: if a file has no known layout, or if two files disagree.
+    """
+    columns, separator = settings.columns, settings.separator
+    found: dict[str, tuple[Layout, str]] = {}
+    undecided: list[tuple[str, InputError]] = []
+    for path in list(paths):
+        try:
+            found[path] = _recognise(path, settings.layout, columns, separator)
+        except delimited_layout.UndecidedError as error:
+            undecided.append((path, error))
+        except EmptyFileError:
+            if len(paths) == 1:
+                raise
+    decided = next(iter(found.values()), None)
+    for path, reason in undecided:
+        if decided is None or decided[0].kind not in ("2014", "2018"):
+            raise reason
+        found[path] = _recognise(path, decided[0].kind, columns, separator)
+    if not found:
+        raise EmptyFileError(f"`ratings` names {len(paths)} files, which are all empty.")
+    found = dict(sorted(found.items()))
+    first, *rest = found
+    for path in rest:
+        if found[path][0] != found[first][0]:
+            raise InputError(
+                f"All files must have the same columns and unit of time. {first!r} has "
+                f"{found[first][0].describe()}; {path!r} has {found[path][0].describe()}. Give "
+                "them one by one, or convert one."
+            )
+    return found
+
+
+def plan(settings: Settings, range_bytes: int = BLOCK_BYTES) -> tuple[list[Range], int]:
+    """Cuts the files of `ratings` into ranges.
+
+    Args:
+      settings: `ratings`, `layout`, `columns` and `separator`.
+      range_bytes: of text a range, at most; a compressed file is one range.
+
+    Returns:
+      the ranges, and about how many bytes of text there are.
+
+    Raises:
+      InputError: if a file is empty or damaged, or as `layouts` does.
+    """
+    paths = filesystem.list_files(settings.ratings).paths
+    ranges: list[Range] = []
+    text = 0
+    for path, (layout, kind) in layouts(paths, settings).items():
+        size = filesystem.size(path)
+        multiline = layout.format == "delimited" and delimited.may_span_lines(path, kind, layout)
+        text += size * (_RATIO if kind else 1)
+        end = size
+        if kind == PARQUET:
+            _, end = parquet.recognise(path, settings.columns)
+            count = end
+        elif kind or multiline:
+            count = 1
+        else:
+            count = max(math.ceil(size / range_bytes), min(_RANGES, size >> 20))
+        for i in range(count):
+            edges = (i * end // count, (i + 1) * end // count)
+            ranges.append(Range(path, len(ranges), *edges, kind, layout, multiline))
+    return ranges, text
+
+
+def read(
+    part: Range, min_rating: float, now: float | None = None, block_bytes: int = BLOCK_BYTES
+) -> Iterator[Parsed]:
+    """The events of a range, a block at a time.
+
+    Args:
+      part: of a file.
+      min_rating: ratings below are no events.
+      now: seconds since 1970; a time more than a day later is bad. None: the clock's.
+      block_bytes: of text that is parsed at once.
+
+    Raises:
+      InputError: if the file is damaged, or if files of different columns were joined.
+    """
+    now = time.time() if now is None else now
+    for records in _SOURCES[part.layout.format](part, block_bytes):
+        parsed = interpret.events(records, part.layout, min_rating, now)
+        if part.layout.format == "delimited":
+            _leave_out_headers(part, parsed)
+        parsed.bad = [(place, reason, text[:_SHOWN]) for place, reason, text in parsed.bad]
+        yield parsed
+
+
+def read_all(settings: Settings, min_rating: float) -> Iterator[Parsed]:
+    """The events of all files of `ratings`, in order."""
+    for part in plan(settings)[0]:
+        yield from read(part, min_rating)
+
+
+def describe(settings: Settings) -> list[str]:
+    """What a run will read: its files, and the layout with a row that was read by it.
+
+    Raises:
+      InputError: as `layouts` does.
+    """
+    listing = filesystem.list_files(settings.ratings)
+    found = layouts(listing.paths, settings)
+    paths = list(found)
+    skipped = [*listing.skipped, *((path, "empty") for path in listing.paths if path not in found)]
+    shown = ", ".join(paths[:10]) + (", …" if len(paths) > 10 else "")
+    lines = [f"Ratings: {len(paths)} file{'s' if len(paths) > 1 else ''}: {shown}"]
+    lines += [f"  left out: {path} ({reason})" for path, reason in skipped[:10]]
+    return [*lines, f"  {found[paths[0]][0].describe()}"]
+
+
+def _leave_out_headers(part: Range, parsed: Parsed) -> None:
+    """Drops repeated headers from the bad lines; a header of other columns is an error."""
+    bad = []
+    for place, reason, text in parsed.bad:
+        try:
+            repeated = delimited.second_header(part.layout, text)
+        except InputError as error:
+            raise InputError(f"{part.path} at {part.place} {place:,}: {error}") from None
+        if repeated:
+            parsed.lines -= 1
+        else:
+            bad.append((place, reason, text))
+    parsed.bad = bad

@@ -1,0 +1,67 @@
+"""Which files are read, and their digest."""
+
+import pytest
+
+from pipeline.errors import InputError
+from pipeline.ingest.sources import filesystem
+from tests.support.ratings_files import read, write
+
+ROW = "u1,i1,5.0,1365811200\n"
+
+
+def names(listing, folder):
+    return [path.removeprefix(f"{folder}/") for path in listing.paths]
+
+
+def test_folders_and_globs(tmp_path):
+    for name in ("a.csv", "b/part-1", "b/c/part-2", "b/[x].csv"):
+        write(tmp_path / name, ROW)
+    skipped = ("_SUCCESS", "b/.hidden", "b/part-1.crc", "_temporary/part-9", "b/.git/x", "z.csv")
+    for name in skipped:
+        write(tmp_path / name, "" if name == "z.csv" else ROW)
+    everything = ["a.csv", "b/[x].csv", "b/c/part-2", "b/part-1"]
+    for ratings in (f"{tmp_path}", f"{tmp_path}/"):
+        listing = filesystem.list_files(ratings)
+        assert names(listing, tmp_path) == everything
+        assert sorted(path.removeprefix(f"{tmp_path}/") for path, _ in listing.skipped) == sorted(
+            skipped
+        )
+    listing = filesystem.list_files(f"{tmp_path}/**")
+    assert names(listing, tmp_path) == everything
+    assert names(filesystem.list_files(f"{tmp_path}/**/part-*"), tmp_path) == everything[2:]
+    assert names(filesystem.list_files(f"{tmp_path}/*.csv"), tmp_path) == ["a.csv"]
+    assert names(filesystem.list_files(f"{tmp_path}/b/[x].csv"), tmp_path) == ["b/[x].csv"]
+    # A file that is named by itself is read, whatever its name.
+    assert names(filesystem.list_files(f"{tmp_path}/b/.hidden"), tmp_path) == ["b/.hidden"]
+
+
+def test_a_hidden_folder_above_the_files_does_not_matter(tmp_path):
+    write(tmp_path / ".cache" / "_data" / "a.csv", ROW)
+    listing = filesystem.list_files(str(tmp_path / ".cache" / "_data" / "*.csv"))
+    assert names(listing, tmp_path) == [".cache/_data/a.csv"]
+
+
+def test_nothing_to_read_is_refused(tmp_path):
+    for ratings in (tmp_path, tmp_path / "nothing*.csv", tmp_path / "missing.csv"):
+        with pytest.raises(InputError, match="no data file"):
+            filesystem.list_files(str(ratings))
+    write(tmp_path / "_SUCCESS", "")
+    with pytest.raises(InputError, match="_SUCCESS"):
+        filesystem.list_files(str(tmp_path))
+
+
+def test_empty_parts_are_left_out(tmp_path):
+    write(tmp_path / "in" / "a.csv", ROW)
+    write(tmp_path / "in" / "b.csv", "\n \n")
+    assert len(read(tmp_path / "in")[0]) == 1
+    with pytest.raises(InputError, match="empty"):
+        read(tmp_path / "in" / "b.csv")
+
+
+def test_digest_goes_by_content(tmp_path):
+    path = write(tmp_path / "f", ROW)
+    before = filesystem.digest([path])
+    (tmp_path / "f").touch()
+    assert filesystem.digest([path]) == before
+    write(tmp_path / "f", ROW.replace("1365811200", "1365811201"))
+    assert filesystem.digest([path]) != before

@@ -1,0 +1,198 @@
+"""Compressions, Parquet and JSON lines; and what is none of these is named."""
+
+import bz2
+import gzip
+import io
+import json
+import lzma
+import tarfile
+import zipfile
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import zstandard
+
+from pipeline.errors import InputError
+from tests.support.ratings_files import read, write
+
+S = 1_365_811_200
+ROWS = "".join(f"u{n % 50},i{n % 90},5.0,{S + n}\n" for n in range(3_000))
+EVENTS = sorted((f"u{n % 50}", f"i{n % 90}", S + n) for n in range(3_000))
+
+
+def zipped(*names: str) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name in names:
+            archive.writestr(name, ROWS)
+    return buffer.getvalue()
+
+
+def tarred() -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        info = tarfile.TarInfo("ratings.csv")
+        info.size = len(ROWS)
+        archive.addfile(info, io.BytesIO(ROWS.encode()))
+    return buffer.getvalue()
+
+
+half = len(ROWS) // 2
+PACKED = {
+    "gzip": gzip.compress(ROWS.encode()),
+    "two gzip members": gzip.compress(ROWS[:half].encode()) + gzip.compress(ROWS[half:].encode()),
+    "bz2": bz2.compress(ROWS.encode()),
+    "xz": lzma.compress(ROWS.encode()),
+    "zstd": zstandard.compress(ROWS.encode()),
+    "two zstd frames": zstandard.compress(ROWS[:half].encode())
+    + zstandard.compress(ROWS[half:].encode()),
+    "zip": zipped("ratings.csv", "__MACOSX/._ratings.csv"),
+}
+
+
+@pytest.mark.parametrize("name", PACKED)
+@pytest.mark.parametrize("block_bytes", [1_000, 1 << 20])
+def test_compressions(tmp_path, name, block_bytes):
+    path = write(tmp_path / "ratings", PACKED[name])
+    assert read(path, block_bytes=block_bytes) == (EVENTS, [], 3_000, 0)
+
+
+@pytest.mark.parametrize("name", ["gzip", "bz2", "xz", "zstd", "zip"])
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.95])
+def test_a_file_that_is_cut_off_is_named(tmp_path, name, share):
+    whole = PACKED[name]
+    path = write(tmp_path / "cut", whole[: int(len(whole) * share)])
+    with pytest.raises(InputError, match=rf"cut' is not a whole {name} file.* Fetch it again"):
+        read(path)
+
+
+OTHERS = {
+    "UTF-16": ROWS.encode("utf-16"),
+    "UTF-16 without a mark": ROWS.encode("utf-16-le"),
+    "UTF-16, big end first": ROWS.encode("utf-16-be"),
+    "gzip in gzip": gzip.compress(gzip.compress(ROWS.encode())),
+    "tar": tarred(),
+    "tar in gzip": gzip.compress(tarred()),
+    "zip of two": zipped("a.csv", "b.csv"),
+    "Avro": b"Obj\x01" + bytes(300),
+    "web page": b"<!DOCTYPE html>\n<html>\n",
+    "JSON array": json.dumps([{"user_id": "u"}]).encode(),
+    "JSON array over lines": b'\n[\n{"user_id":"u"},\n',
+    "Python": b"{'asin': 'B000000000', 'title': 'x'}\n" * 3,
+    "old line ends": ROWS.replace("\n", "\r").encode(),
+}
+NAMES = {
+    "UTF-16": "UTF-16 text.*iconv",
+    "UTF-16 without a mark": "UTF-16 text.*iconv",
+    "UTF-16, big end first": "UTF-16 text.*iconv",
+    "gzip in gzip": "gzip inside gzip",
+    "tar": "a tar archive",
+    "tar in gzip": "a tar archive",
+    "zip of two": "a zip file of 2 files",
+    "Avro": "Avro",
+    "web page": "a web page",
+    "JSON array": "one JSON array.*jq",
+    "JSON array over lines": "one JSON array.*jq",
+    "Python": "Python literals",
+    "old line ends": "text with carriage returns.*tr ",
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_what_cannot_be_read_is_named(tmp_path, name):
+    with pytest.raises(InputError, match=rf"(?s)ratings' is {NAMES[name]}"):
+        read(write(tmp_path / "ratings", OTHERS[name]))
+
+
+COLUMNS = {
+    "texts": (["u", "v"], ["x", "y"], [S, S + 1]),
+    "numbers": ([7, 8], [90, 91], [S * 1000, S * 1000 + 250]),
+    "floats of pandas": ([7.0, None], [90.0, 91.0], [float(S), S + 0.5]),
+    "categories": (
+        pa.array(["u", "v"]).dictionary_encode(),
+        pa.array(["x", "y"]).dictionary_encode(),
+        pa.array([S * 10**6, S * 10**6 + 1], pa.timestamp("us", "UTC")),
+    ),
+    "nanoseconds": (["u", "v"], ["x", "y"], pa.array([S * 10**9] * 2, pa.timestamp("ns"))),
+    "dates": (
+        pa.array(["u", "v"], pa.large_string()),
+        ["x", "y"],
+        pa.array([15_808] * 2, pa.date32()),
+    ),
+}
+PARQUET = {
+    "texts": [("u", "x", S), ("v", "y", S + 1)],
+    "numbers": [("7", "90", S), ("8", "91", S + 0.25)],
+    "floats of pandas": [("7", "90", S)],
+    "categories": [("u", "x", S), ("v", "y", S + 1e-6)],
+    "nanoseconds": [("u", "x", S), ("v", "y", S)],
+    "dates": [("u", "x", 15_808 * 86_400), ("v", "y", 15_808 * 86_400)],
+}
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+def test_parquet(tmp_path, name):
+    user, item, time = COLUMNS[name]
+    table = pa.table({"rating": [5, 4], "item_id": item, "user_id": user, "timestamp": time})
+    path = str(tmp_path / "f.parquet")
+    pq.write_table(table, path, row_group_size=1)
+    events, bad, lines, unwanted = read(path, min_rating=1)
+    assert events == PARQUET[name]
+    assert [entry[:2] for entry in bad] == ([(1, "no user")] if name == "floats of pandas" else [])
+    assert (lines, unwanted) == (2, 0)
+
+
+def test_parquet_without_an_item_or_cut_off_is_refused(tmp_path):
+    path = str(tmp_path / "f.parquet")
+    pq.write_table(pa.table({"user_id": ["u"], "timestamp": [S]}), path)
+    with pytest.raises(InputError, match="must have columns for a user, an item"):
+        read(path)
+    with pytest.raises(InputError, match="not a whole Parquet"):
+        read(write(tmp_path / "cut", (tmp_path / "f.parquet").read_bytes()[:100]))
+
+
+def test_json_of_2014_and_2023(tmp_path):
+    old = {"reviewerID": "U", "asin": "I", "overall": 5.0, "unixReviewTime": S, "helpful": [0, 1]}
+    new = {"rating": 5, "title": 'a "b"\n', "asin": "V", "parent_asin": "I", "user_id": "U"}
+    new["timestamp"] = S * 1000 + 7
+    assert read(write(tmp_path / "a", json.dumps(old)))[0] == [("U", "I", S)]
+    assert read(write(tmp_path / "b", "\ufeff" + json.dumps(new)))[0] == [("U", "I", S + 0.007)]
+
+
+def test_json_numbers_are_ids_and_ratings_are_optional(tmp_path):
+    rows = [(7, 12345678901234567890123), (0, "9"), ("a", 1.5)]
+    text = "".join(json.dumps({"user": u, "item": i, "time": S}) + "\n" for u, i in rows)
+    assert read(write(tmp_path / "f", text))[0] == sorted(
+        [("7", "12345678901234567890123", S), ("0", "9", S), ("a", "1.5", S)]
+    )
+
+
+def test_a_first_line_longer_than_the_head(tmp_path):
+    row = {"user_id": "u0", "parent_asin": "i0", "rating": 5, "timestamp": S, "text": "x" * 300_000}
+    short = json.dumps({**row, "text": ""}) + "\n"
+    events, _, lines, _ = read(write(tmp_path / "f", json.dumps(row) + "\n" + short * 3))
+    assert (len(events), lines) == (4, 4)
+
+
+def test_bad_json_lines(tmp_path):
+    row = {"reviewerID": "U", "asin": "I", "overall": 5.0, "unixReviewTime": S}
+    rows = [
+        (json.dumps(row), None),
+        ("{", "not JSON"),
+        ("[" * 100_000, "not JSON"),
+        ("[1]", "not a JSON object"),
+        (json.dumps({**row, "asin": None}), "no item"),
+        (json.dumps({**row, "asin": " null "}), "no item"),
+        (json.dumps({k: v for k, v in row.items() if k != "unixReviewTime"}), "no time"),
+        (json.dumps({**row, "overall": "good"}), "rating is no number"),
+        (json.dumps({**row, "reviewerID": True}), "no user"),
+        (json.dumps({**row, "reviewerID": ["U"]}), "no user"),
+        (json.dumps({**row, "reviewerID": "\ud83d"}), "not JSON"),
+        (json.dumps(row) * 2, "not JSON"),
+    ]
+    path = write(tmp_path / "f", "\n".join(line for line, _ in rows))
+    for size in (300, 1 << 20):
+        events, bad, lines, _ = read(path, range_bytes=size)
+        assert (len(events), lines) == (1, len(rows))
+        assert [reason for _, reason, _ in bad] == [reason for _, reason in rows if reason]
