@@ -26,6 +26,7 @@ INGESTION = (
     "min_history_length",
     "shift",
     "max_windows_per_user",
+    "max_targets_per_user",
     "negatives",
     "negatives_per_positive",
     "split",
@@ -72,6 +73,7 @@ class Settings:
     min_history_length: int = _number(1, 0)  # shortest history of a sample
     shift: int = _number(1, 1)  # events between two training targets of a user
     max_windows_per_user: int = _number(50, 1)  # training targets kept, newest first
+    max_targets_per_user: int = _number(0, 0)  # in eval and in test, newest first; 0 keeps all
     negatives: str = _choice("matched", "uniform", "popularity")
     negatives_per_positive: int = _number(1, 1, 100)
     split: str = _choice("temporal", "leave_last", "user")

@@ -166,7 +166,8 @@ def choose_targets(events: Events, split: np.ndarray, settings: Settings) -> Tar
     A target is a fresh event with a history of at least `min_history_length`
     events: those before it, without those of its own day under
     `same_day=exclude`. In train, targets step back from the user's last
-    training event by `shift`, and the newest `max_windows_per_user` stay.
+    training event by `shift`, and the newest `max_windows_per_user` stay. In eval and in test the
+    newest `max_targets_per_user` stay.
 
     Args:
       events: of whole users.
@@ -183,6 +184,10 @@ def choose_targets(events: Events, split: np.ndarray, settings: Settings) -> Tar
     chosen &= ~in_train | (back % settings.shift == 0)
     capped = _beyond(events.user, chosen & in_train, settings.max_windows_per_user)
     chosen[capped] = False
+    if settings.max_targets_per_user:
+        for held_out in (EVAL, TEST):
+            of_split = chosen & (split == held_out)
+            chosen[_beyond(events.user, of_split, settings.max_targets_per_user)] = False
     row = np.flatnonzero(chosen)
     length = end[row] - start[row]
     return Targets(

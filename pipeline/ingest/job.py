@@ -156,7 +156,9 @@ def _write_result(tally: Tally, job: Job, plan: Tally) -> None:
     result = plans.carry(plan, tally)
     if not result["error"]:
         count = {name: tally[name]["positives"] for name in features.SPLITS}
-        result["error"] = plans.empty_split(job.settings, count, result)
+        result["error"] = plans.no_negatives(count, plan) or plans.empty_split(
+            job.settings, count, result
+        )
     for name in ("days", "lengths", "pieces"):
         result.pop(name, None)
     with fileio.open(os.path.join(job.folder, "result.json"), "w") as file:
@@ -194,7 +196,10 @@ def _report(job: Job, ranges: list[records.Range], result: Tally, seconds: float
         "below_min_rating": result["unwanted"],
         "events": result["events"],
         "duplicates": result["duplicates"],
+        "first_day": plans.date(result["span"][0]),
+        "last_day": plans.date(result["span"][1]),
         "users": result["users"],
+        "largest_users": result["largest"],
         "training_items": result["items"],
         "split": settings.split,
         "eval_begins": plans.date(result["boundaries"][0]) if temporal else None,

@@ -60,10 +60,13 @@ def check_lines(settings: Settings, tally: Tally) -> Tally:
 
 def place_edges(settings: Settings, tally: Tally, before: Tally) -> Tally:
     """Adds the days on which eval and test begin, when splits go by time."""
-    edges = (0, 0)
+    plan = carry(before, tally) | {"boundaries": (0, 0)}
     if not before["error"]:
-        edges = histories.boundaries(tally["days"], settings.eval_share, settings.test_share)
-    return carry(before, tally) | {"boundaries": edges}
+        days = tally["days"]
+        plan["boundaries"] = histories.boundaries(days, settings.eval_share, settings.test_share)
+        plan["span"] = (min(days), max(days))
+        plan["largest"] = sorted(tally["largest"], reverse=True)[:2]
+    return plan
 
 
 def check_splits(settings: Settings, tally: Tally, before: Tally) -> Tally:
@@ -115,6 +118,12 @@ def empty_split(settings: Settings, count: dict[str, int], plan: Tally) -> str:
         edges = f", eval and test begin on {edges}"
     else:
         edges = ""
+    if plan["users_of_one_item"] == plan["users"]:
+        return (
+            f"No user rated two items: {plan['events']:,} events of {plan['users']:,} users are "
+            "of one item each, so that no event has a history. Check which column is the user "
+            "(IMN_COLUMNS), or give more ratings."
+        )
     return (
         f"The split {' and '.join(empty)} is empty: with split={settings.split}, "
         f"shift d={settings.shift}, min_history_length={settings.min_history_length}, "
@@ -122,6 +131,19 @@ def empty_split(settings: Settings, count: dict[str, int], plan: Tally) -> str:
         f"{plan['events']:,} events of {plan['users']:,} users give "
         + ", ".join(f"{count[name]:,} targets to {name}" for name in features.SPLITS)
         + f"{edges}. Give more ratings, or change these settings."
+    )
+
+
+def no_negatives(count: dict[str, int], plan: Tally) -> str:
+    """The reason to stop if a split lost all its targets because no negative could be drawn."""
+    lost = [name for name in features.SPLITS if not count[name] and plan[name]["targets"]]
+    if not lost:
+        return ""
+    return (
+        f"No negative can be drawn for the split {' and '.join(lost)}: a negative is an item that "
+        f"the user never rated, and the {plan['users']:,} users leave none. {plan['events']:,} "
+        f"events of {plan['users']:,} users; {plan['pooled_items']:,} items were seen in training. "
+        "Give ratings of more users and items, or set IMN_NEGATIVES=uniform to draw from all items."
     )
 
 

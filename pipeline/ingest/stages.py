@@ -141,10 +141,15 @@ def sort(job: Job, bucket: int, plan: Tally) -> Tally:
     table = pa.table(columns)
     arrow_files.write(job.path("sorted", bucket), table.schema, table.to_batches())
     days, count = np.unique(events.day, return_counts=True)
+    of_user = np.bincount(events.user, minlength=len(events.users))
+    fresh_items = np.bincount(events.user[events.fresh], minlength=len(events.users))
+    largest = np.argsort(-of_user, kind="stable")[:2].tolist()
     return {
+        "largest": [(int(of_user[user]), events.users[user].as_py().decode()) for user in largest],
         "events": len(events.time),
         "duplicates": duplicates,
         "users": len(events.users),
+        "users_of_one_item": int(np.count_nonzero(fresh_items == 1)),
         "days": dict(zip(days.tolist(), count.tolist(), strict=True)),
     }
 

@@ -12,6 +12,7 @@ from tfx.types import artifact_utils, standard_artifacts
 from tfx_bsl.tfxio import dataset_options
 
 from pipeline.configs import INGESTION, Settings
+from pipeline.ingest import component
 from pipeline.ingest.component import RatingsExampleGen
 from pipeline.local import console
 from tests.support import ingested
@@ -79,6 +80,27 @@ def test_a_users_mistake_is_told_in_one_line(tmp_path):
     assert status == console.BAD_INPUT
     assert "Traceback" not in reason
     assert reason.count("\n") == 0
+
+
+def test_a_file_that_changes_while_it_is_read_stops_the_run(tmp_path, monkeypatch):
+    path = ingested.write_csv(tmp_path / "ratings.csv", EVENTS)
+    settings = Settings(ratings=path, layout="2014", max_history_length=4)
+    whole = component.ingest
+
+    def ingest_and_append(*arguments):
+        report = whole(*arguments)
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(f"U0,I0x0,5.0,{FIRST * DAY}\n")
+        return report
+
+    monkeypatch.setattr(component, "ingest", ingest_and_append)
+    with pytest.raises(Exception, match="changed while it was read") as caught:
+        run(tmp_path, settings)
+    assert console.explain(caught.value)[0] == console.BAD_INPUT
+    assert not list(tmp_path.glob("root/RatingsExampleGen/examples/*/Split-*"))
+    monkeypatch.undo()
+    examples = run(tmp_path, settings)
+    assert sum("rows_train" in artifact.custom_properties for artifact in examples) == 1
 
 
 def test_settings_that_do_not_change_samples_are_no_part_of_the_key():

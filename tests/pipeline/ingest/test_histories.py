@@ -175,3 +175,13 @@ def test_last_lengths_are_one_value_per_user_and_split():
     found = dict(zip(zip(names, targets.split.tolist(), strict=True), last.tolist(), strict=True))
     assert found == {(b"u", 0): 3, (b"u", 1): 5, (b"v", 0): 2}
     assert len(set(zip(names, targets.split, last, strict=True))) == 3
+
+
+def test_a_cap_on_targets_keeps_the_newest_of_eval_and_of_test():
+    of, _ = one_user("abcdefgh")
+    split = [0, 0, 0, 1, 1, 1, 2, 2]
+    all_of_them = chosen(of, split)
+    assert len(all_of_them) == 7
+    assert chosen(of, split, max_targets_per_user=1) == [
+        target for target in all_of_them if target[:2] not in {("e", "d"), ("e", "e"), ("v", "g")}
+    ]

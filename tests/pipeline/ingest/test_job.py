@@ -171,15 +171,23 @@ def test_a_damaged_file(tmp_path):
         ingested.by_stages(Settings(ratings=str(tmp_path / "cut.gz")), tmp_path / "out")
 
 
-def test_a_user_with_all_items_has_no_negative(tmp_path):
-    both = [
-        (u, item, (FIRST + n) * DAY) for u in ("Ux", "Uy") for n, item in enumerate("abcdefghij")
+@pytest.mark.parametrize("users", [1, 2])
+@pytest.mark.parametrize("split", ["temporal", "leave_last"])
+def test_users_with_all_items_have_no_negative(tmp_path, users, split):
+    everything = [
+        (f"u{user}", f"i{n}", (FIRST + n) * DAY) for user in range(users) for n in range(30)
     ]
-    path = ingested.write_csv(tmp_path / "ratings.csv", both)
-    with pytest.raises(InputError, match="is empty"):
-        ingested.by_beam(
-            Settings(ratings=path, split="leave_last", layout="2014"), tmp_path / "out"
-        )
+    path = ingested.write_csv(tmp_path / "ratings.csv", everything)
+    with pytest.raises(InputError, match=rf"No negative can be drawn .* the {users} users leave"):
+        ingested.by_beam(Settings(ratings=path, split=split), tmp_path / "out")
+
+
+def test_one_item_is_named_as_the_reason(tmp_path):
+    path = ingested.write_csv(
+        tmp_path / "ratings.csv", [(f"u{n}", "i1", (FIRST + n) * DAY) for n in range(90)]
+    )
+    with pytest.raises(InputError, match="No user rated two items: 90 events of 90 users"):
+        ingested.by_stages(Settings(ratings=path), tmp_path / "out")
 
 
 def test_a_crash_leaves_no_half_result(tmp_path, monkeypatch):
