@@ -53,9 +53,8 @@ def training_step(
     else:
         ranker.optimizer = LazyAdam(recipe.learning_rate, recipe.table_learning_rate)
     ranker.optimizer.build(ranker.trainable_variables)
-    decay = None
     if recipe.table_l2:
-        decay = EmbeddingL2(recipe.table_l2, np.ones(ranker.encoder.num_items))
+        ranker.embedding_l2 = EmbeddingL2(recipe.table_l2, np.ones(ranker.encoder.num_items))
     spec = {
         name: tf.TensorSpec([None, *values.shape[1:]], values.dtype)
         for name, values in like.items()
@@ -63,13 +62,6 @@ def training_step(
 
     @tf.function(input_signature=[spec], autograph=False)
     def step(batch: dict[str, tf.Tensor]) -> tf.Tensor:
-        with tf.GradientTape() as tape:
-            loss, _ = ranker.loss_and_logits(batch, training=True)
-            others = [*ranker.losses] + ([decay(ranker, batch)] if decay else [])
-            total = tf.add_n([loss, *others])
-        variables = ranker.trainable_variables
-        gradients = tape.gradient(total, variables)
-        ranker.optimizer.apply_gradients(zip(gradients, variables, strict=True))
-        return total
+        return ranker.update_weights(batch)[0]
 
     return lambda batch: step(batch).numpy()

@@ -1,5 +1,7 @@
-"""The Keras model that all presets share: encoder, one sequence block, head, loss."""
+"""The Keras model of every preset: encoder, sequence block, head, loss and training step."""
 
+import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -9,17 +11,18 @@ from model.configs import ModelConfig, TrainingConfig
 from model.layers import history_dropout, in_batch_negatives
 from model.layers.encoder import HistoryEncoder
 from model.layers.head import Head
+from model.length_groups import block_by_length, fold_in
 from transforms import features
 
 
 class DataSpec(NamedTuple):
-    """What the data decides about a model.
+    """The properties of the data that a model depends on.
 
     Attributes:
-      num_items: ids an item may have: padding, out-of-vocabulary, vocabulary.
-      max_history_length: rows of the position table.
-      use_time: whether elapsed time is read.
-      use_position: whether positions are.
+      num_items: number of item ids: padding, out-of-vocabulary buckets and vocabulary.
+      max_history_length: L, rows of the position table.
+      use_time: whether the model reads elapsed time.
+      use_position: whether the model reads positions.
     """
 
     num_items: int
@@ -29,33 +32,28 @@ class DataSpec(NamedTuple):
 
 
 class Encoded(NamedTuple):
-    """A history once encoded: `e` `(B, L, D)` and its mask `(B, L)`."""
+    """Encoded histories `(B, L, D)` and their mask `(B, L)`, True for events."""
 
     history: tf.Tensor
     mask: tf.Tensor
 
 
-class _Read(NamedTuple):
-    """What the block made of rows: the user `(N, K, D')`, in the order of `rows` `(N,)`.
-
-    `loss` is the sum over the rows of the block's own loss.
-    """
-
-    rows: tf.Tensor
-    user: tf.Tensor
-    targets: tf.Tensor
-    loss: tf.Tensor
-
-
 class Ranker(tfrs.Model):
-    """Scores candidates for users by their histories.
+    """Scores candidates by the user's history.
+
+    `compile` and `fit` work on a dataset of transformed features with labels; the trainer's
+    own loop (training/loop.py) calls `update_weights`, the step that `fit` runs too.
 
     Args:
-      config: the model's options.
-      inputs: what the data decides.
-      recipe: the scale of the first values, the extra candidates and how much of a
-        history is left out are read.
-      seed: of dropout, of the extra candidates and of what is left out.
+      config: options of the model.
+      inputs: properties of the data.
+      recipe: gives the initial scale of the tables, `extra_candidates` and `history_dropout`.
+      seed: seed of dropout, extra candidates and history dropout.
+
+    Attributes:
+      embedding_l2: an additional loss of a training batch, called with the ranker and the
+        batch (training/embedding_l2.py), or None. The caller sets it for a recipe with
+        `table_l2`.
     """
 
     def __init__(
@@ -66,6 +64,7 @@ class Ranker(tfrs.Model):
         self.extra_candidates = recipe.extra_candidates
         self.history_dropout = recipe.history_dropout
         self.seed = seed
+        self.embedding_l2: Callable[[Ranker, dict[str, tf.Tensor]], tf.Tensor] | None = None
         self.encoder = HistoryEncoder(
             inputs.num_items,
             config.embedding_dim,
@@ -77,7 +76,7 @@ class Ranker(tfrs.Model):
         self.head = Head(
             config.head_units, config.head_product, config.dropout, config.batch_norm, config.l2
         )
-        # Summed, not averaged: under tf.distribute each replica sees part of a batch.
+        # Keras refuses a mean under tf.distribute, where a replica sees a part of the batch.
         self.task = tfrs.tasks.Ranking(
             loss=tf.keras.losses.BinaryCrossentropy(
                 from_logits=True, reduction=tf.keras.losses.Reduction.SUM
@@ -85,7 +84,7 @@ class Ranker(tfrs.Model):
         )
 
     def encode(self, inputs: dict[str, tf.Tensor]) -> Encoded:
-        """Encodes the histories `(B, L)` of transformed features, any L."""
+        """Encodes the histories `(B, L)` of transformed features, for any L."""
         return Encoded(
             *self.encoder(
                 inputs[features.HISTORY_ITEM],
@@ -95,43 +94,42 @@ class Ranker(tfrs.Model):
         )
 
     def score(self, encoded: Encoded, candidates: tf.Tensor) -> tf.Tensor:
-        """Logits `(B, K)` of candidate ids `(B, K)` for histories encoded once."""
+        """Logits `(B, K)` of candidate ids `(B, K)` for encoded histories."""
         targets = self.encoder.candidates(candidates)
         return self.head(self.block(encoded.history, encoded.mask, targets), targets)
 
     def call(self, inputs: dict[str, tf.Tensor], training: bool = False) -> tf.Tensor:
         """Logits `(B, 1)` of the target items of transformed features."""
-        del training  # a step of training computes its loss, and scores its own way
+        del training  # only `loss_and_logits` applies dropout, with the seed of a step
         return self.score(self.encode(inputs), tf.reshape(inputs[features.TARGET_ITEM], [-1, 1]))
 
-    def compute_loss(self, inputs: dict[str, tf.Tensor], training: bool = False) -> tf.Tensor:
-        """The loss of a batch of transformed features with labels, a scalar."""
-        return self.loss_and_logits(inputs, training)[0]
-
     def score_by_length(self, inputs: dict[str, tf.Tensor], candidates: tf.Tensor) -> tf.Tensor:
-        """Logits `(B, K)` as `score(encode(inputs), candidates)` gives them, sooner."""
+        """The same logits `(B, K)` as `score(encode(inputs), candidates)`, in less time."""
         rows = tf.range(tf.shape(candidates)[0])
-        read = self._read_by_length(inputs, rows, candidates, self.config.length_groups)
-        logits = self.head(read.user, read.targets)
-        return tf.gather(logits, tf.math.invert_permutation(read.rows))
+        output = block_by_length(
+            self.encoder, self.block, inputs, rows, candidates, self.config.length_groups
+        )
+        logits = self.head(output.user, output.targets)
+        return tf.gather(logits, tf.math.invert_permutation(output.rows))
 
     def loss_and_logits(
         self, inputs: dict[str, tf.Tensor], training: bool = False
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """The loss, and the logits `(B,)` of the targets.
+        """The loss of a batch, a scalar, and the logits `(B,)` of its targets.
 
-        Mean cross-entropy of the targets, plus the loss of the block's own if it
-        has one; while training with extra candidates, plus the softmax loss of the
-        positive rows (model/layers/in_batch_negatives.py), and with `history_dropout` on histories
-        with events left out (model/layers/history_dropout.py). The decay of the head's kernels is
-        in `losses` and left to the caller, as in TFRS.
+        The loss is the mean cross-entropy of the targets, plus the block's own loss if it has
+        one. While training, `extra_candidates` adds the softmax loss of the positive rows
+        (layers/in_batch_negatives.py), and `history_dropout` leaves out events of the histories
+        (layers/history_dropout.py). `losses` holds the L2 of the head's kernels, which is not
+        included.
         """
         labels = tf.reshape(inputs[features.LABEL], [-1])
         targets = tf.reshape(inputs[features.TARGET_ITEM], [-1])
-        everyone, groups = tf.range(tf.size(labels)), self.config.length_groups
+        all_rows, groups = tf.range(tf.size(labels)), self.config.length_groups
         seed = self._step_seed(0) if training else None
         allowed = tf.zeros([tf.size(labels), 0], tf.bool)
-        kinds = [(everyone, targets[:, None], groups)]
+        # Rows with the same number of candidates are one kind: (rows, candidates, groups).
+        kinds = [(all_rows, targets[:, None], groups)]
         if training and self.extra_candidates:
             extra, allowed = in_batch_negatives.draw(
                 targets,
@@ -141,11 +139,11 @@ class Ranker(tfrs.Model):
                 self._step_seed(1),
             )
             candidates = tf.concat([targets[:, None], extra], axis=1)
-            kinds = [(everyone, candidates, groups)]
+            kinds = [(all_rows, candidates, groups)]
             if groups > 1:
-                # Only positive rows have a softmax loss: the others need no extra candidates.
+                # Negative rows have no softmax loss, so they need no extra candidates.
                 positive, negative = (
-                    tf.boolean_mask(everyone, (labels == 1) == wanted) for wanted in (True, False)
+                    tf.boolean_mask(all_rows, (labels == 1) == wanted) for wanted in (True, False)
                 )
                 kinds = [
                     (positive, tf.gather(candidates, positive), groups // 2),
@@ -153,82 +151,91 @@ class Ranker(tfrs.Model):
                 ]
         if training and self.history_dropout:
             inputs = history_dropout.thin(inputs, self.history_dropout, self._step_seed(2))
-        reads = [self._read_by_length(inputs, *kind, training, seed) for kind in kinds]
-        # One call of the head, whose statistics are those of the batch.
+        outputs = [
+            block_by_length(
+                self.encoder, self.block, inputs, *kind, training, fold_in(seed, 100 + index)
+            )
+            for index, kind in enumerate(kinds)
+        ]
+        # One call of the head, so that its batch statistics are those of the whole batch.
         flat = self.head(
-            tf.concat([_flat(read.user) for read in reads], axis=0),
-            tf.concat([_flat(read.targets) for read in reads], axis=0),
+            tf.concat([_flat(output.user) for output in outputs], axis=0),
+            tf.concat([_flat(output.targets) for output in outputs], axis=0),
             training=training,
             seed=seed,
         )
-        sizes = [tf.reduce_prod(tf.shape(read.targets)[:2]) for read in reads]
-        scored = [
-            tf.reshape(part, tf.shape(read.targets)[:2])
-            for part, read in zip(tf.split(flat, sizes), reads, strict=True)
-        ]
-        back = tf.math.invert_permutation(tf.concat([read.rows for read in reads], axis=0))
-        logits = tf.gather(tf.concat([part[:, 0] for part in scored], axis=0), back)
+        shapes = [tf.shape(output.targets)[:2] for output in outputs]
+        parts = tf.split(flat, [tf.reduce_prod(shape) for shape in shapes])
+        scored = [tf.reshape(part, shape) for part, shape in zip(parts, shapes, strict=True)]
+        order = tf.concat([output.rows for output in outputs], axis=0)
+        logits = tf.concat([part[:, 0] for part in scored], axis=0)
+        logits = tf.gather(logits, tf.math.invert_permutation(order))
 
         loss = self.task(labels[:, None], logits[:, None], compute_metrics=False)
-        loss += tf.add_n([read.loss for read in reads])
+        loss += tf.add_n([output.loss for output in outputs])
         loss /= tf.cast(tf.maximum(tf.size(labels), 1), loss.dtype)
         if training and self.extra_candidates:
-            rows = reads[0].rows
+            rows = outputs[0].rows
             loss += in_batch_negatives.softmax_loss(
                 scored[0], tf.gather(allowed, rows), tf.gather(labels, rows)
             )
         return loss, logits
 
-    def _read_by_length(
-        self,
-        inputs: dict[str, tf.Tensor],
-        rows: tf.Tensor,
-        candidates: tf.Tensor,
-        groups: int,
-        training: bool = False,
-        seed: tf.Tensor | None = None,
-    ) -> "_Read":
-        """What the block makes of some rows `(N,)` and their candidates `(N, K)`.
+    def update_weights(self, batch: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+        """One training step: the loss, its gradients and one update by `optimizer`.
 
-        The rows are sorted by length and the block computes them in groups, each
-        cut to its longest history: most of a batch is padding otherwise.
+        Returns:
+          the minimised loss, a scalar, and the logits `(B,)` of the targets, both before the
+          update. Under tf.distribute they are those of the replica's part of the batch.
         """
-        length = tf.gather(tf.reshape(inputs[features.HISTORY_LENGTH], [-1]), rows)
-        order = tf.argsort(length, stable=True)
-        rows, length = tf.gather(rows, order), tf.gather(length, order)
-        targets = self.encoder.candidates(tf.gather(candidates, order))
-        histories = {
-            name: inputs[name]
-            for name in (features.HISTORY_ITEM, features.HISTORY_ELAPSED)
-            if name in inputs
-        }
-        count, users, loss = tf.size(order), [], tf.zeros([], targets.dtype)
-        for group in range(groups):
-            part = slice(count * group // groups, count * (group + 1) // groups)
-            own = length[part]
-            longest = tf.maximum(tf.reduce_max(own), 0)
-            cut = {name: tf.gather(of[:, :longest], rows[part]) for name, of in histories.items()}
-            encoded = self.encode({**cut, features.HISTORY_LENGTH: own})
-            own_seed = seed
-            if seed is not None:
-                own_seed = tf.random.experimental.stateless_fold_in(seed, 100 + group)
-            user = self.block(
-                encoded.history, encoded.mask, targets[part], training=training, seed=own_seed
-            )
-            if isinstance(user, tuple):
-                user, mean_loss = user
-                loss += mean_loss * tf.cast(tf.size(own), loss.dtype)
-            users.append(user)
-        user = tf.concat(users, axis=0)
-        shape = tf.concat([tf.shape(targets)[:2], [user.shape[-1]]], axis=0)
-        return _Read(rows, tf.broadcast_to(user, shape), targets, loss)
+        with tf.GradientTape() as tape:
+            loss, logits = self.loss_and_logits(batch, training=True)
+            penalties = [*self.losses]
+            if self.embedding_l2:
+                penalties.append(self.embedding_l2(self, batch))
+            loss = tf.add_n([loss, *penalties])
+            # The replicas' gradients are summed.
+            scaled = loss / tf.distribute.get_strategy().num_replicas_in_sync
+        variables = self.trainable_variables
+        gradients = tape.gradient(scaled, variables)
+        self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        return loss, logits
+
+    def train_step(self, data: Any) -> dict[str, tf.Tensor]:
+        """Keras calls this for each batch of `fit`; returns the metrics by name."""
+        batch, _, _ = tf.keras.utils.unpack_x_y_sample_weight(data)
+        loss, logits = self.update_weights(batch)
+        return self._updated_metrics(batch, loss, logits)
+
+    def test_step(self, data: Any) -> dict[str, tf.Tensor]:
+        """Keras calls this for each batch of `evaluate`; the loss is the cross-entropy alone."""
+        batch, _, _ = tf.keras.utils.unpack_x_y_sample_weight(data)
+        loss, logits = self.loss_and_logits(batch)
+        return self._updated_metrics(batch, loss, logits)
+
+    @property
+    def metrics(self) -> list[tf.keras.metrics.Metric]:
+        """The mean loss per sample, and the metrics that `compile` got."""
+        return [self._mean_loss, *super().metrics]
+
+    @functools.cached_property
+    def _mean_loss(self) -> tf.keras.metrics.Metric:
+        # An attribute set in `__init__` would count among the weights of the model.
+        return tf.keras.metrics.Mean("loss")
+
+    def _updated_metrics(
+        self, batch: dict[str, tf.Tensor], loss: tf.Tensor, logits: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        labels = tf.reshape(batch[features.LABEL], [-1])
+        self._mean_loss.update_state(loss, sample_weight=tf.size(labels))
+        return self.compute_metrics(batch, labels, logits, sample_weight=None)
 
     def weights_checkpoint(self) -> tf.train.Checkpoint:
-        """What reads and writes the weights, without the optimizer's state."""
+        """A checkpoint of the weights, without the state of the optimizer."""
         return tf.train.Checkpoint(encoder=self.encoder, block=self.block, head=self.head)
 
     def _step_seed(self, purpose: int) -> Any:
-        """Two integers for what is random in this step: the same again after a restart."""
+        """Two integers that depend on seed, step, replica and purpose (0, 1, 2) alone."""
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
         seed = tf.stack([tf.constant(self.seed, tf.int64), self.optimizer.iterations])
         return tf.random.experimental.stateless_fold_in(seed, 3 * replica + purpose)
@@ -242,7 +249,7 @@ def _flat(values: tf.Tensor) -> tf.Tensor:
 def build_ranker(
     config: ModelConfig, inputs: DataSpec, recipe: TrainingConfig | None = None, seed: int = 0
 ) -> Ranker:
-    """A ranker whose variables exist, by one call on an empty history."""
+    """Creates a ranker and its variables; one call on an empty history builds them."""
     ranker = Ranker(config, inputs, recipe or TrainingConfig(), seed)
     ranker(
         {

@@ -13,7 +13,7 @@ FLOORS = (
     ("model.configs",),
     ("model.layers",),
     ("model.imn", "model.baselines"),
-    ("model.presets",),
+    ("model.presets", "model.length_groups"),
     ("model.ranker",),
     ("model.training", "model.export"),
     ("model",),

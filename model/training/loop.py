@@ -1,8 +1,8 @@
-"""The training loop: steps, evaluations, early stopping, and how to go on after a kill.
+"""The training loop: steps, evaluations, early stopping, checkpoints.
 
-Whatever is random is a function of the seed and the number of the step, and a
-checkpoint holds everything else. So a training that was killed, at any moment,
-ends with the weights of one that was not.
+Random numbers depend on the seed and the number of the step alone, and a checkpoint holds all
+other state. So a training that was killed at any moment and resumed ends with the same weights
+as one that ran through. Keras' `fit` cannot do that: it does not restore the place in the data.
 """
 
 import dataclasses
@@ -24,7 +24,8 @@ from model.training.optimizer import LazyAdam
 from model.training.progress import Progress
 from transforms import features
 
-# Between two checkpoints at least this long, and twenty times as long as one takes.
+# Seconds between two checkpoints, at least. It is also at least `_COST` times as long as writing
+# a checkpoint takes.
 CHECKPOINT_SECONDS = 60.0
 _COST = 20.0
 _EVALUATION_BATCH = 1024
@@ -32,11 +33,11 @@ _EVALUATION_BATCH = 1024
 
 @dataclasses.dataclass
 class State:
-    """Where a training is.
+    """Progress of a training, as its checkpoints hold it.
 
     Attributes:
-      step: batches trained on so far.
-      evaluations: what each evaluation found, oldest first.
+      step: number of training steps so far.
+      evaluations: metrics of each evaluation, oldest first.
     """
 
     step: int = 0
@@ -49,30 +50,30 @@ class State:
         return int(np.argmax(aucs)) if aucs else -1
 
     def stopped(self, patience: int) -> bool:
-        """Whether the last `patience` evaluations were all no better than the best one."""
+        """Whether the last `patience` evaluations brought no better AUC."""
         return bool(self.evaluations) and len(self.evaluations) - 1 - self.best >= patience
 
 
 def evaluation_steps(steps_per_epoch: int, evaluations: int) -> set[int]:
-    """After which steps of an epoch, from 1, to evaluate: evenly, the last one always."""
+    """The steps of an epoch, from 1, after which to evaluate: evenly spaced, with the last step."""
     return {-(-k * steps_per_epoch // evaluations) for k in range(1, evaluations + 1)}
 
 
 class Training:
-    """One training of one ranker, in a folder that it can go on from.
+    """One training of a ranker, resumed from its checkpoint folder.
 
     Args:
       ranker: built in the scope of `strategy`.
-      recipe: how to train.
+      recipe: the training options.
       train_files: TFRecords of transformed samples.
-      eval_files: those that decide when to stop.
+      eval_files: TFRecords of the samples for early stopping.
       spec: features to parse.
-      folder: of the checkpoints; what lies there is gone on from.
-      log_dir: of TensorBoard's events.
-      strategy: of tf.distribute.
+      checkpoint_dir: folder of the checkpoints. Training resumes from the latest one in it.
+      log_dir: folder of TensorBoard's events.
+      strategy: the strategy of tf.distribute.
 
     Raises:
-      ValueError: for an empty split, or an eval split with one class only.
+      ValueError: if a split is empty.
     """
 
     def __init__(
@@ -82,7 +83,7 @@ class Training:
         train_files: Sequence[str],
         eval_files: Sequence[str],
         spec: dict[str, Any],
-        folder: str,
+        checkpoint_dir: str,
         log_dir: str,
         strategy: tf.distribute.Strategy,
     ):
@@ -92,18 +93,17 @@ class Training:
         data.count(eval_files, "eval")
         self._evaluation = data.evaluation_batches(eval_files, spec, _EVALUATION_BATCH)
         self._progress = Progress(log_dir, self.steps_per_epoch)
-        self._decay = None
         if recipe.table_l2:
             counts = item_counts(train_files, spec, ranker.encoder.num_items)
-            self._decay = EmbeddingL2(recipe.table_l2, counts)
+            ranker.embedding_l2 = EmbeddingL2(recipe.table_l2, counts)
         with strategy.scope():
             self._optimizer = ranker.optimizer = LazyAdam(
                 recipe.learning_rate, recipe.table_learning_rate
             )
             self._optimizer.build(ranker.trainable_variables)
         self.chief = _is_chief(strategy)
-        # Every worker takes part in writing; only what the chief writes is kept.
-        self._folder = folder if self.chief else tempfile.mkdtemp()
+        # Every worker must write; the checkpoints of all but the chief are thrown away.
+        self._folder = checkpoint_dir if self.chief else tempfile.mkdtemp()
         self._weights = ranker.weights_checkpoint()
         self._record = tf.Variable("", dtype=tf.string, trainable=False)
         self._manager = tf.train.CheckpointManager(
@@ -116,7 +116,7 @@ class Training:
         self.best = os.path.join(self._folder, "best")
         self._step_function, self._predict = self._functions()
         self.state = State()
-        latest = tf.train.latest_checkpoint(folder)
+        latest = tf.train.latest_checkpoint(checkpoint_dir)
         if latest:
             self._manager.checkpoint.restore(latest).assert_consumed()
             self.state = State(**json.loads(self._record.numpy()))
@@ -124,16 +124,21 @@ class Training:
                 self._progress.evaluation(evaluation)
 
     def run(self) -> State:
-        """Trains until the recipe ends it; the best weights are then under `best`."""
+        """Trains to the last epoch or until early stopping; writes the best weights to `best`.
+
+        Raises:
+          ValueError: if the eval split has labels of one class only, or if the loss or a score
+            is not finite.
+        """
         recipe, state = self._recipe, self.state
-        when = evaluation_steps(self.steps_per_epoch, recipe.evaluations_per_epoch)
+        evaluate_after = evaluation_steps(self.steps_per_epoch, recipe.evaluations_per_epoch)
         self._saved, self._cost = time.monotonic(), 0.0
         for epoch in range(state.step // self.steps_per_epoch, recipe.epochs):
             if state.stopped(recipe.patience):
                 break
             for batch in self._batches(epoch, state.step - epoch * self.steps_per_epoch):
                 self._train(batch)
-                if state.step - epoch * self.steps_per_epoch in when:
+                if state.step - epoch * self.steps_per_epoch in evaluate_after:
                     self._evaluate(epoch)
                     if state.stopped(recipe.patience):
                         break
@@ -164,23 +169,24 @@ class Training:
             raise self._diverged(f"The training loss is {loss}")
         self._progress.step(self.state.step, float(loss), labels, logits)
 
-    def _diverged(self, what: str) -> ValueError:
+    def _diverged(self, symptom: str) -> ValueError:
         return ValueError(
-            f"{what} at step {self.state.step}: the rates are too high "
-            f"for this data. `learning_rate` is {self._recipe.learning_rate}, "
-            f"`table_learning_rate` {self._recipe.table_learning_rate}."
+            f"{symptom} at step {self.state.step}: the training diverged. Lower `learning_rate` "
+            f"or `table_learning_rate`. Received: {self._recipe.learning_rate} and "
+            f"{self._recipe.table_learning_rate}."
         )
 
     def _evaluate(self, epoch: int) -> None:
-        scored = [[each.numpy() for each in self._predict(batch)] for batch in self._evaluation]
+        scored = [[values.numpy() for values in self._predict(batch)] for batch in self._evaluation]
         labels, logits = (np.concatenate(column) for column in zip(*scored, strict=True))
         if not np.isfinite(logits).all():
-            raise self._diverged("A score of the eval split is no number")
+            raise self._diverged("A score of the eval split is not finite")
         auc = metrics.auc(labels, logits)
         if np.isnan(auc):
             raise ValueError(
-                "The eval split must hold both labels, 0 and 1, for an AUC. "
-                f"Received: {len(labels)} samples with label {int(labels[0])}."
+                "The eval split must hold both labels, 0 and 1: AUC is undefined otherwise. "
+                f"Received: {len(labels)} samples with label {int(labels[0])}. Raise `eval_share`, "
+                "or give more ratings."
             )
         loss, train_auc = self._progress.recent()
         self.state.evaluations.append(
@@ -194,13 +200,13 @@ class Training:
             }
         )
         self._progress.evaluation(self.state.evaluations[-1])
-        # Best weights first: a kill in between repeats this evaluation, with the same end.
+        # Best weights first: after a kill in between, the evaluation is repeated and is the same.
         if self.state.best == len(self.state.evaluations) - 1:
             self._weights.write(self.best)
         self._save()
 
     def _due(self) -> bool:
-        # Workers must save together, and their clocks do not agree.
+        # Workers must save in the same step, and their clocks differ.
         if self._strategy.extended._in_multi_worker_mode():
             return False
         return time.monotonic() - self._saved > max(CHECKPOINT_SECONDS, _COST * self._cost)
@@ -213,28 +219,23 @@ class Training:
         self._cost = self._saved - start
 
     def _functions(self) -> tuple[Any, Any]:
-        ranker, optimizer, strategy = self._ranker, self._optimizer, self._strategy
-        decay = self._decay
+        """A training step and the logits of an evaluation batch, as `tf.function`s."""
+        ranker, strategy = self._ranker, self._strategy
 
         def replica_step(batch: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-            with tf.GradientTape() as tape:
-                loss, logits = ranker.loss_and_logits(batch, training=True)
-                others = [*ranker.losses] + ([decay(ranker, batch)] if decay else [])
-                total = tf.add_n([loss, *others]) / strategy.num_replicas_in_sync
-            variables = ranker.trainable_variables
-            optimizer.apply_gradients(zip(tape.gradient(total, variables), variables, strict=True))
-            return total, batch[features.LABEL], logits
+            loss, logits = ranker.update_weights(batch)
+            return loss, batch[features.LABEL], logits
 
         spec = self._batches(0, 0).element_spec
 
         @tf.function(input_signature=[spec], autograph=False)
         def step(batch: Any) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
             loss, labels, logits = strategy.run(replica_step, args=(batch,))
-            own = strategy.experimental_local_results
+            local = strategy.experimental_local_results
             return (
-                strategy.reduce(tf.distribute.ReduceOp.SUM, loss, axis=None),
-                tf.concat(own(labels), axis=0),
-                tf.concat(own(logits), axis=0),
+                strategy.reduce(tf.distribute.ReduceOp.MEAN, loss, axis=None),
+                tf.concat(local(labels), axis=0),
+                tf.concat(local(logits), axis=0),
             )
 
         @tf.function(input_signature=[self._evaluation.element_spec], autograph=False)
