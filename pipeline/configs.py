@@ -112,6 +112,9 @@ class Settings:
     min_auc: float = _number(0.55, 0.0, 1.0)
     min_gauc: float = _number(0.55, 0.0, 1.0)
     tolerance: float = _number(0.002, 0.0, 1.0)  # AUC a candidate may lose at most
+    min_test_users: int = _number(30, 1)  # fewer in test: not judged, and nothing is pushed
+    min_test_rows: int = _number(200, 1)
+    allow_uncompared: bool = False  # replace a served model that cannot be compared
     min_long_users: int = _number(200, 1)  # fewer long users in test: not judged
 
     # --- Where it runs ---------------------------------------------------------

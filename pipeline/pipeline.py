@@ -10,7 +10,7 @@ runs code of ours carries a digest of the sources it depends on.
 
 import dataclasses
 import hashlib
-import json
+import os
 import pathlib
 from typing import Any
 
@@ -19,18 +19,17 @@ from tfx import v1 as tfx
 from tfx.dsl.components.base import base_node, executor_spec
 
 from model import presets
-from pipeline.configs import INGESTION, Settings, SettingsError
-from pipeline.evaluation.baseline import LastBlessed
+from pipeline.configs import Settings, SettingsError
+from pipeline.evaluation.baseline import ServedModel
 from pipeline.evaluation.evaluator import GatedEvaluator
 from pipeline.ingest import component
 from pipeline.release import pusher
 from pipeline.release.infra_check import InfraCheck
 from pipeline.schema import HistorySchema
+from pipeline.transform import CheckedTransform
 from pipeline.validation import AnomalyStop, SampledStatisticsGen
 
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
-# What decides which samples a model is trained and judged on.
-SAMPLING = tuple(name for name in INGESTION if name != "max_bad_share")
 _TRANSFORM = ("min_item_count", "max_vocabulary_size", "oov_buckets", "time_unit")
 _MODEL = (
     "model",
@@ -69,11 +68,11 @@ def create_pipeline(
       checkpoint_root: where trainings keep what they resume from.
       beam_pipeline_args: options of every Beam job.
       metadata_connection_config: the metadata store; a runner of Kubeflow has its own.
-      served: the newest version under `serving_dir`, where the runner can see it:
-        what is served may be changed from outside, and the last push is then
-        no answer for this one.
-      only_stock_resolvers: for a runner that knows no resolver but TFX's own; the
-        baseline is then the pipeline's last blessed model, whatever its ratings.
+      served: the newest version under `serving_dir`, "0" if there is none; "" if the runner cannot
+        see that folder. Part of the Pusher's cache key, so that a version removed by hand is
+        pushed again.
+      only_stock_resolvers: for a runner that knows only TFX's own resolvers. The baseline is then
+        the last blessed model of the pipeline, not the served one.
 
     Raises:
       SettingsError: for a model or an option that there is not.
@@ -94,14 +93,14 @@ def create_pipeline(
     )
     stop = AnomalyStop(anomalies=validator.outputs["anomalies"])
 
-    transform = tfx.components.Transform(
+    transform = CheckedTransform(
         examples=example_gen.outputs["examples"],
         schema=schema.outputs["schema"],
         preprocessing_fn="transforms.preprocessing.preprocessing_fn",
         splits_config=tfx.proto.SplitsConfig(analyze=["train"], transform=["train", "eval"]),
         custom_config=_subset(settings, _TRANSFORM),
         disable_statistics=True,
-    )
+    ).with_id("Transform")
     transform.add_upstream_node(stop)
 
     trainer = tfx.components.Trainer(
@@ -115,23 +114,31 @@ def create_pipeline(
         | {"recipe": recipe, "checkpoint_root": checkpoint_root, "code": digest("model")},
     )
 
-    key = json.dumps(_subset(settings, ("model", "ratings", *SAMPLING)), sort_keys=True)
-    blessed = {
-        "model": tfx.dsl.Channel(type=tfx.types.standard_artifacts.Model),
-        "model_blessing": tfx.dsl.Channel(type=tfx.types.standard_artifacts.ModelBlessing),
-    }
+    candidate = trainer.outputs["model"]
+    models = tfx.dsl.Channel(type=tfx.types.standard_artifacts.Model)
     if only_stock_resolvers:
-        strategy, arguments = tfx.dsl.experimental.LatestBlessedModelStrategy, {}
+        baseline = tfx.dsl.Resolver(
+            strategy_class=tfx.dsl.experimental.LatestBlessedModelStrategy,
+            model=models,
+            model_blessing=tfx.dsl.Channel(type=tfx.types.standard_artifacts.ModelBlessing),
+        )
     else:
-        strategy, arguments = LastBlessed, {"config": {"key": key}}
-        blessed["candidate"] = trainer.outputs["model"]
-    baseline = tfx.dsl.Resolver(strategy_class=strategy, **arguments, **blessed).with_id("Baseline")
+        baseline = tfx.dsl.Resolver(
+            strategy_class=ServedModel,
+            config={
+                "serving_dir": serving_dir,
+                "copies": os.path.join(pipeline_root, "Baseline"),
+                "served": served,
+            },
+            candidate=candidate,
+            model=models,
+        )
+    baseline = baseline.with_id("Baseline")
     evaluator = GatedEvaluator(
         examples=example_gen.outputs["examples"],
         model=trainer.outputs["model"],
         baseline_model=baseline.outputs["model"],
         settings=settings,
-        baseline_key=key,
     ).with_id("Evaluator")
     check = InfraCheck(
         model=trainer.outputs["model"],
@@ -151,9 +158,9 @@ def create_pipeline(
 
     _depends_on(example_gen, "pipeline/ingest", "transforms/features.py")
     _depends_on(schema, "pipeline/schema.py", "pipeline/schema.pbtxt", "transforms/features.py")
-    _depends_on(statistics, "pipeline/validation.py")
+    _depends_on(statistics, "pipeline/validation.py", "pipeline/examples.py")
     _depends_on(stop, "pipeline/validation.py")
-    _depends_on(transform, "transforms")
+    _depends_on(transform, "transforms", "pipeline/transform.py", "pipeline/examples.py")
     _depends_on(trainer, "model", "transforms")
     _depends_on(
         evaluator,
@@ -165,6 +172,7 @@ def create_pipeline(
         "pipeline/evaluation/controls.py",
         "pipeline/evaluation/shuffled_histories.py",
         "pipeline/evaluation/streaming.py",
+        "pipeline/examples.py",
     )
     _depends_on(
         check, "pipeline/release/infra_check.py", "pipeline/release/c_api.py", "model", "transforms"

@@ -22,6 +22,7 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 
 from pipeline.errors import AnomalyError
+from pipeline.examples import require_all_shards
 
 _ROWS = "rows"
 
@@ -40,6 +41,7 @@ class SamplingExecutor(statistics_gen.Executor):
         TFDV decodes all that it reads before it samples batches of it. A shard holds the users of
         a range of hashes, so that some shards are as good a sample as all.
         """
+        require_all_shards(input_dict["examples"])
         rows = exec_properties.pop(_ROWS)
         examples = copy.deepcopy(artifact_utils.get_single_instance(input_dict["examples"]))
         rates, patterns = {}, {}

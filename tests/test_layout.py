@@ -18,6 +18,7 @@ FLOORS = (
     ("model.training", "model.export"),
     ("model",),
     ("pipeline.errors",),
+    ("pipeline.examples",),
     ("pipeline.configs",),
     ("pipeline.connections", "pipeline.schema", "pipeline.validation", "pipeline.ingest"),
     ("pipeline.evaluation", "pipeline.release"),

@@ -5,6 +5,7 @@ import os
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 from absl import logging
 from tfx import types
 from tfx.components.evaluator import component, constants, executor
@@ -16,15 +17,25 @@ from tfx.utils import io_utils, path_utils
 from pipeline.configs import Settings
 from pipeline.errors import InputError
 from pipeline.evaluation import eval_config
-from pipeline.evaluation.baseline import KEY_PROPERTY
+from pipeline.evaluation.baseline import is_saved_model
 from pipeline.evaluation.controls import controls, table
 from pipeline.evaluation.gate import Verdict, judge, standard_error
+from pipeline.examples import require_all_shards
 from transforms import features
 
 VERDICT_FILE, METRICS_FILE, CONTROLS_FILE = "verdict.json", "metrics.json", "controls.json"
 _TRAIN, _, _TEST = features.SPLITS
 # The settings that the gate reads: changing one runs the Evaluator again.
-_GATE = ("min_auc", "min_gauc", "tolerance", "min_long_users")
+_GATE = (
+    "min_auc",
+    "min_gauc",
+    "tolerance",
+    "min_test_users",
+    "min_test_rows",
+    "min_long_users",
+    "allow_uncompared",
+)
+_TRIED_ROWS = 16
 
 
 class Executor(executor.Executor):
@@ -44,9 +55,15 @@ class Executor(executor.Executor):
         """Computes metrics, judges, and sets the ModelBlessing that Pusher and resolvers read.
 
         Raises:
-          InputError: if the test split is empty.
+          InputError: if the test split is empty or incomplete.
         """
-        super().Do(input_dict, output_dict, exec_properties)
+        require_all_shards(input_dict[standard_component_specs.EXAMPLES_KEY])
+        uncompared = _why_uncompared(input_dict)
+        judged = dict(input_dict)
+        if uncompared:
+            logging.warning("%s", uncompared)
+            judged[standard_component_specs.BASELINE_MODEL_KEY] = []
+        super().Do(judged, output_dict, exec_properties)
         folder = artifact_utils.get_single_uri(output_dict[constants.EVALUATION_KEY])
         metrics = eval_config.load_metrics(folder)
         if eval_config.OVERALL not in metrics.get(eval_config.CANDIDATE, {}):
@@ -55,7 +72,9 @@ class Executor(executor.Executor):
                 f"{_files(input_dict, _TEST)}. Raise `test_share`, or give more ratings."
             )
         settings = Settings(**json.loads(exec_properties["gate"]))
-        verdict = judge(metrics[eval_config.CANDIDATE], metrics.get(eval_config.BASELINE), settings)
+        verdict = judge(
+            metrics[eval_config.CANDIDATE], metrics.get(eval_config.BASELINE), settings, uncompared
+        )
         logging.info("%s", verdict.reason)
         _write(folder, VERDICT_FILE, verdict.to_json())
         _write(folder, METRICS_FILE, _summary(metrics))
@@ -82,17 +101,14 @@ class GatedEvaluator(component.Evaluator):
         model: types.BaseChannel,
         baseline_model: types.BaseChannel,
         settings: Settings,
-        baseline_key: str,
     ) -> None:
         """Makes the component.
 
         Args:
           examples: raw Examples with the splits train and test.
           model: the candidate.
-          baseline_model: the model to compare with, or none; see `baseline.LastBlessed`.
+          baseline_model: the model to compare with, or none; see `baseline.ServedModel`.
           settings: the gate's fields are read.
-          baseline_key: the kind of the model. It is written onto the blessing, where
-            `LastBlessed` reads it.
         """
         super().__init__(
             examples=examples,
@@ -102,7 +118,6 @@ class GatedEvaluator(component.Evaluator):
             eval_config=eval_config.eval_config(),
         )
         self.exec_properties["gate"] = json.dumps({name: getattr(settings, name) for name in _GATE})
-        self.exec_properties["baseline_key"] = baseline_key
 
 
 def _bless(
@@ -111,7 +126,7 @@ def _bless(
     output_dict: dict[str, list[types.Artifact]],
     exec_properties: dict[str, Any],
 ) -> None:
-    """Writes the file and properties that TFX's Evaluator writes with thresholds, and the key."""
+    """Writes the file and properties that TFX's Evaluator writes with thresholds."""
     blessing = artifact_utils.get_single_instance(
         output_dict[standard_component_specs.BLESSING_KEY]
     )
@@ -129,13 +144,31 @@ def _bless(
         )
     if "current_component_id" in exec_properties:
         blessing.set_string_custom_property("component_id", exec_properties["current_component_id"])
-    blessing.set_string_custom_property(KEY_PROPERTY, exec_properties["baseline_key"])
     blessing.set_int_custom_property(
         constants.ARTIFACT_PROPERTY_BLESSED_KEY,
         constants.BLESSED_VALUE if verdict.blessed else constants.NOT_BLESSED_VALUE,
     )
     name = constants.BLESSED_FILE_NAME if verdict.blessed else constants.NOT_BLESSED_FILE_NAME
     io_utils.write_string_file(os.path.join(blessing.uri, name), "")
+
+
+def _why_uncompared(input_dict: dict[str, list[types.Artifact]]) -> str:
+    """Why the baseline cannot score the test rows; "" if it can, or if there is none."""
+    baselines = input_dict.get(standard_component_specs.BASELINE_MODEL_KEY) or []
+    files = _files(input_dict, _TEST)
+    if not baselines or not files:
+        return ""
+    path = path_utils.serving_model_path(baselines[0].uri)
+    if not is_saved_model(path):
+        return f"the files of the served model are gone from {path}"
+    try:
+        model = tf.saved_model.load(path)
+        rows = list(tf.data.TFRecordDataset(files, "GZIP").take(_TRIED_ROWS).as_numpy_iterator())
+        model.signatures["serving_default"](examples=tf.constant(rows))
+    except (tf.errors.OpError, ValueError, TypeError, KeyError, OSError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        return f"the served model at {path} cannot score these test rows ({reason[:200]})"
+    return ""
 
 
 def _files(input_dict: dict[str, list[types.Artifact]], split: str) -> list[str]:

@@ -11,8 +11,9 @@ from pipeline.configs import Settings
 from pipeline.evaluation.eval_config import LONG, OVERALL
 
 PASSED, FAILED, NOT_JUDGED = "passed", "failed", "not judged"
-# Two-sided 95 % of a normal distribution.
+# Normal quantiles for 95 %, two-sided and one-sided.
 _Z = 1.96
+_Z_ONE_SIDED = 1.645
 _NAMES = {"auc": "AUC", "gauc": "GAUC"}
 _PLACES = {OVERALL: "overall", LONG: "on long histories"}
 
@@ -44,21 +45,31 @@ class Verdict:
         return dataclasses.asdict(self)
 
 
-def judge(candidate: SliceMetrics, baseline: SliceMetrics | None, settings: Settings) -> Verdict:
-    """Compares a candidate with fixed floors and with the last blessed model, if there is one.
+def judge(
+    candidate: SliceMetrics,
+    baseline: SliceMetrics | None,
+    settings: Settings,
+    uncompared: str = "",
+) -> Verdict:
+    """Compares a candidate with fixed floors and with the served model, if there is one.
 
-    The overall AUC and GAUC must be at least `min_auc` and `min_gauc`. Overall and on long
+    Test must have at least `min_test_users` users and `min_test_rows` rows: with fewer, chance
+    alone may pass the floors. The lower end of the overall AUC and GAUC (one-sided 95 %, from a
+    bootstrap over users) must be at least `min_auc` and `min_gauc`. Overall and on long
     histories, neither may be below the baseline by more than `tolerance` or 1.96 standard
     errors of the difference, whichever is larger; the standard error comes from a paired
-    bootstrap over users. The long slice is judged only if test has at least
-    `min_long_users` users in it.
+    bootstrap over users. The long slice is judged only if test has at least `min_long_users`
+    users in it.
 
     Args:
       candidate: metrics by slice and name, from `eval_config.load_metrics`.
-      baseline: the same for the last blessed model, on the same rows; None without one.
-      settings: the fields named above.
+      baseline: the same for the served model, on the same rows; None without one.
+      settings: the fields named above, and `allow_uncompared`.
+      uncompared: why a served model could not be scored; "" if it was, or if none is served.
     """
     checks = [
+        *_enough_test_data(candidate, settings),
+        *([_uncompared(uncompared, settings)] if uncompared else []),
         _floor("auc", candidate, settings.min_auc),
         _floor("gauc", candidate, settings.min_gauc),
         *(
@@ -85,8 +96,55 @@ def standard_error(replicates: Any) -> float:
     return float(np.std(finite, ddof=1)) if len(finite) > 1 else math.nan
 
 
+def _enough_test_data(candidate: SliceMetrics, settings: Settings) -> list[Check]:
+    result = []
+    for name in ("users", "rows"):
+        count, least = candidate[OVERALL][name], getattr(settings, f"min_test_{name}")
+        passed = count >= least
+        result.append(
+            Check(
+                name=f"min_test_{name}",
+                slice=OVERALL,
+                value=float(count),
+                bound=float(least),
+                outcome=PASSED if passed else FAILED,
+                reason=f"{count:,} test {name} >= {least:,}"
+                if passed
+                else f"not judged, because test has {count:,} {name} and `min_test_{name}` is "
+                f"{least:,}; give more ratings, or lower IMN_MIN_TEST_{name.upper()}",
+            )
+        )
+    return result
+
+
+def _uncompared(reason: str, settings: Settings) -> Check:
+    """The check that a served model was compared with; `allow_uncompared` waives it."""
+    if settings.allow_uncompared:
+        return _not_judged("compared", OVERALL, None, f"{reason}; IMN_ALLOW_UNCOMPARED waives it")
+    return Check(
+        name="compared",
+        slice=OVERALL,
+        value=None,
+        bound=None,
+        outcome=FAILED,
+        reason=f"{reason}; set IMN_ALLOW_UNCOMPARED=true to replace it without a comparison",
+    )
+
+
 def _floor(name: str, candidate: SliceMetrics, bound: float) -> Check:
-    return _compare(f"min_{name}", name, OVERALL, candidate, bound, f"the floor `min_{name}`")
+    """The check that the lower end of a metric's interval reaches a floor."""
+    rule, metric = f"min_{name}", f"{_NAMES[name]} overall"
+    value = _value(name, OVERALL, candidate)
+    if value is None:
+        return _compare(rule, name, OVERALL, candidate, bound, "")
+    error = standard_error(candidate[OVERALL][f"{name}_replicates"])
+    low = value - _Z_ONE_SIDED * error
+    passed = low >= bound  # False for NaN: with one user there is no interval
+    reason = (
+        f"{metric} {value:.4f}, at least {low:.4f} {'>=' if passed else '<'} {bound:.4f} "
+        f"(the floor `min_{name}`)"
+    )
+    return Check(rule, OVERALL, low, bound, PASSED if passed else FAILED, reason)
 
 
 def _not_worse(
@@ -109,21 +167,22 @@ def _not_worse(
                 f"{settings.min_long_users} are needed",
             )
     if baseline is None:
-        return _not_judged(rule, place, value, "no blessed model of this kind to compare with")
+        # Where a served model could not be scored, the check `compared` says so.
+        return _not_judged(rule, place, value, "no served model to compare with")
     reference = _value(name, place, baseline)
     if reference is None:
         return _not_judged(
             rule,
             place,
             value,
-            f"{_NAMES[name]} {_PLACES[place]} not compared: undefined for the last blessed model",
+            f"{_NAMES[name]} {_PLACES[place]} not compared: undefined for the served model",
         )
     allowed = settings.tolerance
     if value is not None:
         replicates = f"{name}_replicates"
         error = standard_error(candidate[place][replicates] - baseline[place][replicates])
         allowed = max(allowed, _Z * (0.0 if math.isnan(error) else error))
-    source = f"last blessed model {reference:.4f} - tolerance {allowed:.4f}"
+    source = f"served model {reference:.4f} - tolerance {allowed:.4f}"
     return _compare(rule, name, place, candidate, reference - allowed, source)
 
 

@@ -61,7 +61,8 @@ def test_settings_reach_only_what_they_change():
     assert changed(epochs=3) == {"Trainer"}
     assert changed(min_auc=0.6) == {"Evaluator"}
     assert changed(oov_buckets=9) == {"Transform", "Trainer"}
-    assert changed(sampling_seed=1) == {"RatingsExampleGen", "Baseline", "Evaluator"}
+    assert changed(sampling_seed=1) == {"RatingsExampleGen"}
+    assert changed(allow_uncompared=True) == {"Evaluator"}
     assert changed(statistics_rows=7) == {"StatisticsGen"}
 
 

@@ -9,45 +9,61 @@ from tfx import types
 from tfx.components.evaluator import constants
 from tfx.orchestration import metadata
 from tfx.types import standard_artifacts
+from tfx.utils import path_utils
 
-from pipeline.evaluation.baseline import KEY_PROPERTY, LastBlessed
+from pipeline.evaluation.baseline import ServedModel, is_saved_model
 
-KEY = '{"model": "imn_3p_plus"}'
+FILES = ("saved_model.pb", "variables/variables.index", "variables/variables.data-00000-of-00001")
+
+
+def save(folder, content):
+    for name in FILES:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(content)
 
 
 class History:
-    """What Evaluators did, as TFX writes it down: blessings, and events that give them."""
+    """What Evaluators and Pushers did, as TFX writes it down."""
 
     def __init__(self, folder):
         self.folder = folder
         self.store = mlmd.MetadataStore(
             metadata.sqlite_metadata_connection_config(str(folder / "metadata.db"))
         )
-        self.evaluator = self.store.put_execution_type(
-            metadata_store_pb2.ExecutionType(name="Evaluator")
-        )
-        self.models, self.blessings = {}, []
+        self.models = {}
         self.clock = itertools.count(1_000)
 
     def _put(self, artifact):
-        kind = metadata_store_pb2.ArtifactType(name=artifact.type_name)
+        kind = artifact.artifact_type
         artifact.type_id = self.store.put_artifact_type(kind, can_add_fields=True)
-        artifact.id = self.store.put_artifacts(
-            [metadata_store_pb2.Artifact(type_id=artifact.type_id, uri=artifact.uri)]
-        )[0]
+        (artifact.id,) = self.store.put_artifacts([artifact.mlmd_artifact])
         return artifact
+
+    def _execution(self, component, inputs, outputs):
+        kind = metadata_store_pb2.ExecutionType(name=component)
+        execution = metadata_store_pb2.Execution(type_id=self.store.put_execution_type(kind))
+        (execution_id,) = self.store.put_executions([execution])
+        event = metadata_store_pb2.Event
+        for artifacts, direction in ((inputs, event.INPUT), (outputs, event.OUTPUT)):
+            for key, artifact in artifacts.items():
+                entry = event(
+                    artifact_id=artifact.id,
+                    execution_id=execution_id,
+                    type=direction,
+                    milliseconds_since_epoch=next(self.clock),
+                )
+                entry.path.steps.add().key = key
+                self.store.put_events([entry])
 
     def trained(self, name):
         model = standard_artifacts.Model()
-        folder = self.folder / name / "Format-Serving"
-        folder.mkdir(parents=True)
-        (folder / "saved_model.pb").write_bytes(b"graph")
-        model.uri = str(self.folder / name)
+        model.uri = str(self.folder / "models" / name)
+        save(self.folder / "models" / name / "Format-Serving", name)
         self.models[name] = self._put(model)
 
-    def judged(self, name, against=None, blessed=True, key=KEY):
+    def blessed(self, name, against=None):
         blessing = standard_artifacts.ModelBlessing()
-        blessing.set_int_custom_property(constants.ARTIFACT_PROPERTY_BLESSED_KEY, int(blessed))
+        blessing.set_int_custom_property(constants.ARTIFACT_PROPERTY_BLESSED_KEY, 1)
         blessing.set_int_custom_property(
             constants.ARTIFACT_PROPERTY_CURRENT_MODEL_ID_KEY, self.models[name].id
         )
@@ -55,35 +71,43 @@ class History:
             blessing.set_int_custom_property(
                 constants.ARTIFACT_PROPERTY_BASELINE_MODEL_ID_KEY, self.models[against].id
             )
-        blessing.set_string_custom_property(KEY_PROPERTY, key)
-        self.blessings.append(self._put(blessing))
-        self.given(blessing)
+        blessing = self._put(blessing)
+        self._execution("Evaluator", {"model": self.models[name]}, {"blessing": blessing})
         return blessing
 
-    def given(self, blessing, kind=metadata_store_pb2.Event.OUTPUT):
-        """An Evaluator ran, or was answered from the cache."""
-        execution = metadata_store_pb2.Execution(type_id=self.evaluator)
-        event = metadata_store_pb2.Event(
-            artifact_id=blessing.id,
-            execution_id=self.store.put_executions([execution])[0],
-            type=kind,
-            milliseconds_since_epoch=next(self.clock),
-        )
-        self.store.put_events([event])
+    def pushed(self, name, version, slot="imn"):
+        push = standard_artifacts.PushedModel()
+        push.set_int_custom_property("pushed", 1)
+        push.set_string_custom_property("pushed_destination", f"/somewhere/{slot}/{version}")
+        push.set_string_custom_property("pushed_version", str(version))
+        push.uri = str(self.folder / "pushes" / str(version))
+        self._execution("Pusher", {"model": self.models[name]}, {"pushed_model": self._put(push)})
+        save(self.folder / "served" / slot / str(version), name)
 
-    def baseline(self, candidate, key=KEY):
-        """Names of the baseline that is resolved for a candidate; what comes in is shuffled."""
+    def baseline(self, candidate, served="", slot="imn"):
+        """The resolved baseline: a model's name, or the content of a copy; None if none is."""
         given: dict[str, list[types.Artifact]] = {
             "candidate": [self.models[candidate]],
-            "model": list(self.models.values()),
-            "model_blessing": self.blessings[::-1],
+            "model": [],
         }
-        result = LastBlessed(key).resolve_artifacts(self.store, given)
+        strategy = ServedModel(
+            serving_dir=str(self.folder / "served" / slot),
+            copies=str(self.folder / "copies"),
+            served=served,
+        )
+        result = strategy.resolve_artifacts(self.store, given)
         assert result["candidate"] == given["candidate"]
-        assert len(result["model"]) == len(result["model_blessing"])
+        if not result["model"]:
+            return None
+        (model,) = result["model"]
+        assert model.id
         by_id = {model.id: name for name, model in self.models.items()}
-        names = [by_id[model.id] for model in result["model"]]
-        return names[0] if names else None
+        folder = path_utils.serving_model_path(model.uri)
+        if model.id in by_id:
+            return by_id[model.id]
+        assert is_saved_model(folder)
+        with open(f"{folder}/saved_model.pb", encoding="utf-8") as file:
+            return f"copy of {file.read()}"
 
 
 @pytest.fixture
@@ -94,80 +118,73 @@ def history(tmp_path):
     return history
 
 
-def test_nothing_is_blessed_at_first(history):
+def remove(history, name, file="saved_model.pb"):
+    (history.folder / "models" / name / "Format-Serving" / file).unlink()
+
+
+def test_nothing_is_served_at_first(history):
     assert history.baseline("a") is None
+    assert history.baseline("a", served="0") is None
 
 
-def test_the_last_blessed_one(history):
-    history.judged("a")
-    assert history.baseline("b") == "a"
-    history.judged("b", against="a")
-    assert history.baseline("c") == "b"
-
-
-def test_a_refused_one_is_none(history):
-    history.judged("a")
-    history.judged("b", against="a", blessed=False)
-    assert history.baseline("c") == "a"
-
-
-def test_another_kind_is_none(history):
-    history.judged("a", key="another")
+def test_a_blessed_model_that_was_not_pushed_is_not_the_baseline(history):
+    history.blessed("a")
     assert history.baseline("b") is None
-    assert history.baseline("b", key="another") == "a"
+
+
+def test_the_served_model_whatever_its_kind(history):
+    history.pushed("a", 5)
+    assert history.baseline("b") == history.baseline("b", served="5") == "a"
+    history.pushed("b", 7)
+    assert history.baseline("c") == "b"
+    # Version 7 was removed by hand: 5 is served again.
+    assert history.baseline("c", served="5") == "a"
+    assert history.baseline("c", served="0") is None
+
+
+def test_a_model_of_another_name_is_another_model(history):
+    history.pushed("a", 5, slot="din")
+    assert history.baseline("b") is None
+    assert history.baseline("b", slot="din") == "a"
+
+
+def test_versions_are_numbers(history):
+    history.pushed("a", 999)
+    history.pushed("b", 1_000)
+    assert history.baseline("c") == "b"
 
 
 def test_an_identical_run_asks_the_same_question(history):
-    history.judged("a")
+    history.blessed("a")
+    history.pushed("a", 5)
     assert history.baseline("a") is None
-    history.judged("b", against="a")
+    history.blessed("b", against="a")
+    history.pushed("b", 7)
+    assert history.baseline("b") == "a"
+    # Even if the files of that baseline are gone: the answer comes from the cache.
+    remove(history, "a")
     assert history.baseline("b") == "a"
 
 
-def test_a_reverted_setting_is_judged_by_what_was_blessed_since(history):
-    history.judged("a")
-    history.judged("b", against="a")
+def test_the_last_blessing_of_a_candidate_counts(history):
+    history.blessed("a")
+    history.pushed("a", 5)
+    history.blessed("b", against="a")
+    history.pushed("b", 7)
+    history.blessed("a", against="b")
+    history.pushed("a", 9)
     assert history.baseline("a") == "b"
-    history.judged("a", against="b")
-    # Blessed last, though trained first.
-    assert history.baseline("c") == "a"
-    assert history.baseline("a") == "b"
 
 
-def test_a_blessing_from_the_cache_is_the_last_one(history):
-    history.judged("a")
-    second = history.judged("b", against="a")
-    history.judged("a", against="b")
-    history.given(second)
-    assert history.baseline("c") == "b"
-    assert history.baseline("b") == "a"
+@pytest.mark.parametrize("file", FILES)
+def test_a_served_version_stands_for_its_model_if_that_is_gone(history, file):
+    history.pushed("a", 5)
+    remove(history, "a", file)
+    assert history.baseline("b") == "copy of a"
+    assert history.baseline("c") == "copy of a"  # the same copy, and the same artifact
+    assert len(history.store.get_artifacts_by_type("Model")) == 4
 
 
-def test_being_read_is_not_being_given(history):
-    first = history.judged("a")
-    history.judged("b", against="a")
-    history.given(first, metadata_store_pb2.Event.INPUT)
-    history.given(first, metadata_store_pb2.Event.INTERNAL_OUTPUT)
-    assert history.baseline("c") == "b"
-
-
-def test_files_that_are_gone_are_no_baseline(history):
-    history.judged("a")
-    history.judged("b", against="a")
-    (history.folder / "b" / "Format-Serving" / "saved_model.pb").unlink()
-    assert history.baseline("c") == "a"
-
-
-def test_a_candidate_whose_old_baseline_is_gone_meets_the_one_before(history):
-    history.judged("a")
-    history.judged("b", against="a")
-    history.judged("c", against="b")
-    (history.folder / "b" / "Format-Serving" / "saved_model.pb").unlink()
-    assert history.baseline("c") == "a"
-
-
-def test_a_candidate_that_was_judged_alone_is_judged_alone_again(history):
-    """Whatever was blessed before it, as when that could not be found."""
-    history.judged("a")
-    history.judged("b")
-    assert history.baseline("b") is None
+def test_a_served_version_that_the_store_does_not_know_is_the_baseline(history):
+    save(history.folder / "served" / "imn" / "8", "unknown")
+    assert history.baseline("a", served="8") == "copy of unknown"

@@ -1,5 +1,7 @@
 """Resolver, Evaluator and TFX's own Pusher in the local runner, on hand-made Examples."""
 
+import dataclasses
+import itertools
 import json
 import shutil
 
@@ -9,8 +11,10 @@ from ml_metadata import metadata_store
 from tfx import v1 as tfx
 from tfx.orchestration.metadata import sqlite_metadata_connection_config
 
+from pipeline import examples as examples_artifact
 from pipeline.configs import Settings
-from pipeline.evaluation.baseline import KEY_PROPERTY, LastBlessed
+from pipeline.errors import InputError
+from pipeline.evaluation.baseline import ServedModel
 from pipeline.evaluation.evaluator import GatedEvaluator
 from tests.support import scored_examples
 from transforms import features
@@ -58,7 +62,7 @@ class Project:
             scored_examples.save_model(folder / name / "Format-Serving", feature)
         self.connection = sqlite_metadata_connection_config(str(folder / "metadata.db"))
 
-    def run(self, name, settings=SETTINGS):
+    def run(self, name, settings=SETTINGS, served=""):
         """Runs the pipeline with a trained model; gives what the Evaluator made of it."""
         splits = [tfx.proto.Input.Split(name=s, pattern=f"{s}/*") for s in ("train", "test")]
         example_gen = tfx.components.ImportExampleGen(
@@ -68,18 +72,20 @@ class Project:
             source_uri=str(self.folder / name), artifact_type=tfx.types.standard_artifacts.Model
         ).with_id("Trainer")
         baseline = tfx.dsl.Resolver(
-            strategy_class=LastBlessed,
-            config={"key": "kind"},
+            strategy_class=ServedModel,
+            config={
+                "serving_dir": str(self.folder / "serving"),
+                "copies": str(self.folder / "copies"),
+                "served": served,
+            },
             candidate=trainer.outputs["result"],
             model=tfx.dsl.Channel(type=tfx.types.standard_artifacts.Model),
-            model_blessing=tfx.dsl.Channel(type=tfx.types.standard_artifacts.ModelBlessing),
         ).with_id("Baseline")
         evaluator = GatedEvaluator(
             examples=example_gen.outputs["examples"],
             model=trainer.outputs["result"],
             baseline_model=baseline.outputs["model"],
             settings=settings,
-            baseline_key="kind",
         ).with_id("Evaluator")
         pusher = tfx.components.Pusher(
             model=trainer.outputs["result"],
@@ -152,7 +158,6 @@ def test_runs_one_after_another_are_judged_by_what_was_blessed_before(project):
     first = project.run("good")
     assert first.blessed
     assert first.baseline is None
-    assert first.properties[KEY_PROPERTY].string_value == "kind"
     overall = first.read("metrics")["overall"]
     assert (overall["rows"], overall["users"]) == (320, 40)
     assert overall["auc"] > 0.6
@@ -192,7 +197,46 @@ def test_runs_one_after_another_are_judged_by_what_was_blessed_before(project):
     assert project.run("good").cached
     assert project.pushed() == ["good", "better"]
 
-    # A setting of the gate is judged anew; a model whose files are gone is no baseline.
-    shutil.rmtree(project.folder / "better")
-    lenient = project.run("worse_on_long", Settings(min_auc=0.55, min_gauc=0.55))
-    assert (lenient.blessed, lenient.baseline, lenient.cached) == (True, "good", False)
+    # A setting of the gate is judged anew.
+    lenient = Settings(min_auc=0.55, min_gauc=0.55)
+    again = project.run("worse_on_long", lenient)
+    assert (again.blessed, again.baseline, again.cached) == (True, "better", False)
+    assert project.pushed() == ["good", "better", "worse_on_long"]
+
+
+def test_a_served_model_that_is_gone_from_training_is_compared_all_the_same(tmp_path):
+    project = Project(tmp_path)
+    assert project.run("better").blessed
+    (version,) = (tmp_path / "serving").iterdir()
+    shutil.rmtree(tmp_path / "better")
+    worse = project.run("good")
+    assert (worse.blessed, worse.baseline) == (False, version.name)
+    assert ("auc_not_worse", "overall") in worse.failed()
+
+
+def test_a_served_model_that_cannot_score_the_rows_is_replaced_only_by_a_setting(tmp_path):
+    project = Project(tmp_path)
+    assert project.run("better").blessed
+    (version,) = (tmp_path / "serving").iterdir()
+    for folder in (tmp_path / "better" / "Format-Serving", version):
+        shutil.rmtree(folder)
+        scored_examples.save_model(folder, "feature_of_another_dataset")
+    refused = project.run("good")
+    assert (refused.blessed, refused.failed()) == (False, {("compared", "overall")})
+    assert "cannot score these test rows" in refused.read("verdict")["reason"]
+    waived = project.run("good", dataclasses.replace(SETTINGS, allow_uncompared=True))
+    assert waived.blessed
+
+
+def test_a_lost_file_of_examples_is_named(tmp_path):
+    artifact = tfx.types.standard_artifacts.Examples()
+    artifact.uri = str(tmp_path)
+    artifact.split_names = '["train", "test"]'
+    for split, number in itertools.product(("train", "test"), range(3)):
+        scored_examples.write(tmp_path / f"Split-{split}" / f"data-{number}.gz", [])
+    for split in ("train", "test"):
+        examples_artifact.set_shards(artifact, split)
+    examples_artifact.require_all_shards([artifact])
+    (tmp_path / "Split-test" / "data-1.gz").unlink()
+    with pytest.raises(InputError, match=r"`test` of Examples must have 3 files. Received: 2"):
+        examples_artifact.require_all_shards([artifact])

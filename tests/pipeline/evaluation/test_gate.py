@@ -1,5 +1,6 @@
 """Each way of being refused, and each way of passing, on metrics made by hand."""
 
+import dataclasses
 import json
 import math
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from pipeline.configs import Settings
-from pipeline.evaluation import gate
+from pipeline.evaluation import gate, ranking_metrics
 from pipeline.evaluation.eval_config import LONG, OVERALL
 
 SETTINGS = Settings(min_auc=0.6, min_gauc=0.58, tolerance=0.01, min_long_users=100)
@@ -22,6 +23,7 @@ def metrics(auc=0.7, gauc=0.68, long_auc=0.72, long_gauc=0.7, long_users=500, no
             "auc": auc,
             "gauc": gauc,
             "users": users,
+            "rows": 10 * users,
             "auc_replicates": auc + noise * NOISE,
             "gauc_replicates": gauc + noise * NOISE,
         }
@@ -44,6 +46,8 @@ def test_the_first_model_is_judged_by_the_floors_alone():
     verdict = gate.judge(metrics(), None, SETTINGS)
     assert verdict.blessed
     assert outcomes(verdict) == {
+        ("min_test_users", OVERALL): "passed",
+        ("min_test_rows", OVERALL): "passed",
         ("min_auc", OVERALL): "passed",
         ("min_gauc", OVERALL): "passed",
         ("auc_not_worse", OVERALL): "not judged",
@@ -51,7 +55,7 @@ def test_the_first_model_is_judged_by_the_floors_alone():
         ("auc_not_worse", LONG): "not judged",
         ("gauc_not_worse", LONG): "not judged",
     }
-    assert "no blessed model" in verdict.reason
+    assert "no served model" in verdict.reason
 
 
 @pytest.mark.parametrize(
@@ -60,11 +64,11 @@ def test_the_first_model_is_judged_by_the_floors_alone():
 def test_below_a_floor_is_refused(low, name):
     check = only_failure(gate.judge(metrics(**low), None, SETTINGS))
     assert (check.name, check.slice) == (name, OVERALL)
-    assert f"{check.value:.4f} < " in check.reason
+    assert f"at least {check.value:.4f} < " in check.reason
 
 
 def test_on_a_floor_is_not_below_it():
-    assert gate.judge(metrics(auc=0.6, gauc=0.58), None, SETTINGS).blessed
+    assert gate.judge(metrics(auc=0.600001, gauc=0.580001), None, SETTINGS).blessed
 
 
 @pytest.mark.parametrize(
@@ -98,8 +102,9 @@ def test_a_difference_within_the_bootstrap_error_passes_and_beyond_it_does_not()
     within = metrics(auc=0.7 - 1.9 * error, noise=0.03)
     beyond = metrics(auc=0.7 - 2.0 * error, noise=0.03)
     assert 1.9 * error > SETTINGS.tolerance
-    assert gate.judge(within, metrics(), SETTINGS).blessed
-    assert only_failure(gate.judge(beyond, metrics(), SETTINGS)).name == "auc_not_worse"
+    settings = dataclasses.replace(SETTINGS, min_auc=0.5)
+    assert gate.judge(within, metrics(), settings).blessed
+    assert only_failure(gate.judge(beyond, metrics(), settings)).name == "auc_not_worse"
 
 
 def test_noise_that_both_models_share_excuses_nothing():
@@ -140,6 +145,51 @@ def test_a_baseline_without_a_number_is_no_bound():
     assert outcomes(verdict)["gauc_not_worse", LONG] == "not judged"
 
 
+def test_the_lower_end_of_the_interval_must_reach_the_floor():
+    error = 0.02 * np.std(NOISE, ddof=1)
+    for auc, passes in ((0.6 + 1.6 * error, False), (0.6 + 1.7 * error, True)):
+        verdict = gate.judge(metrics(auc=auc, noise=0.02), None, SETTINGS)
+        assert (outcomes(verdict)["min_auc", OVERALL] == "passed") == passes
+
+
+@pytest.mark.parametrize("name", ["users", "rows"])
+def test_a_small_test_split_is_not_judged(name):
+    least = dataclasses.replace(SETTINGS, min_test_users=5_000, min_test_rows=50_000)
+    assert gate.judge(metrics(), None, least).blessed
+    more = dataclasses.replace(
+        least, **{f"min_test_{name}": getattr(least, f"min_test_{name}") + 1}
+    )
+    check = only_failure(gate.judge(metrics(), None, more))
+    assert check.name == f"min_test_{name}"
+    assert f"IMN_MIN_TEST_{name.upper()}" in check.reason
+
+
+def test_a_served_model_that_cannot_be_compared_is_replaced_only_by_a_setting():
+    check = only_failure(gate.judge(metrics(), None, SETTINGS, "its files are gone"))
+    assert check.name == "compared"
+    assert "its files are gone; set IMN_ALLOW_UNCOMPARED=true" in check.reason
+    waived = dataclasses.replace(SETTINGS, allow_uncompared=True)
+    verdict = gate.judge(metrics(), None, waived, "its files are gone")
+    assert verdict.blessed
+    assert "its files are gone" in verdict.reason
+
+
+@pytest.mark.parametrize("rows", [10, 40, 100, 400])
+def test_random_scores_are_hardly_ever_blessed(rows):
+    """By the real metrics; even where the least numbers of users and rows are waived."""
+    settings = Settings(min_test_users=1, min_test_rows=1)
+    chance = np.random.default_rng(0)
+    blessed = 0
+    for _ in range(200):
+        user = np.arange(rows, dtype=np.uint64) // 2
+        score, label = chance.random(rows), np.arange(rows) % 2
+        computed = ranking_metrics.ranking_metrics(user, score, label)
+        blessed += gate.judge({OVERALL: computed}, None, settings).blessed
+    assert blessed <= 0.05 * 200
+    if rows < settings.min_test_rows:
+        assert not gate.judge({OVERALL: computed}, None, Settings()).blessed
+
+
 def test_replicates_that_are_no_number_are_left_out():
     assert gate.standard_error([1.0, 2.0, 3.0, math.nan]) == pytest.approx(1.0)
     assert math.isnan(gate.standard_error([math.nan, 1.0]))
@@ -148,4 +198,4 @@ def test_replicates_that_are_no_number_are_left_out():
 def test_a_verdict_is_json():
     verdict = gate.judge(metrics(auc=math.nan), metrics(), SETTINGS)
     text = json.dumps(verdict.to_json(), allow_nan=False)
-    assert json.loads(text)["checks"][0]["outcome"] == "failed"
+    assert [check["outcome"] for check in json.loads(text)["checks"][1:3]] == ["passed", "failed"]
