@@ -1,12 +1,16 @@
-"""The table of models: a name, the config it stands for, and its recipe.
+"""The presets: names for a model config with options and a recipe.
 
-A new model is one file, with a subclass of `ModelConfig` and its layer, and one
-line here. Importing this table imports no TensorFlow; resolving a row does.
+A new model is one file, with a subclass of `ModelConfig` and its layer, and one line in `PRESETS`.
+A model outside this repository needs no line: its name is `package.module:Config`. Importing this
+module does not import TensorFlow; resolving a preset does.
 """
 
 import dataclasses
 import difflib
 import importlib
+import pathlib
+import re
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,21 +19,63 @@ from model.configs import ModelConfig, TrainingConfig, parse_options
 
 @dataclasses.dataclass(frozen=True)
 class Preset:
-    """One row: its name in print, the config class, and what differs from its defaults."""
+    """One model of the table.
+
+    Attributes:
+      label: its name in tables and plots.
+      config: its config class, as `package.module:Class`.
+      options: fields of the config that differ from the class's defaults.
+      recipe: fields of `TrainingConfig` that differ from the shared defaults.
+    """
 
     label: str
-    config: str  # module:class
+    config: str
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     recipe: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def config_class(self) -> type[ModelConfig]:
-        """The class that `config` names; imports its module."""
-        module, _, name = self.config.partition(":")
-        return getattr(importlib.import_module(module), name)
+        """Imports the class that `config` names.
+
+        Raises:
+          ValueError: if the module cannot be imported, or has no subclass of `ModelConfig` of
+            this name.
+        """
+        module_name, _, name = self.config.partition(":")
+        try:
+            module = importlib.import_module(module_name)
+        except Exception as error:  # whatever the user's module raises at its import
+            raise ValueError(
+                f"`model` must name a module that can be imported. Received: {self.config!r}; its "
+                f"import failed with {type(error).__name__}: {error}. Install the package, or add "
+                "its folder to PYTHONPATH."
+            ) from error
+        config_class = getattr(module, name, None)
+        if not (isinstance(config_class, type) and issubclass(config_class, ModelConfig)):
+            configs = [
+                key
+                for key, value in vars(module).items()
+                if isinstance(value, type) and issubclass(value, ModelConfig)
+                if value.__module__ == module.__name__
+            ]
+            raise ValueError(
+                "`model` must name a subclass of `model.configs.ModelConfig`. Received: "
+                f"{self.config!r}. The module defines {', '.join(configs) or 'none'}."
+            )
+        return config_class
+
+    def source_files(self) -> list[pathlib.Path]:
+        """The module's file, with all modules of its package if it lies in one.
+
+        Raises:
+          ValueError: as `config_class`.
+        """
+        module = sys.modules[self.config_class().__module__]
+        file = pathlib.Path(str(module.__file__))
+        return sorted(file.parent.glob("*.py")) if module.__package__ else [file]
 
 
 _IMN = "model.imn:IMNConfig"
-# Beyond the paper: 3P+ that reads a GRU's states too, on histories with events left out.
+# Beyond the paper: 3P+ that also reads the states of a GRU, trained with history dropout.
 _STATES = {"passes": 3, "enhancement": True, "states": True}
 _SEED_OPTIONS = {
     "embedding_dim": 10,
@@ -40,7 +86,7 @@ _SEED_OPTIONS = {
     "dropout": 0.2,
     "l2": 1e-6,
 }
-# One rate for all, Keras' own scale of first values, no extra candidates.
+# The same learning rate for all variables, Keras' initial scale, no extra candidates.
 _SEED_RECIPE = {
     "learning_rate": 1e-5,
     "table_learning_rate": 1e-5,
@@ -69,47 +115,53 @@ PRESETS = {
 
 
 def preset(model: str) -> Preset:
-    """The row of a model.
+    """The preset of this name; a name `package.module:Config` is a preset without options.
 
     Raises:
-      ValueError: for a name that is not in the table.
+      ValueError: if the name is neither in the table nor of this form.
     """
-    if model not in PRESETS:
-        near = difflib.get_close_matches(model, PRESETS, n=1)
-        hint = f" Did you mean `{near[0]}`?" if near else ""
-        raise ValueError(f"`model` must be one of {', '.join(PRESETS)}. Received: {model!r}.{hint}")
-    return PRESETS[model]
+    if model in PRESETS:
+        return PRESETS[model]
+    if re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", model):
+        return Preset(model, model)
+    near = difflib.get_close_matches(model, PRESETS, n=1)
+    hint = f" Did you mean `{near[0]}`?" if near else ""
+    raise ValueError(
+        f"`model` must be one of {', '.join(PRESETS)}, or package.module:Config for a model of "
+        f"your own. Received: {model!r}.{hint}"
+    )
 
 
 def label(model: str) -> str:
-    """The name of a row in print; a name that is not in the table stays as it is."""
+    """The name of a model in tables and plots; a name that is not in the table stays as it is."""
     return PRESETS[model].label if model in PRESETS else model
 
 
 def resolve(
     model: str, model_options: str = "", recipe: Mapping[str, Any] | None = None
 ) -> tuple[ModelConfig, TrainingConfig]:
-    """The config and the recipe that a user's settings stand for.
+    """Config and recipe for a user's settings.
 
     Args:
-      model: a name of the table.
-      model_options: fields of the model's config, as in `"passes=5,num_heads=2"`.
+      model: a preset, or `package.module:Config`.
+      model_options: fields of the model's config, e.g. `"passes=5,num_heads=2"`.
       recipe: fields of `TrainingConfig` that the user set.
 
     Raises:
-      ValueError: naming the model, option or recipe field that is not allowed.
+      ValueError: for an unknown model, option or recipe field, or a value out of range.
     """
     row = preset(model)
     config_class = row.config_class()
     try:
-        given = parse_options(config_class, model_options)
-        config = config_class(**{**row.options, **given})
+        options = parse_options(config_class, model_options)
+        config = config_class(**{**row.options, **options})
     except ValueError as error:
         raise ValueError(f"`model_options` of {model}: {error}") from None
     known = [field.name for field in dataclasses.fields(TrainingConfig)]
     unknown = sorted(set(recipe or {}) - set(known))
     if unknown:
         raise ValueError(
-            f"The recipe has no `{unknown[0]}`. Known: {', '.join(known)}. Received: {recipe!r}."
+            f"`{unknown[0]}` is not a field of the recipe. Known: {', '.join(known)}. "
+            f"Received: {recipe!r}."
         )
     return config, TrainingConfig(**{**row.recipe, **(recipe or {})})

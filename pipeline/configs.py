@@ -8,6 +8,7 @@ Example: `IMN_RATINGS=ratings_Books.csv IMN_MAX_HISTORY_LENGTH=200 make run`.
 import dataclasses
 import difflib
 import glob
+import re
 import typing
 from collections.abc import Mapping
 from typing import Any
@@ -62,7 +63,7 @@ class Settings:
 
     # --- What is run -------------------------------------------------------
     ratings: str = ""  # file or glob of ratings; "" is generated sample data
-    model: str = "imn_3p_plus"  # a preset of model/presets.py
+    model: str = "imn_3p_plus"  # a preset of model/presets.py, or package.module:Config
     output: str = "runs"  # the folder under which a run writes everything
 
     # --- Ingestion ---------------------------------------------------------
@@ -167,16 +168,17 @@ class Settings:
 
 
 def serving_name(settings: Settings) -> str:
-    """The name a server knows the model by: `imn` for every preset of it, else the model's own."""
-    is_imn = settings.model == "seed" or settings.model.startswith("imn_")
-    return "imn" if is_imn else settings.model
+    """The model's name for servers: `imn` for every preset of IMN, else `model` as one word."""
+    name = re.sub(r"\W+", "_", settings.model)  # a colon would end the name in a REST path
+    is_imn = name == settings.model and (name == "seed" or name.startswith("imn_"))
+    return "imn" if is_imn else name
 
 
 def check_at_once(settings: Settings) -> None:
     """Finds what can be found before TFX and TensorFlow are loaded.
 
     Raises:
-      SettingsError: for a model that there is not.
+      SettingsError: if the model does not exist.
       InputError: where no local file has the name of the ratings.
     """
     try:

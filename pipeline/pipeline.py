@@ -12,6 +12,7 @@ import dataclasses
 import hashlib
 import os
 import pathlib
+import re
 from typing import Any
 
 from ml_metadata.proto import metadata_store_pb2
@@ -46,7 +47,8 @@ _MODEL = (
 def pipeline_name(settings: Settings) -> str:
     """`imn` for the default model, `imn-MODEL` for another."""
     default = Settings.__dataclass_fields__["model"].default
-    return "imn" if settings.model == default else f"imn-{settings.model.replace('_', '-')}"
+    words = re.sub("[^a-z0-9]+", "-", settings.model.lower())  # the names that Kubeflow allows
+    return "imn" if settings.model == default else f"imn-{words}"
 
 
 def create_pipeline(
@@ -80,6 +82,8 @@ def create_pipeline(
     recipe = settings.recipe()
     try:  # before anything runs, rather than when the Trainer starts
         presets.resolve(settings.model, settings.model_options, recipe)
+        # A model of the user's own may lie outside the folder `model`.
+        model_sources = ("model", *map(str, presets.preset(settings.model).source_files()))
     except ValueError as error:
         raise SettingsError(str(error)) from None
 
@@ -111,7 +115,7 @@ def create_pipeline(
         train_args=tfx.proto.TrainArgs(splits=["train"]),
         eval_args=tfx.proto.EvalArgs(splits=["eval"]),
         custom_config=_subset(settings, _MODEL)
-        | {"recipe": recipe, "checkpoint_root": checkpoint_root, "code": digest("model")},
+        | {"recipe": recipe, "checkpoint_root": checkpoint_root, "code": digest(*model_sources)},
     )
 
     candidate = trainer.outputs["model"]
@@ -161,7 +165,7 @@ def create_pipeline(
     _depends_on(statistics, "pipeline/validation.py", "pipeline/examples.py")
     _depends_on(stop, "pipeline/validation.py")
     _depends_on(transform, "transforms", "pipeline/transform.py", "pipeline/examples.py")
-    _depends_on(trainer, "model", "transforms")
+    _depends_on(trainer, *model_sources, "transforms")
     _depends_on(
         evaluator,
         "pipeline/evaluation/eval_config.py",
@@ -175,7 +179,11 @@ def create_pipeline(
         "pipeline/examples.py",
     )
     _depends_on(
-        check, "pipeline/release/infra_check.py", "pipeline/release/c_api.py", "model", "transforms"
+        check,
+        "pipeline/release/infra_check.py",
+        "pipeline/release/c_api.py",
+        *model_sources,
+        "transforms",
     )
     _depends_on(push, "pipeline/release/pusher.py")
     push.exec_properties["served"] = served
@@ -203,13 +211,14 @@ def create_pipeline(
 
 
 def digest(*paths: str) -> str:
-    """SHA-256 of the sources under `paths`, files or folders relative to the project."""
+    """SHA-256 of the sources under `paths`: files or folders, absolute or below the project."""
     sha = hashlib.sha256()
     for path in paths:
         root = _ROOT / path
         files = [root] if root.is_file() else sorted(root.rglob("*.py"))
         for file in files:
-            sha.update(file.relative_to(_ROOT).as_posix().encode() + b"\0" + file.read_bytes())
+            name = file.relative_to(_ROOT) if file.is_relative_to(_ROOT) else file.name
+            sha.update(str(name).encode() + b"\0" + file.read_bytes())
     return sha.hexdigest()
 
 

@@ -15,6 +15,7 @@ import tensorflow as tf
 from model import trainer
 from model.trainer import DESCRIPTION, load_trained, run_fn
 from model.training import loop
+from tests.support import mean_model
 from tests.support.trainings import RECIPE, arguments, described, train, weights
 from transforms import features
 
@@ -213,7 +214,8 @@ def test_an_eval_split_of_one_class_is_refused(world, tmp_path):
 
 
 def test_a_training_that_diverges_says_so(world, tmp_path):
-    with pytest.raises(ValueError, match=r"loss is .* at step .*Lower `learning_rate`.*Received: 1e\+30"):
+    message = r"loss is .* at step .*Lower `learning_rate`.*Received: 1e\+30"
+    with pytest.raises(ValueError, match=message):
         train(world, tmp_path, recipe=RECIPE | {"learning_rate": 1e30})
 
 
@@ -242,5 +244,23 @@ def test_a_transform_graph_without_the_vocabulary_is_refused(world, trained, tmp
     (tmp_path / DESCRIPTION).write_text(json.dumps(description))
     with pytest.raises(ValueError, match=r"Transform graph .* must be the one.*Received: one"):
         load_trained(str(tmp_path), world.transform)
-    with pytest.raises(ValueError, match="`pases` is no option"):
+    with pytest.raises(ValueError, match="`pases` is not an option"):
         run_fn(arguments(world, tmp_path, model_options="pases=1"))
+
+
+def test_a_model_outside_the_repository_trains_and_is_read_again(world, tmp_path, monkeypatch):
+    shutil.copy(mean_model.__file__, tmp_path / "outside_trained.py")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    trained = train(
+        world,
+        tmp_path,
+        model="outside_trained:MeanConfig",
+        model_options="embedding_dim=8,head_units=8,scale=2",
+    )
+    description = described(tmp_path)
+    assert description["config"]["scale"] == 2
+    assert description["best"]["eval_auc"] > 0.7
+    assert trained
+    served = tf.saved_model.load(str(tmp_path / "serving")).signatures
+    assert {"serving_default", "rank"} <= set(served)
+    assert "explain" not in served

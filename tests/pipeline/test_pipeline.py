@@ -1,9 +1,11 @@
 import dataclasses
+import shutil
 
 import pytest
 
 from pipeline import pipeline
 from pipeline.configs import Settings, SettingsError, serving_name
+from tests.support import mean_model
 
 
 def create(**settings):
@@ -23,6 +25,8 @@ def create(**settings):
         ("imn_2p", "imn-imn-2p", "imn"),
         ("seed", "imn-seed", "imn"),
         ("din", "imn-din", "din"),
+        ("shop.Mean:MeanConfig", "imn-shop-mean-meanconfig", "shop_Mean_MeanConfig"),
+        ("imn_x:Config", "imn-imn-x-config", "imn_x_Config"),
     ],
 )
 def test_names_follow_the_model(model, name, served):
@@ -77,3 +81,25 @@ def test_a_digest_follows_the_content_of_the_sources(tmp_path, monkeypatch):
     (tmp_path / "layers" / "a.py").write_text("1")
     (tmp_path / "layers" / "b.py").write_text("")
     assert pipeline.digest("layers") != first
+
+
+def test_a_model_outside_the_repository_runs_again_when_its_source_changes(tmp_path, monkeypatch):
+    source = tmp_path / "outside_mean.py"
+    shutil.copy(mean_model.__file__, source)
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def properties():
+        components = create(model="outside_mean:MeanConfig", model_options="scale=2").components
+        return {component.id: component.exec_properties for component in components}
+
+    before, again = properties(), properties()
+    source.write_text(source.read_text() + "# changed\n")
+    after = properties()
+    assert before == again
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed == {"Trainer", "InfraCheck"}
+
+
+def test_a_model_outside_the_repository_that_does_not_exist_is_refused():
+    with pytest.raises(SettingsError, match=r"can be imported. Received: 'no_such_module:Config'"):
+        create(model="no_such_module:Config")

@@ -1,0 +1,30 @@
+"""A model that lies outside the package `model`: its file is the example in docs/models.md."""
+
+import dataclasses
+
+import tensorflow as tf
+
+from model.configs import ModelConfig, number
+
+
+@dataclasses.dataclass(frozen=True)
+class MeanConfig(ModelConfig):
+    """Fields with defaults here become options of the model."""
+
+    scale: float = number(1.0, 0.0)  # factor of the mean
+
+    def block(self):
+        return Mean(self.scale)
+
+
+class Mean(tf.keras.layers.Layer):
+    """The mean of the history, `(B, 1, D)`: the same user for every candidate."""
+
+    def __init__(self, scale):
+        super().__init__()
+        self.scale = scale
+
+    def call(self, history, mask, targets, training=False, seed=None):
+        count = tf.reduce_sum(tf.cast(mask, history.dtype), axis=1)[:, None, None]
+        total = tf.reduce_sum(history, axis=1, keepdims=True)
+        return self.scale * total / tf.maximum(count, 1)
