@@ -14,42 +14,42 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
 _ROOT = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, _ROOT)
 
-from pipeline.configs import Settings, check_at_once, serving_name  # noqa: E402
+from pipeline.configs import Settings, check_model, serving_name  # noqa: E402
 from pipeline.errors import InputError  # noqa: E402
-from pipeline.local import console, sample_data  # noqa: E402
-
-
-def _make(output: str) -> None:
-    try:
-        os.makedirs(output, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"`output` must be a folder that can be made. {error}") from None
-    if not os.access(output, os.W_OK):
-        raise InputError(f"`output` must be a folder that can be written. Received: {output}")
+from pipeline.ingest.sources import reading  # noqa: E402
+from pipeline.local import console, output_folder, sample_data  # noqa: E402
 
 
 def main() -> int:
     """Runs the pipeline that the environment describes; gives the exit status."""
     try:
         settings = Settings.from_environment(os.environ)
-        output = os.path.abspath(settings.output)
-        _make(output)
-        generated = not settings.ratings
-        ratings = settings.ratings or os.path.join(output, "data", "generated_ratings.csv")
-        if generated:
-            sample_data.write_ratings(ratings)
-        if "://" not in ratings:
-            ratings = os.path.abspath(ratings)
-        settings = dataclasses.replace(settings, ratings=ratings)
-        check_at_once(settings)
+        with output_folder.locked(os.path.abspath(settings.output)):
+            return _run(settings, os.path.abspath(settings.output))
     except InputError as error:
         console.say(f"Input: {error}")
         return console.BAD_INPUT
 
+
+def _run(settings: Settings, output: str) -> int:
+    """One run. Faults of the input are found before TFX is loaded."""
+    generated = not settings.ratings
+    ratings = settings.ratings or os.path.join(output, "data", "generated_ratings.csv")
+    if generated:
+        sample_data.write_ratings(ratings)
+    if "://" not in ratings:
+        ratings = os.path.abspath(ratings)
+    settings = dataclasses.replace(settings, ratings=ratings)
+    check_model(settings)
+    if not settings.metadata:
+        output_folder.check_metadata(os.path.join(output, "metadata.db"))
+    described = reading.describe(settings)
+
     def start() -> None:
         origin = " (generated from a seed, not real)" if generated else ""
-        console.say(f"Ratings: {ratings}{origin}")
-        console.say(f"Model:   {settings.model}, output under {output}")
+        for line in [described[0] + origin, *described[1:]]:
+            console.say(line)
+        console.say(f"Model: {settings.model}, output under {output}")
 
         from tfx import v1 as tfx
 

@@ -7,8 +7,8 @@ Example: `IMN_RATINGS=ratings_Books.csv IMN_MAX_HISTORY_LENGTH=200 make run`.
 
 import dataclasses
 import difflib
-import glob
 import re
+import shlex
 import typing
 from collections.abc import Mapping
 from typing import Any
@@ -130,6 +130,17 @@ class Settings:
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             _check(field, getattr(self, field.name))
+        if not self.output or re.search(r"[*?\[\]]", self.output):
+            raise SettingsError(
+                "`output` must name a folder, without *, ?, [ or ], which TensorFlow takes for a "
+                f"pattern. Received: {self.output!r}."
+            )
+        try:
+            shlex.split(self.beam_args)
+        except ValueError as error:
+            raise SettingsError(
+                f"`beam_args` must be a command line ({error}). Received: {self.beam_args!r}."
+            ) from None
         if self.eval_share <= 0 or self.test_share <= 0:
             raise SettingsError(
                 "`eval_share` and `test_share` must be above 0: early stopping reads one, the "
@@ -174,21 +185,16 @@ def serving_name(settings: Settings) -> str:
     return "imn" if is_imn else name
 
 
-def check_at_once(settings: Settings) -> None:
-    """Finds what can be found before TFX and TensorFlow are loaded.
+def check_model(settings: Settings) -> None:
+    """Finds a model that does not exist before TFX and TensorFlow are loaded.
 
     Raises:
       SettingsError: if the model does not exist.
-      InputError: where no local file has the name of the ratings.
     """
     try:
         presets.preset(settings.model)
     except ValueError as error:
         raise SettingsError(str(error)) from None
-    if "://" not in settings.ratings and not glob.glob(settings.ratings):
-        raise InputError(
-            f"`ratings` must be a file or a glob of files. Nothing is there: {settings.ratings}"
-        )
 
 
 def _types(field: dataclasses.Field) -> tuple[type, bool]:

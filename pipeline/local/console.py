@@ -20,6 +20,7 @@ from pipeline.errors import AnomalyError, InputError
 PUSHED, FAILED, BAD_INPUT, REFUSED, ANOMALIES = 0, 1, 2, 3, 4
 
 _EVENT = re.compile(r"Component (\S+) is (running|finished)\.")
+_KILLED = re.compile(r"SIGKILL|exit code:? -9|[Kk]illed|terminated abruptly|died with.*9")
 _CACHED = "A cached execution"
 
 
@@ -139,4 +140,10 @@ def explain(error: BaseException) -> tuple[int, str]:
             return ANOMALIES, f"Anomalies: {link}"
         link = link.__cause__ or link.__context__
     last = str(error).strip().splitlines() or [""]
-    return FAILED, f"Failed: {type(error).__name__}: {last[0]}"
+    reason = f"Failed: {type(error).__name__}: {last[0]}"
+    if _KILLED.search(str(error)):
+        reason += (
+            "\nA process was killed, most likely because the machine ran out of memory. Lower "
+            "IMN_BATCH_SIZE or the number of workers in IMN_BEAM_ARGS, or give it more memory."
+        )
+    return FAILED, reason

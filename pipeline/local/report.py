@@ -10,6 +10,7 @@ from tfx.dsl.io import fileio
 from pipeline.evaluation.controls import table
 from pipeline.evaluation.eval_config import OVERALL
 from pipeline.local import console, lineage
+from pipeline.release.pusher import versions
 from transforms import features
 
 _SHOWN = ("auc", "gauc", "log_loss", "calibration", "rows", "users")
@@ -52,7 +53,12 @@ def tell(
 
     lines = _lines(report)
     if report["pushed"]:
-        lines += ["", f"Pushed:  {where}", "", "Next:", *_next(name, output, where, logs)]
+        outcome = "Served already" if pushed.reused else "Pushed"
+        lines += ["", f"{outcome}:  {where}", "", "Next:", *_next(name, output, where, logs)]
+    elif versions(os.path.join(output, "serving_model", name)):
+        lines.append("Nothing was pushed; the version that was served before still is.")
+    else:
+        lines.append("Nothing was pushed, and nothing is served.")
     folder = os.path.join(output, "report")
     fileio.makedirs(folder)
     for file, text in (
@@ -85,8 +91,6 @@ def _lines(report: dict[str, Any]) -> list[str]:
         lines.append("Check:   the export loads in a fresh process and answers as trained.")
     else:
         lines.append(f"Check:   refused, {check['reason']}.")
-    if not report["pushed"]:
-        lines.append("Nothing was pushed; what was served before still is.")
     return lines
 
 

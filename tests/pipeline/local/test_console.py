@@ -68,3 +68,13 @@ def test_descriptors_go_to_the_log_and_python_keeps_the_screen(tmp_path):
     (log,) = os.listdir(tmp_path)
     written = (tmp_path / log).read_text()
     assert all(part in written for part in ("from a child", "from C++", "from Python"))
+
+
+@pytest.mark.parametrize(
+    "message", ["the worker died with <Signals.SIGKILL: 9>", "exit code: -9", "Killed"]
+)
+def test_a_killed_process_is_said_to_lack_memory(message):
+    status, reason = console.explain(RuntimeError(message))
+    assert status == console.FAILED
+    assert "ran out of memory" in reason
+    assert "ran out of memory" not in console.explain(RuntimeError("another"))[1]
