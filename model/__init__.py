@@ -1,1 +1,1 @@
-"""What Keras trains and exports: layers, models, the trainer."""
+"""The Keras models: presets, layers, training and export."""

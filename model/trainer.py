@@ -1,4 +1,4 @@
-"""The training that TFX's Trainer runs: from transformed samples to a SavedModel."""
+"""`run_fn` of TFX's Trainer: from transformed samples to a SavedModel."""
 
 import hashlib
 import json
@@ -17,10 +17,10 @@ from model.training import data
 from model.training.loop import Training
 from transforms import features
 
-if TYPE_CHECKING:  # TFX takes 20 seconds to import, and a training needs none of it
+if TYPE_CHECKING:  # a training needs nothing of TFX, whose import takes seconds
     from tfx import v1 as tfx
 
-# In the folder of a training run.
+# File names in `model_run_dir`.
 DESCRIPTION = "training.json"
 _WEIGHTS = "weights"
 _STRATEGIES = {
@@ -33,12 +33,11 @@ _STRATEGIES = {
 def run_fn(fn_args: "tfx.components.FnArgs") -> None:
     """TFX Trainer will call this function.
 
-    Trains on `fn_args.train_files`, stops by `fn_args.eval_files`, and leaves
-    - in `serving_model_dir` a SavedModel (model/export/signatures.py),
-    - in `model_run_dir` the best weights, their description and every
-      evaluation as JSON, and TensorBoard's events.
-    A training of the same samples, Transform graph, settings and code that was
-    killed is gone on with.
+    Trains on `fn_args.train_files` with early stopping on `fn_args.eval_files`. Writes
+    - to `serving_model_dir` a SavedModel (model/export/signatures.py),
+    - to `model_run_dir` the best weights, a description with every evaluation as JSON, and
+      TensorBoard's events.
+    Resumes an interrupted training that had the same samples, Transform graph, settings and code.
 
     Args:
       fn_args: `custom_config` holds `model`, `model_options`, `recipe`,
@@ -46,11 +45,11 @@ def run_fn(fn_args: "tfx.components.FnArgs") -> None:
         `distribute`, `training_seed`, `checkpoint_root` and `code`.
 
     Raises:
-      ValueError: for options that are not allowed, or samples that nothing can
-        be learned from.
+      ValueError: for options that are not allowed, an empty split or vocabulary, an eval split
+        of one class, or a training that diverges.
     """
     custom = fn_args.custom_config
-    # Collective operations must be set up before anything else runs.
+    # TensorFlow must set up collective operations before it runs any other.
     strategy = _STRATEGIES[custom["distribute"]]()
     config, recipe = presets.resolve(custom["model"], custom["model_options"], custom["recipe"])
     transform = tft.TFTransformOutput(fn_args.transform_output)
@@ -92,37 +91,37 @@ def run_fn(fn_args: "tfx.components.FnArgs") -> None:
         strategy,
     )
     if training.state.step:
-        logging.info("Going on from step %d, checkpoint %s.", training.state.step, folder)
+        logging.info("Resuming from step %d, checkpoint %s.", training.state.step, folder)
     state = training.run()
     if not training.chief:
         return
     best = state.evaluations[state.best]
     logging.info("Best of %d evaluations: %s", len(state.evaluations), best)
     for file in tf.io.gfile.glob(f"{training.best}.*"):
-        kept = _WEIGHTS + file[len(training.best) :]
-        tf.io.gfile.copy(file, os.path.join(fn_args.model_run_dir, kept), overwrite=True)
+        name = _WEIGHTS + file[len(training.best) :]
+        tf.io.gfile.copy(file, os.path.join(fn_args.model_run_dir, name), overwrite=True)
     description |= {"best": best, "evaluations": state.evaluations}
     with tf.io.gfile.GFile(os.path.join(fn_args.model_run_dir, DESCRIPTION), "w") as file:
         json.dump(description, file, indent=1)
 
-    # Exported from what was written down, free of strategy and optimizer.
+    # The export is built from the files, so it holds neither strategy nor optimizer.
     trained = load_trained(fn_args.model_run_dir, fn_args.transform_output)
     ServingModule(trained, transform).save(fn_args.serving_model_dir)
     tf.io.gfile.rmtree(folder)
 
 
 def load_trained(model_run_dir: str, transform_graph_dir: str) -> Ranker:
-    """The trained ranker, from its description and its best weights.
+    """Loads a trained ranker from its description and its best weights.
 
     Args:
-      model_run_dir: what `run_fn` wrote its run into.
-      transform_graph_dir: the Transform graph that it was trained with.
+      model_run_dir: the folder that `run_fn` wrote.
+      transform_graph_dir: the Transform graph of the training.
 
     Returns:
-      a ranker to call on a dict of transformed features; it gives logits `(B, 1)`.
+      a ranker; called on a dict of transformed features, it returns logits `(B, 1)`.
 
     Raises:
-      ValueError: if the Transform graph has another vocabulary than the model.
+      ValueError: if the vocabulary of the Transform graph has another size.
     """
     with tf.io.gfile.GFile(os.path.join(model_run_dir, DESCRIPTION)) as file:
         description: dict[str, Any] = json.load(file)
@@ -131,8 +130,8 @@ def load_trained(model_run_dir: str, transform_graph_dir: str) -> Ranker:
     items = _num_items(transform, description["oov_buckets"])
     if items != inputs.num_items:
         raise ValueError(
-            f"The Transform graph in {transform_graph_dir} must be the one the model was trained "
-            f"with, of {inputs.num_items} item ids. Received: one of {items}."
+            f"The Transform graph in {transform_graph_dir} must be that of the training, with "
+            f"{inputs.num_items} item ids. Received: {items} item ids."
         )
     config = presets.preset(description["model"]).config_class()(**description["config"])
     ranker = build_ranker(
@@ -145,11 +144,11 @@ def load_trained(model_run_dir: str, transform_graph_dir: str) -> Ranker:
 
 def _num_items(transform: tft.TFTransformOutput, oov_buckets: int) -> int:
     vocabulary = transform.vocabulary_size_by_name(features.ITEM_VOCABULARY)
-    # Where nothing is kept, Transform writes one token of its own.
-    _, nothing = tft.analyzers.get_empy_vocabulary_dummy_value(tf.string)
-    if vocabulary == 1 and transform.vocabulary_by_name(features.ITEM_VOCABULARY) == [nothing]:
+    # Transform writes one reserved token into an empty vocabulary.
+    _, reserved = tft.analyzers.get_empy_vocabulary_dummy_value(tf.string)
+    if vocabulary == 1 and transform.vocabulary_by_name(features.ITEM_VOCABULARY) == [reserved]:
         raise ValueError(
             f"The vocabulary `{features.ITEM_VOCABULARY}` is empty: no item of the training split "
-            "was seen `min_item_count` times. Lower it, or give more ratings."
+            "occurs `min_item_count` times. Lower `min_item_count`, or give more ratings."
         )
     return 1 + oov_buckets + vocabulary

@@ -1,15 +1,16 @@
-"""What a pushed model answers: raw features in, probabilities out.
+"""Signatures of the exported model: raw features in, probabilities out.
 
-All signatures hold the Transform graph, so that a client recomputes nothing,
-and only operations of core TensorFlow, so that any server loads them.
+Every signature contains the Transform graph, so a client sends raw ids and times. The graphs use
+operations of core TensorFlow alone, so any server can load them.
 
-Odd requests have defined answers. An id outside the vocabulary shares one of
-the out-of-vocabulary rows, by its hash, with other such ids; a row that no
-training reached keeps its first values. No candidates have no scores. Histories
-may be empty and may repeat an id: each event counts. Order is that of the places,
-not of the times; a time after the request counts as the request's, one before 1970
-as 1970. What lies beyond `history_length` is never read, whatever a server's
-batcher put there.
+Unusual requests have defined answers:
+- An id outside the vocabulary shares one of the out-of-vocabulary rows with other such ids; its
+  hash decides which. Rows that the training never reached keep their initial values.
+- A request without candidates gets no scores.
+- A history may be empty. An id may occur several times; each event counts.
+- The order of the events is that of their positions, not of their times.
+- A time after the request counts as the time of the request, a time before 1970 as 1970.
+- Values beyond `history_length` are never read, so a server's batcher may pad with anything.
 """
 
 from typing import Any
@@ -23,13 +24,13 @@ from transforms import features
 
 CANDIDATES = "candidates"
 REQUEST_TIME = "request_time"
-# Method names by which TF Serving knows what Classify and Regress may call.
+# TF Serving's Classify and Regress accept signatures with these method names only.
 METHODS = {
     "classify": tf.compat.v1.saved_model.signature_constants.CLASSIFY_METHOD_NAME,
     "regress": tf.compat.v1.saved_model.signature_constants.REGRESS_METHOD_NAME,
 }
-CLASSES = (b"no", b"yes")  # of `classify`: is the target the user's next event?
-_NEEDED = (
+CLASSES = (b"no", b"yes")  # of `classify`: whether the target is the user's next event
+_RAW_FEATURES = (
     features.HISTORY_ITEM,
     features.HISTORY_TIME,
     features.HISTORY_LENGTH,
@@ -39,29 +40,30 @@ _NEEDED = (
 
 
 class ServingModule:
-    """A ranker with the Transform graph in front of it.
+    """A ranker behind the Transform graph.
 
     Args:
       ranker: the trained model.
-      transform: what TensorFlow Transform left.
+      transform: the output of TensorFlow Transform.
     """
 
     def __init__(self, ranker: Ranker, transform: tft.TFTransformOutput):
         self.ranker = ranker
         self.transform = transform.transform_features_layer()
         spec = transform.raw_feature_spec()
-        self._spec = {name: spec[name] for name in _NEEDED}
+        self._spec = {name: spec[name] for name in _RAW_FEATURES}
         self._length = spec[features.HISTORY_ITEM].shape[0]
         self._vocabulary = transform.vocabulary_file_by_name(features.ITEM_VOCABULARY) or ""
 
     def save(self, folder: str) -> None:
-        """Writes a SavedModel: `serving_default`, `classify`, `regress`, `rank`, and warm-up.
+        """Writes a SavedModel with all signatures and the warm-up requests.
 
-        Beside them `explain`, if the model's block has attention weights.
+        The signatures are `serving_default`, `classify`, `regress`, `rank`, and `explain` if the
+        model's block has attention weights.
         """
         string, integer = tf.string, tf.int64
         examples = [tf.TensorSpec([None], string, name="examples")]
-        # TF Serving's Classify and Regress ask for an input of this name.
+        # TF Serving's Classify and Regress need an input of this name.
         inputs = [tf.TensorSpec([None], string, name="inputs")]
         history = [
             tf.TensorSpec([None, None], string, name=features.HISTORY_ITEM),
@@ -78,18 +80,18 @@ class ServingModule:
         }
         if hasattr(self.ranker.block, "attention_weights"):
             signatures["explain"] = (self.explain, history)
-        # What the signatures read must hang on what is saved. Of the ranker that is
-        # its variables alone: Keras would add a training graph of every layer.
+        # The saved object must own all that the signatures read. Of the ranker it owns the
+        # variables alone, because Keras would add a training graph of every layer.
         module = tf.Module()
         module.transform, module.weights = self.transform, self.ranker.variables
         concrete = {
             name: tf.function(function, autograph=False).get_concrete_function(*specs)
             for name, (function, specs) in signatures.items()
         }
-        # What answers has no use for gradients, and those of loops cannot be written.
+        # Serving needs no gradients, and TensorFlow cannot save those of loops.
         options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
         tf.saved_model.save(module, folder, signatures=concrete, options=options)
-        # `save` knows no method but Predict.
+        # `save` sets the method Predict for every signature.
         updater = tf.compat.v1.saved_model.signature_def_utils.MethodNameUpdater(folder)
         for name, method in METHODS.items():
             updater.replace_method_name(name, method)
@@ -97,13 +99,13 @@ class ServingModule:
         warmup.write(folder, self._vocabulary, self._length, "explain" in signatures)
 
     def score_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Probabilities `score` `(B,)` of serialized raw tf.Examples `(B,)`, labels unread."""
+        """Probabilities `score` `(B,)` of serialized raw tf.Examples `(B,)`; ignores labels."""
         raw = tf.io.parse_example(examples, self._spec)
         logits = self.ranker(self.transform(raw), training=False)
         return {"score": tf.sigmoid(tf.reshape(logits, [-1]))}
 
     def classify(self, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
-        """`classes` and `scores` `(B, 2)`: that the target is not, and that it is, the next."""
+        """`classes` `(B, 2)`, no and yes, and their probabilities `scores` `(B, 2)`."""
         score = self.score_examples(inputs)["score"]
         return {
             "classes": tf.tile(tf.constant([CLASSES]), [tf.size(score), 1]),
@@ -111,7 +113,7 @@ class ServingModule:
         }
 
     def regress(self, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
-        """`outputs` `(B,)`, the probabilities of `score_examples`."""
+        """`outputs` `(B,)`, the same probabilities as `score_examples`."""
         return {"outputs": self.score_examples(inputs)["score"]}
 
     def rank(
@@ -122,19 +124,19 @@ class ServingModule:
         request_time: tf.Tensor,
         candidates: tf.Tensor,
     ) -> dict[str, tf.Tensor]:
-        """Probabilities of K candidates for each user; a history is encoded once.
+        """Probabilities of K candidates for each user. Encodes each history once.
 
         Args:
-          history_item: ids `(B, H)`, oldest first, any H; what lies beyond
-            `history_length` is not read.
-          history_time: seconds `(B, H)`.
-          history_length: how many of the H are filled, `(B,)`. The newest L of
-            them are used, L being the length the model was trained with.
-          request_time: seconds `(B,)`.
+          history_item: ids `(B, H)`, oldest first, any H. Ids beyond `history_length` are
+            not read.
+          history_time: seconds since 1970 `(B, H)`.
+          history_length: number of events in each history `(B,)`. The model reads the newest
+            L of them; L is the history length of the training.
+          request_time: seconds since 1970 `(B,)`.
           candidates: ids `(B, K)`.
 
         Returns:
-          `scores` `(B, K)`.
+          a dict with `scores` `(B, K)`.
         """
         encoded, _ = self._encoded(
             history_item, history_time, history_length, request_time, candidates
@@ -151,15 +153,14 @@ class ServingModule:
         request_time: tf.Tensor,
         candidates: tf.Tensor,
     ) -> dict[str, tf.Tensor]:
-        """What `rank` answers, and how much each event of a history weighed in it.
+        """The scores of `rank`, with the attention weight of each event.
 
-        Args: as of `rank`. The answer is H times as large: ask for the few
-        candidates that are to be shown.
+        The arguments are those of `rank`. The answer is larger by a factor of N H, so ask for
+        few candidates.
 
         Returns:
-          `scores` `(B, K)`, and `attention` `(B, N, K, H)`: the weights in each of N
-          passes over the history, in the places of the request; 0 where the
-          history is not read.
+          a dict with `scores` `(B, K)` and `attention` `(B, N, K, H)`: the weights of N passes
+          over the history, at the positions of the request; 0 for events that are not read.
         """
         encoded, length = self._encoded(
             history_item, history_time, history_length, request_time, candidates
@@ -169,16 +170,16 @@ class ServingModule:
         weights = self.ranker.block.attention_weights(
             encoded.history, encoded.mask, self.ranker.encoder.candidates(ids)
         )
-        # The newest event is in the last of the model's L places, and in place length - 1.
-        places = tf.range(tf.shape(history_item, tf.int64)[1])
-        columns = places + (self._length - length)[:, None]  # (B, H)
+        # The newest event has position length - 1 in the request and column L - 1 in the model.
+        positions = tf.range(tf.shape(history_item, tf.int64)[1])
+        columns = positions + (self._length - length)[:, None]  # (B, H)
         read = (columns >= 0) & (columns < self._length)
         columns = tf.where(read, columns, tf.zeros_like(columns))
-        moved = tf.gather(tf.transpose(weights, [0, 3, 1, 2]), columns, batch_dims=1)
-        moved *= tf.cast(read, moved.dtype)[:, :, None, None]
+        aligned = tf.gather(tf.transpose(weights, [0, 3, 1, 2]), columns, batch_dims=1)
+        aligned *= tf.cast(read, aligned.dtype)[:, :, None, None]
         return {
             "scores": tf.sigmoid(self.ranker.score(encoded, ids))[:, :count],
-            "attention": tf.transpose(moved, [0, 2, 3, 1])[:, :, :count],
+            "attention": tf.transpose(aligned, [0, 2, 3, 1])[:, :, :count],
         }
 
     def _encoded(
@@ -189,18 +190,17 @@ class ServingModule:
         request_time: tf.Tensor,
         candidates: tf.Tensor,
     ) -> tuple[Encoded, tf.Tensor]:
-        """The histories of a request, encoded, and their lengths `(B,)` before they are cut."""
-        # Broadcasting would answer some requests whose parts do not belong together.
-        rows, places = tf.shape(history_item)[0], tf.shape(history_item)[1]
+        """The encoded histories of a request, and their lengths `(B,)` before the cut to L."""
+        # Without these checks, broadcasting would answer requests whose shapes do not match.
+        rows, width = tf.shape(history_item)[0], tf.shape(history_item)[1]
         checks = [
             tf.debugging.assert_equal(
                 tf.shape(value),
                 tf.stack(shape),
-                f"`{name}` must have the shape {words}, B and H being those of "
-                f"`{features.HISTORY_ITEM}`.",
+                f"`{name}` must have the shape {words}, with B and H of `{features.HISTORY_ITEM}`.",
             )
             for name, value, shape, words in (
-                (features.HISTORY_TIME, history_time, [rows, places], "(B, H)"),
+                (features.HISTORY_TIME, history_time, [rows, width], "(B, H)"),
                 (features.HISTORY_LENGTH, history_length, [rows], "(B,)"),
                 (REQUEST_TIME, request_time, [rows], "(B,)"),
                 (CANDIDATES, candidates, [rows, tf.shape(candidates)[1]], "(B, K)"),
@@ -209,21 +209,21 @@ class ServingModule:
         with tf.control_dependencies(checks):
             history_item = tf.identity(history_item)
         length = tf.clip_by_value(history_length, 0, tf.shape(history_item, tf.int64)[1])
-        kept = tf.minimum(length, self._length)
+        cut_length = tf.minimum(length, self._length)
         raw = {
             features.HISTORY_ITEM: _newest(history_item, length, self._length, ""),
             features.HISTORY_TIME: _newest(history_time, length, self._length, 0),
-            features.HISTORY_LENGTH: kept[:, None],
+            features.HISTORY_LENGTH: cut_length[:, None],
             features.TARGET_ITEM: tf.fill([tf.size(length), 1], ""),
             features.TARGET_TIME: request_time[:, None],
         }
         return self.ranker.encode(self.transform(raw)), length
 
     def _ids(self, items: tf.Tensor) -> tf.Tensor:
-        """Ids of any items `(B, K)`, looked up L at a time as if they were histories.
+        """Integer ids `(B, K)` of raw ids `(B, K)`.
 
-        The Transform graph takes whole samples; one sample for every candidate
-        would look up L items of padding for each.
+        The Transform graph takes whole samples, so the raw ids go in as histories of length L. As
+        targets, each would bring a history of L items to look up.
         """
         flat = tf.reshape(items, [-1])
         rows = -(-tf.size(flat) // self._length)
@@ -241,17 +241,17 @@ class ServingModule:
 
 
 def _one_at_least(candidates: tf.Tensor) -> tf.Tensor:
-    """Candidates `(B, K)`, or one unknown where K is 0, which not every block can compute."""
+    """Candidates `(B, K)`, or one unknown id if K is 0, which some blocks cannot compute."""
     missing = 1 - tf.minimum(tf.shape(candidates)[1], 1)
     return tf.pad(candidates, [[0, 0], [0, missing]], constant_values="")
 
 
 def _newest(values: tf.Tensor, length: tf.Tensor, count: int, padding: Any) -> tf.Tensor:
     """The newest `count` of the first `length` values of each row, padded on the right."""
-    # One more column, so that there is something to gather from an empty one.
+    # One more column, so that a history of width 0 has a column to gather from.
     values = tf.pad(values, [[0, 0], [0, 1]], constant_values=padding)
-    places = tf.maximum(length - count, 0)[:, None] + tf.range(tf.constant(count, tf.int64))
-    filled = places < length[:, None]
+    columns = tf.maximum(length - count, 0)[:, None] + tf.range(tf.constant(count, tf.int64))
+    filled = columns < length[:, None]
     last = tf.shape(values, tf.int64)[1] - 1
-    found = tf.gather(values, tf.where(filled, places, last), batch_dims=1)
-    return tf.where(filled, found, tf.constant(padding, values.dtype))
+    newest = tf.gather(values, tf.where(filled, columns, last), batch_dims=1)
+    return tf.where(filled, newest, tf.constant(padding, values.dtype))

@@ -1,4 +1,4 @@
-"""Requests that TF Serving, and the embedded server, answer before a version takes traffic."""
+"""Warm-up requests: TF Serving and the embedded server run them before a version takes traffic."""
 
 import itertools
 import os
@@ -10,7 +10,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 from transforms import features
 
-# Where TF Serving looks, in the folder of a SavedModel.
+# TF Serving reads this file in the folder of a SavedModel.
 FILE = os.path.join("assets.extra", "tf_serving_warmup_requests")
 _CANDIDATES = (1, 200)
 _EXPLAINED = 10
@@ -22,9 +22,9 @@ def write(folder: str, vocabulary_file: str, length: int, explains: bool = False
 
     Args:
       folder: the SavedModel.
-      vocabulary_file: known ids a line, most frequent first.
-      length: L; the histories are one as long as that, and an empty one.
-      explains: whether there is a signature `explain`.
+      vocabulary_file: one known id per line, most frequent first.
+      length: L; one history has this length, another is empty.
+      explains: whether the SavedModel has the signature `explain`.
     """
     with tf.io.gfile.GFile(vocabulary_file, "rb") as file:
         vocabulary = [line.rstrip(b"\n") for line in itertools.islice(file, _CANDIDATES[-1])]
@@ -32,18 +32,18 @@ def write(folder: str, vocabulary_file: str, length: int, explains: bool = False
     tf.io.gfile.makedirs(os.path.dirname(path))
     with tf.io.TFRecordWriter(path) as writer:
         for log in requests(vocabulary, length, explains):
-            # The same model must give the same bytes: the pusher compares files.
+            # The pusher compares files, so the same model must have the same bytes.
             writer.write(log.SerializeToString(deterministic=True))
 
 
 def requests(
     vocabulary: Sequence[bytes], length: int, explains: bool = False
 ) -> list[prediction_log_pb2.PredictionLog]:
-    """The requests as TF Serving logs them, the longest one first; see `write`."""
+    """The requests in TF Serving's log format, the largest one first. Arguments: see `write`."""
     examples = [_example(vocabulary, length, filled) for filled in (length, 0)]
     logs = []
-    asked = [("rank", count) for count in reversed(_CANDIDATES)]
-    for signature, count in [*asked, *[("explain", _EXPLAINED)] * explains]:
+    ranking = [("rank", count) for count in reversed(_CANDIDATES)]
+    for signature, count in [*ranking, *[("explain", _EXPLAINED)] * explains]:
         log = prediction_log_pb2.PredictionLog()
         request = log.predict_log.request
         request.model_spec.signature_name = signature
@@ -65,8 +65,8 @@ def requests(
 
 
 def _items(vocabulary: Sequence[bytes], count: int) -> list[bytes]:
-    """So many known ids, from the most frequent on and again from the first."""
-    return [vocabulary[place % len(vocabulary)] for place in range(count)]
+    """`count` known ids, most frequent first; they repeat if the vocabulary is smaller."""
+    return [vocabulary[index % len(vocabulary)] for index in range(count)]
 
 
 def _times(length: int) -> list[int]:

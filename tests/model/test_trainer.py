@@ -1,4 +1,4 @@
-"""`run_fn` as TFX calls it, on a small learnable world: learn, repeat, be killed, be refused."""
+"""`run_fn` as TFX calls it: it learns, repeats itself, resumes, and refuses unusable samples."""
 
 import json
 import os
@@ -33,7 +33,7 @@ def same(one, other):
     return all(np.array_equal(*pair) for pair in zip(one, other, strict=True))
 
 
-def test_a_training_learns_and_leaves_all_it_must(world, trained):
+def test_a_training_learns_and_writes_all_its_files(world, trained):
     description = described(trained)
     aucs = [evaluation["eval_auc"] for evaluation in description["evaluations"]]
     assert description["best"]["eval_auc"] == max(aucs) > 0.75
@@ -48,7 +48,7 @@ def test_a_training_learns_and_leaves_all_it_must(world, trained):
         for value in event.summary.value
     }
     assert tags == {"train/loss", "train/auc", "eval/loss", "eval/auc"}
-    # Nothing is left of the checkpoints of a finished training.
+    # A finished training removes its checkpoints.
     assert not list((trained / "checkpoints").iterdir())
 
 
@@ -74,7 +74,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not(
     assert same(once, train(world, tmp_path / "again"))
     out = capsys.readouterr().out.strip().splitlines()
     assert not same(once, train(world, tmp_path / "other", training_seed=1))
-    # Progress is a line an evaluation where there is no screen.
+    # Without a terminal, progress is one line for each evaluation.
     assert [line.split("]")[1].split()[0] for line in out] == ["24/47", "47/47"] * 2
     assert out[2].strip().startswith("epoch 2 [")
     aucs = [evaluation["eval_auc"] for evaluation in described(trained)["evaluations"]]
@@ -96,10 +96,10 @@ run_fn(types.SimpleNamespace(**json.loads(sys.argv[1])))
 """
 
 
-def child(given, until):
-    """Runs `run_fn` in a process and kills it at a step; gives the first step it made."""
+def child(args, until):
+    """Runs `run_fn` in a process and kills it at a step; returns the first step that it took."""
     process = subprocess.Popen(
-        [sys.executable, "-c", CHILD, json.dumps(vars(given))],
+        [sys.executable, "-c", CHILD, json.dumps(vars(args))],
         stdout=subprocess.PIPE,
         text=True,
         cwd=ROOT,
@@ -116,13 +116,13 @@ def child(given, until):
     return first
 
 
-def test_a_killed_training_ends_with_the_weights_of_one_that_was_not(world, trained, tmp_path):
+def test_a_killed_training_resumes_to_the_weights_of_an_uninterrupted_one(world, trained, tmp_path):
     """Killed in the first epoch before its first evaluation, and again in the second."""
-    given = arguments(world, tmp_path)
-    assert child(given, until=10) == 1
-    second = child(given, until=60)
+    args = arguments(world, tmp_path)
+    assert child(args, until=10) == 1
+    second = child(args, until=60)
     assert 1 < second <= 11
-    assert not os.path.exists(given.serving_model_dir)
+    assert not os.path.exists(args.serving_model_dir)
     resumed = train(world, tmp_path)
     assert same(weights(world, trained), resumed)
     keys = ("step", "epoch", "eval_auc", "eval_loss")
@@ -133,26 +133,26 @@ def test_a_killed_training_ends_with_the_weights_of_one_that_was_not(world, trai
     assert one == other
 
 
-def test_what_a_training_may_go_on_from(world, tmp_path, monkeypatch):
-    """Samples, Transform graph, settings and code: any other and it begins anew."""
+def test_a_training_resumes_only_with_the_same_inputs(world, tmp_path, monkeypatch):
+    """Other samples, Transform graph, settings or code start a new training."""
 
     def refuse(*positional):
         raise InterruptedError(positional[5])
 
     def folder(**changes):
         monkeypatch.setattr(trainer, "Training", refuse)
-        given = arguments(world, tmp_path, **changes.pop("custom", {}))
+        args = arguments(world, tmp_path, **changes.pop("custom", {}))
         for name, value in changes.items():
-            setattr(given, name, value)
+            setattr(args, name, value)
         with pytest.raises(InterruptedError) as found:
-            run_fn(given)
+            run_fn(args)
         return str(found.value)
 
     for name, source in (("train", world.train), ("transform", world.transform)):
         shutil.copytree(source, tmp_path / name)
     moved = [str(tmp_path / "train" / "*")]
     once = folder()
-    # Where things lie does not matter, what they hold does.
+    # The contents of the files count, not their folders.
     assert folder(train_files=moved, transform_output=str(tmp_path / "transform")) == once
     others = [
         folder(custom=custom)
@@ -183,21 +183,21 @@ def test_early_stopping_keeps_the_best_evaluation():
     assert loop.evaluation_steps(2, 4) == {1, 2}
 
 
-def test_samples_nothing_can_be_learned_from_are_refused(world, tmp_path):
+def test_an_empty_split_is_refused(world, tmp_path):
     empty = tmp_path / "empty"
     empty.mkdir()
-    given = arguments(world, tmp_path)
-    given.eval_files = [str(empty / "*")]
+    args = arguments(world, tmp_path)
+    args.eval_files = [str(empty / "*")]
     with pytest.raises(ValueError, match="The eval split has no files"):
-        run_fn(given)
+        run_fn(args)
     with tf.io.TFRecordWriter(str(empty / "part.gz"), "GZIP"):
         pass
     with pytest.raises(ValueError, match="The eval split is empty: no sample in 1 files"):
-        run_fn(given)
-    given = arguments(world, tmp_path)
-    given.train_files = [str(empty / "*")]
+        run_fn(args)
+    args = arguments(world, tmp_path)
+    args.train_files = [str(empty / "*")]
     with pytest.raises(ValueError, match="The train split is empty"):
-        run_fn(given)
+        run_fn(args)
 
 
 def test_an_eval_split_of_one_class_is_refused(world, tmp_path):
@@ -207,10 +207,10 @@ def test_an_eval_split_of_one_class_is_refused(world, tmp_path):
             for row in tf.data.TFRecordDataset(file, "GZIP").as_numpy_iterator():
                 if tf.io.parse_single_example(row, spec)[features.LABEL] == 1:
                     writer.write(row)
-    given = arguments(world, tmp_path)
-    given.eval_files = [str(tmp_path / "part.gz")]
+    args = arguments(world, tmp_path)
+    args.eval_files = [str(tmp_path / "part.gz")]
     with pytest.raises(ValueError, match=r"must hold both labels.*200 samples with label 1"):
-        run_fn(given)
+        run_fn(args)
 
 
 def test_a_training_that_diverges_says_so(world, tmp_path):
@@ -220,29 +220,29 @@ def test_a_training_that_diverges_says_so(world, tmp_path):
 
 
 def test_a_last_update_that_diverges_says_so(world, tmp_path):
-    """Its loss was still a number: only the evaluation after it sees the new weights."""
+    """The loss of the only step is finite; the evaluation after it sees the new weights."""
     recipe = RECIPE | {"batch_size": 4000, "epochs": 1, "evaluations_per_epoch": 1}
     with pytest.raises(ValueError, match="A score of the eval split is not finite at step 1"):
         train(world, tmp_path, recipe=recipe | {"learning_rate": 1e30})
 
 
-def test_a_vocabulary_that_keeps_nothing_is_refused(world, tmp_path):
-    """Transform then writes one token, which is no item."""
+def test_an_empty_vocabulary_is_refused(world, tmp_path):
+    """Transform then writes one reserved token."""
     transform = tmp_path / "transform"
     shutil.copytree(world.transform, transform)
     (file,) = transform.glob("transform_fn/assets/*item*")
     file.write_text("49d0cd50-04bb-48c0-bc6f-5b575dce351a\n")
-    given = arguments(world, tmp_path)
-    given.transform_output = str(transform)
-    with pytest.raises(ValueError, match=r"is empty: no item .* seen `min_item_count` times"):
-        run_fn(given)
+    args = arguments(world, tmp_path)
+    args.transform_output = str(transform)
+    with pytest.raises(ValueError, match=r"is empty: no item .* occurs `min_item_count` times"):
+        run_fn(args)
 
 
-def test_a_transform_graph_without_the_vocabulary_is_refused(world, trained, tmp_path):
+def test_a_transform_graph_with_another_vocabulary_is_refused(world, trained, tmp_path):
     description = described(trained)
     description["inputs"]["num_items"] += 1
     (tmp_path / DESCRIPTION).write_text(json.dumps(description))
-    with pytest.raises(ValueError, match=r"Transform graph .* must be the one.*Received: one"):
+    with pytest.raises(ValueError, match=r"must be that of the training.*Received: \d+ item"):
         load_trained(str(tmp_path), world.transform)
     with pytest.raises(ValueError, match="`pases` is not an option"):
         run_fn(arguments(world, tmp_path, model_options="pases=1"))

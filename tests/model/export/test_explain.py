@@ -1,4 +1,4 @@
-"""The signature `explain`: the scores of `rank`, and weights in the places of the request."""
+"""The signature `explain`: the scores of `rank`, and weights at the positions of the request."""
 
 import numpy as np
 import pytest
@@ -19,8 +19,8 @@ def served(export):
     return tf.saved_model.load(export).signatures
 
 
-def asked(histories, width, garbage=b"garbage"):
-    """DataSpec of `rank` and `explain`; what lies beyond a history is garbage."""
+def request(histories, width, garbage=b"garbage"):
+    """Inputs of `rank` and `explain`, with garbage beyond each history."""
     rows = len(histories)
     items = np.full((rows, width), garbage, object)
     times = np.full((rows, width), 77, np.int64)
@@ -36,53 +36,52 @@ def asked(histories, width, garbage=b"garbage"):
     }
 
 
-def explained(served, histories, width):
-    answer = served["explain"](**asked(histories, width))
-    return answer["attention"].numpy()
+def attention(served, histories, width):
+    return served["explain"](**request(histories, width))["attention"].numpy()
 
 
 HISTORIES = [[b"i001", b"i002", b"i003"], [], [b"i%03d" % n for n in range(10, 19)], [b"new"]]
 
 
 def test_it_scores_as_rank_does(served):
-    inputs = asked(HISTORIES, 9)
+    inputs = request(HISTORIES, 9)
     expected = served["rank"](**inputs)["scores"]
     np.testing.assert_allclose(served["explain"](**inputs)["scores"], expected, atol=1e-7)
 
 
 def test_no_candidates_have_no_scores_and_no_weights(served):
     none = {"candidates": tf.zeros([4, 0], tf.string)}
-    answer = served["explain"](**asked(HISTORIES, 9) | none)
+    answer = served["explain"](**request(HISTORIES, 9) | none)
     assert answer["scores"].shape == (4, 0)
     assert answer["attention"].shape == (4, 3, 0, 9)
 
 
-def test_weights_are_in_the_places_of_the_request_and_nowhere_else(served, world):
-    """Above 0 for every event that is read, and exactly 0 for all others."""
+def test_weights_are_at_the_positions_of_the_events_that_are_read(served, world):
+    """Above 0 for every event that is read, exactly 0 elsewhere."""
     for width in (9, 14):
-        found = explained(served, HISTORIES, width)
-        assert found.shape == (4, 3, 4, width)
+        weights = attention(served, HISTORIES, width)
+        assert weights.shape == (4, 3, 4, width)
         for row, history in enumerate(HISTORIES):
-            place = np.arange(width)
-            read = (place < len(history)) & (place >= len(history) - world.length)
-            np.testing.assert_array_equal(found[row] > 0, np.broadcast_to(read, found[row].shape))
+            position = np.arange(width)
+            read = (position < len(history)) & (position >= len(history) - world.length)
+            np.testing.assert_array_equal(weights[row] > 0, np.broadcast_to(read, (3, 4, width)))
 
 
 def test_weights_follow_their_events(served, world):
-    """Also where a request is longer than what the model reads."""
+    """Also in a request with more events than the model reads."""
     newest = HISTORIES[2][-world.length :]
-    alone = explained(served, [newest], world.length)[0]
+    alone = attention(served, [newest], world.length)[0]
     assert np.ptp(alone, axis=2).min() > 1e-6
-    longer = explained(served, HISTORIES, 12)[2, :, :, 9 - world.length : 9]
+    longer = attention(served, HISTORIES, 12)[2, :, :, 9 - world.length : 9]
     np.testing.assert_allclose(longer, alone, atol=1e-6)
 
 
 def test_the_weights_are_those_of_the_block(served, ranker, world):
     """The first event of a history of two is column L − 2 of what the model reads."""
-    inputs = asked([[b"i001", b"i002"]], 2)
+    inputs = request([[b"i001", b"i002"]], 2)
     transform = tft.TFTransformOutput(world.transform)
     vocabulary = transform.vocabulary_by_name(features.ITEM_VOCABULARY)
-    ids = {name: 1 + world.oov_buckets + place for place, name in enumerate(vocabulary)}
+    ids = {name: 1 + world.oov_buckets + index for index, name in enumerate(vocabulary)}
     encoded = ranker.encode(
         {
             features.HISTORY_ITEM: tf.constant([[ids[b"i001"], ids[b"i002"]]], tf.int64),
@@ -92,11 +91,11 @@ def test_the_weights_are_those_of_the_block(served, ranker, world):
     )
     targets = ranker.encoder.candidates(tf.constant([[ids[b"i007"], ids[b"i001"]]], tf.int64))
     expected = ranker.block.attention_weights(encoded.history, encoded.mask, targets)
-    found = served["explain"](**inputs)["attention"][:, :, :2]
-    np.testing.assert_allclose(found, expected, atol=1e-6)
+    weights = served["explain"](**inputs)["attention"][:, :, :2]
+    np.testing.assert_allclose(weights, expected, atol=1e-6)
 
 
-def test_models_that_have_no_weights_have_no_such_signature(world, tmp_path):
+def test_a_model_without_attention_weights_has_no_signature_explain(world, tmp_path):
     config, recipe = presets.resolve("youtube_dnn", "embedding_dim=8,head_units=8", {})
     transform = tft.TFTransformOutput(world.transform)
     items = 1 + world.oov_buckets + transform.vocabulary_size_by_name(features.ITEM_VOCABULARY)

@@ -50,8 +50,10 @@ def rank(served, history, candidates, times=None, now=NOW):
 EXAMPLES = [serialized([b"i001", b"i002"]), serialized([]), serialized([b"i009"], b"new")]
 
 
-def test_methods_are_those_that_tf_serving_asks_for(definitions):
-    methods = {name: of.method_name for name, of in definitions.items() if name[:2] != "__"}
+def test_methods_are_those_that_tf_serving_expects(definitions):
+    methods = {
+        name: signature.method_name for name, signature in definitions.items() if name[:2] != "__"
+    }
     assert methods == {
         "serving_default": "tensorflow/serving/predict",
         "rank": "tensorflow/serving/predict",
@@ -64,7 +66,7 @@ def test_methods_are_those_that_tf_serving_asks_for(definitions):
     assert set(definitions["regress"].outputs) == {"outputs"}
 
 
-def test_classify_and_regress_say_what_the_score_says(served):
+def test_classify_and_regress_answer_as_serving_default(served):
     expected = score(served, *EXAMPLES)
     classes = served["classify"](inputs=tf.constant(EXAMPLES))
     regressed = served["regress"](inputs=tf.constant(EXAMPLES))
@@ -75,7 +77,7 @@ def test_classify_and_regress_say_what_the_score_says(served):
     assert classes["classes"].numpy().tolist() == [[b"no", b"yes"]] * 3
 
 
-def test_the_loader_of_tf_serving_takes_every_signature(export, served, definitions):
+def test_the_c_api_of_tf_serving_runs_every_signature(export, served, definitions):
     history, times, candidates = [b"i001", b"i002"], [NOW - 2 * DAY, NOW - DAY], [b"i003", b"new"]
     ranking = {
         "history_item": np.array([history], object),
@@ -84,17 +86,17 @@ def test_the_loader_of_tf_serving_takes_every_signature(export, served, definiti
         "request_time": np.array([NOW]),
         "candidates": np.array([candidates], object),
     }
-    nothing = {
+    empty = {
         "history_item": np.zeros((1, 0), object),
         "history_time": np.zeros((1, 0), np.int64),
         "history_length": np.array([0]),
     }
-    given = [
+    requests = [
         ("serving_default", {"examples": np.array(EXAMPLES, object)}),
         ("classify", {"inputs": np.array(EXAMPLES, object)}),
         ("regress", {"inputs": np.array(EXAMPLES, object)}),
         ("rank", ranking),
-        ("rank", ranking | nothing),
+        ("rank", ranking | empty),
     ]
     output = {"serving_default": "score", "classify": "scores", "regress": "outputs"}
     runs = [
@@ -105,7 +107,7 @@ def test_the_loader_of_tf_serving_takes_every_signature(export, served, definiti
             },
             "fetch": definitions[name].outputs[output.get(name, "scores")].name,
         }
-        for name, inputs in given
+        for name, inputs in requests
     ]
     done = subprocess.run(
         [sys.executable, "-m", "pipeline.release.c_api", export],
@@ -122,7 +124,7 @@ def test_the_loader_of_tf_serving_takes_every_signature(export, served, definiti
         np.testing.assert_allclose(answer, wanted, atol=1e-6)
 
 
-def test_warm_up_requests_are_real_and_cover_every_signature(export, served):
+def test_warm_up_requests_run_and_cover_every_signature(export, served):
     path = f"{export}/assets.extra/tf_serving_warmup_requests"
     logs = [
         prediction_log_pb2.PredictionLog.FromString(record)
@@ -134,12 +136,12 @@ def test_warm_up_requests_are_real_and_cover_every_signature(export, served):
         name = request.model_spec.signature_name
         seen.add((log.WhichOneof("log_type"), name))
         if name in ("rank", "explain", "serving_default"):
-            inputs = {key: tf.constant(tf.make_ndarray(of)) for key, of in request.inputs.items()}
+            inputs = {key: tf.constant(tf.make_ndarray(v)) for key, v in request.inputs.items()}
         else:
             rows = request.input.example_list.examples
             inputs = {"inputs": tf.constant([row.SerializeToString() for row in rows])}
         answer = served[name](**inputs)
-        assert all(np.isfinite(of).all() for of in answer.values() if of.dtype.is_floating)
+        assert all(np.isfinite(v).all() for v in answer.values() if v.dtype.is_floating)
     assert seen == {
         ("predict_log", "serving_default"),
         ("predict_log", "rank"),
@@ -153,7 +155,7 @@ def test_unknown_ids_share_a_few_rows_by_their_hash(served):
     names = [b"unknown %d" % n for n in range(40)]
     scores = rank(served, [b"i001"], names)
     buckets = tf.strings.to_hash_bucket_fast(names, 2).numpy()
-    for bucket in (0, 1):  # the world of the tests has two of them
+    for bucket in (0, 1):  # the fixture `world` has two buckets
         assert np.ptp(scores[buckets == bucket]) < 1e-7
     histories = [rank(served, [name, b"i002"], [b"i003"])[0] for name in names[:10]]
     for bucket in (0, 1):
@@ -162,13 +164,13 @@ def test_unknown_ids_share_a_few_rows_by_their_hash(served):
 
 
 def test_ids_that_no_training_reached_have_a_probability(served):
-    """The model of these tests was never trained: every row has its first values."""
+    """The model of these tests is untrained, so every row has its initial values."""
     scores = rank(served, [b"i011", b"i012"], [b"i%03d" % n for n in range(60)])
     assert ((scores > 0) & (scores < 1)).all()
     assert len(np.unique(scores)) > 50
 
 
-def test_bytes_that_are_no_text_are_an_id_like_any_other(served):
+def test_ids_may_be_any_bytes(served):
     odd = [b"\xff\xfe", b"\x00", "é".encode("latin-1")]
     scores = rank(served, [*odd, b"i001"], [*odd, b"i002"])
     assert ((scores > 0) & (scores < 1)).all()
@@ -195,7 +197,7 @@ def test_repeated_ids_count_each_time(served):
 
 
 def test_times_out_of_order_are_kept_with_their_events(served):
-    """Order is that of the places: swapped times are another request, and a defined one."""
+    """Positions decide the order: swapped times are another request, with a defined answer."""
     history, times = [b"i001", b"i002"], [NOW - 900 * DAY, NOW - DAY]
     swapped = rank(served, history, [b"i003"], times[::-1])
     expected = score(served, serialized(history, days=[1, 900]))
@@ -220,7 +222,7 @@ def test_times_beyond_any_clock_count_as_the_nearest(served, times, now, same_ti
     np.testing.assert_allclose(got, expected, atol=1e-7)
 
 
-def test_what_a_batcher_pads_with_is_not_read(served):
+def test_the_padding_of_a_batcher_is_not_read(served):
     """TF Serving's batcher pads with a tensor's first element, not with zeros."""
     histories = [[b"i001", b"i002", b"i003", b"i004"], [b"i009"]]
     padded = [histories[0], histories[1] + [histories[0][0]] * 3]
@@ -246,7 +248,7 @@ def test_what_a_batcher_pads_with_is_not_read(served):
         ("candidates", tf.constant([[b"i001"]])),
     ],
 )
-def test_parts_that_do_not_belong_together_are_refused(served, part, value):
+def test_inputs_whose_shapes_do_not_match_are_refused(served, part, value):
     request = {
         "history_item": tf.constant([[b"i001"] * 3] * 2),
         "history_time": tf.zeros([2, 3], tf.int64),

@@ -1,4 +1,4 @@
-"""What an exported model answers, asked in a process that never saw the model's code."""
+"""The signatures of an export, also in a process without the code of the model."""
 
 import json
 import subprocess
@@ -25,14 +25,16 @@ def example(history, target, length=None, days=None, now=NOW):
     days = list(days or range(len(history), 0, -1))
     padding = L - len(history)
     proto = tf.train.Example()
-    of = proto.features.feature
-    of[features.HISTORY_ITEM].bytes_list.value.extend([*history, *[b""] * padding])
-    of[features.HISTORY_TIME].int64_list.value.extend(
+    feature = proto.features.feature
+    feature[features.HISTORY_ITEM].bytes_list.value.extend([*history, *[b""] * padding])
+    feature[features.HISTORY_TIME].int64_list.value.extend(
         [now - day * DAY for day in days] + [0] * padding
     )
-    of[features.HISTORY_LENGTH].int64_list.value.append(len(history) if length is None else length)
-    of[features.TARGET_ITEM].bytes_list.value.append(target)
-    of[features.TARGET_TIME].int64_list.value.append(now)
+    feature[features.HISTORY_LENGTH].int64_list.value.append(
+        len(history) if length is None else length
+    )
+    feature[features.TARGET_ITEM].bytes_list.value.append(target)
+    feature[features.TARGET_TIME].int64_list.value.append(now)
     return proto.SerializeToString()
 
 
@@ -68,7 +70,7 @@ HISTORIES = [
 TARGETS = [b"i007", b"i001", b"i010", b"unknown", b"i059"]
 
 
-def test_an_export_answers_as_the_model_in_memory(world, ranker, served):
+def test_an_export_scores_as_the_model_in_memory(world, ranker, served):
     transform = tft.TFTransformOutput(world.transform)
     raw = {
         name: tf.constant(np.stack([row[name] for row in world.raw[:100]]))
@@ -87,7 +89,7 @@ def test_an_export_answers_as_the_model_in_memory(world, ranker, served):
     np.testing.assert_allclose(score(served, examples), expected, atol=1e-6)
 
 
-def test_ranking_one_candidate_is_scoring_it(served):
+def test_rank_of_one_candidate_is_serving_default(served):
     examples = [example(*row) for row in zip(HISTORIES, TARGETS, strict=True)]
     expected = score(served, examples)
     assert np.isfinite(expected).all()
@@ -96,7 +98,7 @@ def test_ranking_one_candidate_is_scoring_it(served):
         np.testing.assert_allclose(got[:, 0], expected, atol=1e-6)
 
 
-def test_candidates_are_scored_each_for_itself(served):
+def test_the_score_of_a_candidate_does_not_depend_on_the_others(served):
     rng = np.random.default_rng(0)
     names = [b"i%03d" % item for item in range(60)] + [b"new", b""]
     for count in (1, L - 1, L, L + 1, 30):
@@ -121,21 +123,21 @@ def test_longer_histories_are_cut_to_the_newest(served, extra):
     assert np.abs(rank(served, [history[:-1]], candidates) - expected).max() > 1e-6
 
 
-def test_no_places_at_all_is_an_empty_history(served):
+def test_a_history_of_width_0_is_empty(served):
     got = rank(served, [[]], [[b"i001", b"i002"]], width=0)
     np.testing.assert_allclose(got, rank(served, [[]], [[b"i001", b"i002"]], width=3), atol=1e-7)
     expected = score(served, [example([], b"i001"), example([], b"i002")])
     np.testing.assert_allclose(got[0], expected, atol=1e-6)
 
 
-def test_times_after_the_request_count_as_with_it(served):
+def test_times_after_the_request_count_as_its_time(served):
     future = rank(served, [[b"i001", b"i002"]], [[b"i003"]], days=[-1, -1000])
     now = rank(served, [[b"i001", b"i002"]], [[b"i003"]], days=[0, 0])
     np.testing.assert_allclose(future, now, atol=1e-7)
     assert np.abs(rank(served, [[b"i001", b"i002"]], [[b"i003"]], days=[900, 90]) - now) > 1e-7
 
 
-def test_lengths_out_of_range_are_taken_as_the_nearest(served):
+def test_lengths_out_of_range_count_as_the_nearest(served):
     history = [b"i001"] * L
     full, over = score(served, [example(history, b"i002"), example(history, b"i002", length=99)])
     assert full == pytest.approx(over, abs=1e-7)
@@ -144,7 +146,7 @@ def test_lengths_out_of_range_are_taken_as_the_nearest(served):
 
 
 def test_only_operations_of_core_tensorflow(export):
-    """A server knows the registered operations of TensorFlow, none of Python's."""
+    """A server knows the operations that TensorFlow registers, none of Python's."""
     code = (
         "import json, sys, tensorflow as tf\n"
         "from tensorflow.core.protobuf import saved_model_pb2\n"
@@ -185,7 +187,7 @@ def test_a_fresh_process_gives_the_same_answers(export, served):
 
 
 def test_a_history_is_encoded_once_for_all_candidates(export):
-    """The graph of `rank` looks a history's items up in one gather of (B, L) ids."""
+    """The graph of `rank` has one gather for the items of the histories, not one per candidate."""
     graph = tf.saved_model.load(export).signatures["rank"].graph.as_graph_def()
     gathers = [
         node
