@@ -25,7 +25,7 @@ from tfx.dsl.io import fileio
 
 from pipeline.configs import Settings
 from pipeline.errors import InputError
-from pipeline.ingest import plans, shards, stages
+from pipeline.ingest import plans, shards, stages, summary
 from pipeline.ingest.sources import layout, reading, records
 from pipeline.ingest.stages import Job, Tally
 from transforms import features
@@ -87,10 +87,11 @@ def ingest(
         raise
     finally:
         fileio.rmtree(folder)
-    report = _report(job, ranges, result, time.time() - started)
+    report = summary.report(job, ranges, result, time.time() - started)
     with fileio.open(os.path.join(output, "report.json"), "w") as file:
         file.write(json.dumps(report, indent=2) + "\n")
-    logging.info("Ingested %s lines as %s.", report["lines"], report["splits"])
+    for line in summary.lines(report):
+        logging.info("%s", line)
     return report
 
 
@@ -163,65 +164,3 @@ def _write_result(tally: Tally, job: Job, plan: Tally) -> None:
         result.pop(name, None)
     with fileio.open(os.path.join(job.folder, "result.json"), "w") as file:
         file.write(json.dumps(result))
-
-
-def _report(job: Job, ranges: list[records.Range], result: Tally, seconds: float) -> Tally:
-    settings = job.settings
-    spans: dict[str, tuple[float, float]] = {}
-    of_worker: dict[str, float] = {}
-    for name, start, end, _, worker, cpu in result["stages"]:
-        for span in (name, "working"):  # "working": all stages, without the start of the runner
-            first, last = spans.get(span, (start, end))
-            spans[span] = (min(first, start), max(last, end))
-        of_worker[worker] = of_worker.get(worker, 0.0) + cpu
-    layouts = {part.path: part.layout for part in ranges}
-    temporal = settings.split == "temporal"
-    return {
-        "files": [
-            {
-                "path": path,
-                "layout": found.kind,
-                "columns": dict(found.roles),
-                "separator": found.separator if found.format == "delimited" else None,
-                "unit": found.unit,
-                "sample": dict(found.sample),
-            }
-            for path, found in layouts.items()
-        ],
-        "lines": result["lines"],
-        "bad_lines": {
-            reason: {"lines": count, "share": count / result["lines"]}
-            for reason, count in sorted(result["bad"].items())
-        },
-        "below_min_rating": result["unwanted"],
-        "events": result["events"],
-        "duplicates": result["duplicates"],
-        "first_day": plans.date(result["span"][0]),
-        "last_day": plans.date(result["span"][1]),
-        "users": result["users"],
-        "largest_users": result["largest"],
-        "training_items": result["items"],
-        "split": settings.split,
-        "eval_begins": plans.date(result["boundaries"][0]) if temporal else None,
-        "test_begins": plans.date(result["boundaries"][1]) if temporal else None,
-        "splits": {name: result[name] for name in features.SPLITS},
-        "windows_dropped_by_cap": result["capped"],
-        "same_day": settings.same_day,
-        "negatives": {
-            "kind": settings.negatives,
-            "pools": sum(result["groups"]),
-            "beyond_their_block": result["widened"],
-            "targets_without": result["without_negative"],
-        },
-        "history_buckets": {
-            "medium_from": result["length_bounds"][0],
-            "long_from": result["length_bounds"][1],
-        },
-        "buckets": job.buckets,
-        "seconds": {
-            "all": round(seconds, 2),
-            **{name: round(last - first, 2) for name, (first, last) in spans.items()},
-        },
-        "cpu_seconds_of_workers": [round(cpu, 2) for cpu in of_worker.values()],
-        "peak_memory_of_a_worker_mb": max(stage[3] for stage in result["stages"]) // 1024,
-    }

@@ -21,6 +21,7 @@ PUSHED, FAILED, BAD_INPUT, REFUSED, ANOMALIES = 0, 1, 2, 3, 4
 
 _EVENT = re.compile(r"Component (\S+) is (running|finished)\.")
 _KILLED = re.compile(r"SIGKILL|exit code:? -9|[Kk]illed|terminated abruptly|died with.*9")
+_OF_INGESTION = ("Read: ", "Samples: ", "Look: ")  # the lines of pipeline.ingest.summary
 _CACHED = "A cached execution"
 
 
@@ -43,6 +44,8 @@ class Progress(logging.Handler):
         message = record.getMessage()
         if message.startswith(_CACHED):
             self._cached = True
+        if message.startswith(_OF_INGESTION):
+            say(f"    {message}")
         event = _EVENT.fullmatch(message)
         if not event:
             return

@@ -9,6 +9,7 @@ from tfx.dsl.io import fileio
 
 from pipeline.evaluation.controls import table
 from pipeline.evaluation.eval_config import OVERALL
+from pipeline.ingest import summary
 from pipeline.local import console, lineage
 from pipeline.release.pusher import versions
 from transforms import features
@@ -79,7 +80,8 @@ def _read(path: str) -> Any:
 
 
 def _lines(report: dict[str, Any]) -> list[str]:
-    lines = [f"{'Test split':<28}" + "".join(f"{name:>12}" for name in _SHOWN)]
+    lines = [*summary.lines(report["ingestion"]), ""]
+    lines += [f"{'Test split':<28}" + "".join(f"{name:>12}" for name in _SHOWN)]
     for slice_name in _SLICES:
         if values := report["metrics"].get(slice_name):
             numbers = "".join(f"{_number(values.get(name)):>12}" for name in _SHOWN)
