@@ -1,5 +1,6 @@
 """The presets, the options of a model, and models from outside the repository."""
 
+import ast
 import dataclasses
 import pathlib
 import subprocess
@@ -161,3 +162,12 @@ def test_source_files_of_a_model_are_its_module_and_its_package(outside):
 
     assert names("outside_model:MeanConfig") == ["outside_model.py"]
     assert names("outside_package.mean:MeanConfig") == ["__init__.py", "helper.py", "mean.py"]
+
+
+def test_the_example_in_the_docs_is_the_model_of_these_tests():
+    page = pathlib.Path(__file__).resolve().parents[2] / "docs" / "models.md"
+    example = page.read_text(encoding="utf-8").partition("# shop_models/mean.py\n")[2]
+    block = ast.parse(example.partition("```")[0]).body
+    assert [ast.dump(node) for node in block] == [
+        ast.dump(node) for node in ast.parse(SOURCE).body[1:]
+    ]

@@ -1,4 +1,4 @@
-"""A model that lies outside the package `model`: its file is the example in docs/models.md."""
+"""A model outside the package `model`, with the code of the example in docs/models.md."""
 
 import dataclasses
 
