@@ -12,7 +12,7 @@ _LARGE_SHARE = 0.1  # of all events, by one user
 _FEW_DAYS = 7
 
 
-def _report(job: Job, ranges: list[Range], result: Tally, seconds: float) -> Tally:
+def report(job: Job, ranges: list[Range], result: Tally, seconds: float) -> Tally:
     """The content of `report.json`.
 
     Args:
