@@ -9,7 +9,8 @@ Unusual requests have defined answers:
 - A request without candidates gets no scores.
 - A history may be empty. An id may occur several times; each event counts.
 - The order of the events is that of their positions, not of their times.
-- A time after the request counts as the time of the request, a time before 1970 as 1970.
+- A time after the request counts as the time of the request, a time before 1970 as 1970. A time
+  that is read and lies beyond 2100 is an error: times are seconds, not milliseconds.
 - Values beyond `history_length` are never read, so a server's batcher may pad with anything.
 """
 
@@ -23,6 +24,7 @@ from model.ranker import Encoded, Ranker
 from transforms import features
 
 CANDIDATES = "candidates"
+_LAST_TIME = 4_102_444_800  # 2100-01-01
 REQUEST_TIME = "request_time"
 # TF Serving's Classify and Regress accept signatures with these method names only.
 METHODS = {
@@ -101,6 +103,8 @@ class ServingModule:
     def score_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """Probabilities `score` `(B,)` of serialized raw tf.Examples `(B,)`; ignores labels."""
         raw = tf.io.parse_example(examples, self._spec)
+        for name in (features.HISTORY_TIME, features.TARGET_TIME):
+            raw[name] = _in_seconds(name, raw[name])
         logits = self.ranker(self.transform(raw), training=False)
         return {"score": tf.sigmoid(tf.reshape(logits, [-1]))}
 
@@ -212,10 +216,12 @@ class ServingModule:
         cut_length = tf.minimum(length, self._length)
         raw = {
             features.HISTORY_ITEM: _newest(history_item, length, self._length, ""),
-            features.HISTORY_TIME: _newest(history_time, length, self._length, 0),
+            features.HISTORY_TIME: _in_seconds(
+                features.HISTORY_TIME, _newest(history_time, length, self._length, 0)
+            ),
             features.HISTORY_LENGTH: cut_length[:, None],
             features.TARGET_ITEM: tf.fill([tf.size(length), 1], ""),
-            features.TARGET_TIME: request_time[:, None],
+            features.TARGET_TIME: _in_seconds(REQUEST_TIME, request_time)[:, None],
         }
         return self.ranker.encode(self.transform(raw)), length
 
@@ -244,6 +250,17 @@ def _one_at_least(candidates: tf.Tensor) -> tf.Tensor:
     """Candidates `(B, K)`, or one unknown id if K is 0, which some blocks cannot compute."""
     missing = 1 - tf.minimum(tf.shape(candidates)[1], 1)
     return tf.pad(candidates, [[0, 0], [0, missing]], constant_values="")
+
+
+def _in_seconds(name: str, times: tf.Tensor) -> tf.Tensor:
+    """The times, checked: milliseconds would give other scores without a word."""
+    check = tf.debugging.assert_less(
+        times,
+        tf.constant(_LAST_TIME, tf.int64),
+        f"`{name}` must be seconds since 1970, before the year 2100. Divide milliseconds by 1,000.",
+    )
+    with tf.control_dependencies([check]):
+        return tf.identity(times)
 
 
 def _newest(values: tf.Tensor, length: tf.Tensor, count: int, padding: Any) -> tf.Tensor:

@@ -146,7 +146,7 @@ def test_a_hundred_thousand_and_a_million_candidates(running):
 
 
 def test_negative_and_huge_times(running):
-    for time_ in (-1, -(1 << 63), (1 << 63) - 1):
+    for time_ in (-1, -(1 << 63), NOW + 10**9):
         inputs = rank_inputs()
         inputs["history_time"][:] = time_
         for now in (NOW, time_):
@@ -154,6 +154,9 @@ def test_negative_and_huge_times(running):
             answer = running.stub.Predict(predict_request(inputs), 20)
             scores = tf.make_ndarray(answer.outputs["scores"])
             assert ((scores > 0) & (scores < 1)).all()
+    for odd in (NOW * 1_000, (1 << 63) - 1):
+        status, error = rest(running, columns(request_time=[odd]))
+        assert (status, "`request_time` must be seconds since 1970" in error) == (400, True)
     for odd in (1 << 63, -(1 << 70), 1e300, 0.5, "now", None, True):
         status, error = rest(running, columns(request_time=[odd]))
         assert (status, "`request_time`" in error) == (400, True)
