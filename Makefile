@@ -50,7 +50,7 @@ types: setup
 	$(PYTHON) -m mypy pipeline model transforms serving recommend experiments benchmarks local_runner.py kubeflow_runner.py
 
 docs: setup
-	$(PYTHON) -m mkdocs build --quiet
+	$(PYTHON) -m mkdocs build
 
 test: lint types docs
 	$(PYTHON) -m pytest -n 2 --dist loadfile
