@@ -6,36 +6,13 @@ layer.
 """
 
 import dataclasses
-import difflib
-import typing
 from typing import Any, ClassVar
 
+from transforms import fields
+from transforms.fields import Checked, choice, number
 
-def number(default: Any, low: float, high: float = float("inf")) -> Any:
-    """A dataclass field for a number from `low` to `high`."""
-    return dataclasses.field(default=default, metadata={"low": low, "high": high})
-
-
-def choice(default: str, *others: str) -> Any:
-    """A dataclass field for one of several words."""
-    return dataclasses.field(default=default, metadata={"allowed": (default, *others)})
-
-
-@dataclasses.dataclass(frozen=True)
-class Checked:
-    """A frozen dataclass whose constructor checks type and range of each value.
-
-    Raises:
-      ValueError: for a value that is not allowed, with the field, the rule and the value.
-    """
-
-    def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            object.__setattr__(self, field.name, _checked(field, getattr(self, field.name)))
-
-    def to_dict(self) -> dict[str, Any]:
-        """The values by name, for JSON."""
-        return dataclasses.asdict(self)
+# A model's file needs these two for the fields of its config.
+__all__ = ["ModelConfig", "TrainingConfig", "choice", "number", "parse_options"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,64 +75,19 @@ def parse_options(kind: type[Checked], text: str) -> dict[str, Any]:
     Raises:
       ValueError: for an unknown name, a repeated name, or a value of the wrong type.
     """
-    fields = {field.name: field for field in dataclasses.fields(kind)}
+    known = {field.name: field for field in dataclasses.fields(kind)}
     values = {}
     for part in filter(None, (part.strip() for part in text.split(","))):
         name, equals, value = (piece.strip() for piece in part.partition("="))
         if not equals:
             raise ValueError(f"An option must have the form name=value. Received: {part!r}.")
-        if name not in fields:
-            near = difflib.get_close_matches(name, fields, n=1)
-            hint = f" Did you mean `{near[0]}`?" if near else ""
+        if name not in known:
+            near = fields.closest(name, known)
+            hint = f" Did you mean `{near}`?" if near else ""
             raise ValueError(
-                f"`{name}` is not an option of this model.{hint} Known: {_names(fields)}."
+                f"`{name}` is not an option of this model.{hint} Known: {', '.join(known)}."
             )
         if name in values:
             raise ValueError(f"`{name}` must occur once. Received: {text!r}.")
-        values[name] = _parsed(fields[name], value)
+        values[name] = fields.parse(known[name], value)
     return values
-
-
-def _names(names: Any) -> str:
-    return ", ".join(names)
-
-
-def _parsed(field: dataclasses.Field, text: str) -> Any:
-    if field.type is bool:
-        words = {"true": True, "1": True, "on": True, "false": False, "0": False, "off": False}
-        if text.lower() not in words:
-            raise ValueError(f"`{field.name}` must be true or false. Received: {text!r}.")
-        return words[text.lower()]
-    try:
-        if typing.get_origin(field.type) is tuple:
-            return tuple(int(piece) for piece in text.split("x")) if text else ()
-        return typing.cast(type, field.type)(text)
-    except ValueError:
-        kind = {int: "a whole number", float: "a number"}.get(
-            typing.cast(type, field.type), "whole numbers joined by x, such as 128x64"
-        )
-        raise ValueError(f"`{field.name}` must be {kind}. Received: {text!r}.") from None
-
-
-def _checked(field: dataclasses.Field, value: Any) -> Any:
-    if typing.get_origin(field.type) is tuple:
-        values = tuple(value) if isinstance(value, list | tuple) else (value,)
-        if not all(type(number) is int and number >= 1 for number in values):
-            raise ValueError(
-                f"`{field.name}` must be whole numbers of at least 1. Received: {value!r}."
-            )
-        return values
-    if field.type is float and type(value) is int:
-        value = float(value)
-    if type(value) is not field.type:
-        kind = typing.cast(type, field.type).__name__
-        raise ValueError(f"`{field.name}` must be of type {kind}. Received: {value!r}.")
-    allowed = field.metadata.get("allowed")
-    if allowed and value not in allowed:
-        raise ValueError(f"`{field.name}` must be one of {_names(allowed)}. Received: {value!r}.")
-    if "low" in field.metadata:
-        low, high = field.metadata["low"], field.metadata["high"]
-        if not low <= value <= high:
-            rule = f"at least {low}" if high == float("inf") else f"between {low} and {high}"
-            raise ValueError(f"`{field.name}` must be {rule}. Received: {value!r}.")
-    return value

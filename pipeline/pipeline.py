@@ -8,19 +8,24 @@ an earlier run. It does not look at imported code, so every component here that
 runs code of ours carries a digest of the sources it depends on.
 """
 
-import dataclasses
 import hashlib
 import os
 import pathlib
 import re
-from typing import Any
 
 from ml_metadata.proto import metadata_store_pb2
 from tfx import v1 as tfx
 from tfx.dsl.components.base import base_node, executor_spec
 
 from model import presets
-from pipeline.configs import Settings, SettingsError
+from pipeline.configs import (
+    Gate,
+    Ingestion,
+    Settings,
+    SettingsError,
+    Training,
+    Transform,
+)
 from pipeline.evaluation.baseline import ServedModel
 from pipeline.evaluation.evaluator import GatedEvaluator
 from pipeline.ingest import component
@@ -31,22 +36,11 @@ from pipeline.transform import CheckedTransform
 from pipeline.validation import AnomalyStop, SampledStatisticsGen
 
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
-_TRANSFORM = ("min_item_count", "max_vocabulary_size", "oov_buckets", "time_unit")
-_MODEL = (
-    "model",
-    "model_options",
-    "max_history_length",
-    "use_time",
-    "use_position",
-    "oov_buckets",
-    "distribute",
-    "training_seed",
-)
 
 
 def pipeline_name(settings: Settings) -> str:
     """`imn` for the default model, `imn-MODEL` for another."""
-    default = Settings.__dataclass_fields__["model"].default
+    default = Settings.model
     words = re.sub("[^a-z0-9]+", "-", settings.model.lower())  # the names that Kubeflow allows
     return "imn" if settings.model == default else f"imn-{words}"
 
@@ -87,7 +81,7 @@ def create_pipeline(
     except ValueError as error:
         raise SettingsError(str(error)) from None
 
-    example_gen = component.RatingsExampleGen(settings)
+    example_gen = component.RatingsExampleGen(settings.group(Ingestion))
     schema = HistorySchema(max_history_length=settings.max_history_length)
     statistics = SampledStatisticsGen(
         examples=example_gen.outputs["examples"], rows=settings.statistics_rows
@@ -102,7 +96,7 @@ def create_pipeline(
         schema=schema.outputs["schema"],
         preprocessing_fn="transforms.preprocessing.preprocessing_fn",
         splits_config=tfx.proto.SplitsConfig(analyze=["train"], transform=["train", "eval"]),
-        custom_config=_subset(settings, _TRANSFORM),
+        custom_config=settings.group(Transform).to_dict(),
         disable_statistics=True,
     ).with_id("Transform")
     transform.add_upstream_node(stop)
@@ -114,8 +108,14 @@ def create_pipeline(
         schema=schema.outputs["schema"],
         train_args=tfx.proto.TrainArgs(splits=["train"]),
         eval_args=tfx.proto.EvalArgs(splits=["eval"]),
-        custom_config=_subset(settings, _MODEL)
-        | {"recipe": recipe, "checkpoint_root": checkpoint_root, "code": digest(*model_sources)},
+        custom_config=settings.group(Training).to_dict()
+        | {
+            "max_history_length": settings.max_history_length,
+            "oov_buckets": settings.oov_buckets,
+            "recipe": recipe,
+            "checkpoint_root": checkpoint_root,
+            "code": digest(*model_sources),
+        },
     )
 
     candidate = trainer.outputs["model"]
@@ -142,7 +142,7 @@ def create_pipeline(
         examples=example_gen.outputs["examples"],
         model=trainer.outputs["model"],
         baseline_model=baseline.outputs["model"],
-        settings=settings,
+        settings=settings.group(Gate),
     ).with_id("Evaluator")
     check = InfraCheck(
         model=trainer.outputs["model"],
@@ -224,8 +224,3 @@ def digest(*paths: str) -> str:
 
 def _depends_on(node: base_node.BaseNode, *paths: str) -> None:
     node.exec_properties["code"] = digest(*paths)
-
-
-def _subset(settings: Settings, names: tuple[str, ...]) -> dict[str, Any]:
-    values = dataclasses.asdict(settings)
-    return {name: values[name] for name in names}

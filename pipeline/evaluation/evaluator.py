@@ -14,7 +14,7 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import io_utils, path_utils
 
-from pipeline.configs import Settings
+from pipeline.configs import Gate
 from pipeline.errors import InputError
 from pipeline.evaluation import eval_config
 from pipeline.evaluation.baseline import is_saved_model
@@ -25,16 +25,6 @@ from transforms import features
 
 VERDICT_FILE, METRICS_FILE, CONTROLS_FILE = "verdict.json", "metrics.json", "controls.json"
 _TRAIN, _, _TEST = features.SPLITS
-# The settings that the gate reads: changing one runs the Evaluator again.
-_GATE = (
-    "min_auc",
-    "min_gauc",
-    "tolerance",
-    "min_test_users",
-    "min_test_rows",
-    "min_long_users",
-    "allow_uncompared",
-)
 _TRIED_ROWS = 16
 
 
@@ -71,7 +61,7 @@ class Executor(executor.Executor):
                 f"The split `{_TEST}` must hold at least one row. Received: none in "
                 f"{_files(input_dict, _TEST)}. Raise `test_share`, or give more ratings."
             )
-        settings = Settings(**json.loads(exec_properties["gate"]))
+        settings = Gate(**json.loads(exec_properties["gate"]))
         verdict = judge(
             metrics[eval_config.CANDIDATE], metrics.get(eval_config.BASELINE), settings, uncompared
         )
@@ -100,7 +90,7 @@ class GatedEvaluator(component.Evaluator):
         examples: types.BaseChannel,
         model: types.BaseChannel,
         baseline_model: types.BaseChannel,
-        settings: Settings,
+        settings: Gate,
     ) -> None:
         """Makes the component.
 
@@ -108,7 +98,7 @@ class GatedEvaluator(component.Evaluator):
           examples: raw Examples with the splits train and test.
           model: the candidate.
           baseline_model: the model to compare with, or none; see `baseline.ServedModel`.
-          settings: the gate's fields are read.
+          settings: of the gate.
         """
         super().__init__(
             examples=examples,
@@ -117,7 +107,7 @@ class GatedEvaluator(component.Evaluator):
             example_splits=[_TEST],
             eval_config=eval_config.eval_config(),
         )
-        self.exec_properties["gate"] = json.dumps({name: getattr(settings, name) for name in _GATE})
+        self.exec_properties["gate"] = json.dumps(settings.to_dict())
 
 
 def _bless(

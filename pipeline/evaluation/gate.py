@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.configs import Settings
+from pipeline.configs import Gate
 from pipeline.evaluation.eval_config import LONG, OVERALL
 
 PASSED, FAILED, NOT_JUDGED = "passed", "failed", "not judged"
@@ -48,7 +48,7 @@ class Verdict:
 def judge(
     candidate: SliceMetrics,
     baseline: SliceMetrics | None,
-    settings: Settings,
+    settings: Gate,
     uncompared: str = "",
 ) -> Verdict:
     """Compares a candidate with fixed floors and with the served model, if there is one.
@@ -96,7 +96,7 @@ def standard_error(replicates: Any) -> float:
     return float(np.std(finite, ddof=1)) if len(finite) > 1 else math.nan
 
 
-def _enough_test_data(candidate: SliceMetrics, settings: Settings) -> list[Check]:
+def _enough_test_data(candidate: SliceMetrics, settings: Gate) -> list[Check]:
     result = []
     for name in ("users", "rows"):
         count, least = candidate[OVERALL][name], getattr(settings, f"min_test_{name}")
@@ -117,7 +117,7 @@ def _enough_test_data(candidate: SliceMetrics, settings: Settings) -> list[Check
     return result
 
 
-def _uncompared(reason: str, settings: Settings) -> Check:
+def _uncompared(reason: str, settings: Gate) -> Check:
     """The check that a served model was compared with; `allow_uncompared` waives it."""
     if settings.allow_uncompared:
         return _not_judged("compared", OVERALL, None, f"{reason}; IMN_ALLOW_UNCOMPARED waives it")
@@ -152,7 +152,7 @@ def _not_worse(
     place: str,
     candidate: SliceMetrics,
     baseline: SliceMetrics | None,
-    settings: Settings,
+    settings: Gate,
 ) -> Check:
     rule = f"{name}_not_worse"
     value = _value(name, place, candidate)

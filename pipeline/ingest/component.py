@@ -1,6 +1,5 @@
 """RatingsExampleGen: the ingestion job as a component of TFX."""
 
-import dataclasses
 import os
 from typing import Any
 
@@ -13,7 +12,7 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import proto_utils
 
-from pipeline.configs import INGESTION, Settings
+from pipeline.configs import INGESTION, Ingestion
 from pipeline.errors import InputError
 from pipeline.examples import set_shards
 from pipeline.ingest.job import ingest
@@ -60,7 +59,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             output_dict[standard_component_specs.EXAMPLES_KEY]
         )
         values = {name: exec_properties[name] for name in INGESTION}
-        settings = Settings(ratings=_ratings(exec_properties), **values)
+        settings = Ingestion(ratings=_ratings(exec_properties), **values)
         report = ingest(settings, artifact.uri, self._make_beam_pipeline())
         _stop_if_changed(settings.ratings, exec_properties, artifact.uri)
         artifact.split_names = artifact_utils.encode_split_names(list(features.SPLITS))
@@ -87,7 +86,7 @@ class RatingsExampleGen(component.FileBasedExampleGen):
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(Executor)
     DRIVER_CLASS = Driver
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Ingestion) -> None:
         folder, pattern = os.path.split(settings.ratings)
         split = tfx.proto.SplitConfig.Split
         super().__init__(
@@ -102,8 +101,7 @@ class RatingsExampleGen(component.FileBasedExampleGen):
                 )
             ),
         )
-        values = dataclasses.asdict(settings)
-        self.exec_properties.update({name: values[name] for name in INGESTION})
+        self.exec_properties.update({name: getattr(settings, name) for name in INGESTION})
 
 
 def _stop_if_changed(ratings: str, exec_properties: dict[str, Any], output: str) -> None:

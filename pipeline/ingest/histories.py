@@ -10,7 +10,7 @@ import dataclasses
 import numpy as np
 import pyarrow as pa
 
-from pipeline.configs import Settings
+from pipeline.configs import Ingestion
 from pipeline.ingest import hashing
 from pipeline.ingest.sources.layout import ITEM, TIME, USER
 from pipeline.ingest.sources.times import SECOND
@@ -126,7 +126,7 @@ def boundaries(days: dict[int, int], eval_share: float, test_share: float) -> tu
     return first, second
 
 
-def splits(events: Events, settings: Settings, edges: tuple[int, int]) -> np.ndarray:
+def splits(events: Events, settings: Ingestion, edges: tuple[int, int]) -> np.ndarray:
     """The split that each event lies in: 0 train, 1 eval, 2 test; shape (N,).
 
     `temporal` compares the event's day with `edges`. `user` compares a hash of
@@ -160,7 +160,7 @@ def splits(events: Events, settings: Settings, edges: tuple[int, int]) -> np.nda
     return ((left <= late).astype(np.int8) + (left <= later)).astype(np.int8)
 
 
-def choose_targets(events: Events, split: np.ndarray, settings: Settings) -> Targets:
+def choose_targets(events: Events, split: np.ndarray, settings: Ingestion) -> Targets:
     """The targets of all splits and their windows.
 
     A target is a fresh event with a history of at least `min_history_length`

@@ -23,7 +23,7 @@ import apache_beam as beam
 from absl import logging
 from tfx.dsl.io import fileio
 
-from pipeline.configs import Settings
+from pipeline.configs import Ingestion
 from pipeline.errors import InputError
 from pipeline.ingest import plans, shards, stages, summary
 from pipeline.ingest.sources import layout, reading, records
@@ -35,7 +35,7 @@ _BUCKETS = 8  # at least, of a megabyte and more, so that several workers get li
 
 
 def ingest(
-    settings: Settings,
+    settings: Ingestion,
     output: str,
     pipeline: beam.Pipeline,
     range_bytes: int = records.BLOCK_BYTES,

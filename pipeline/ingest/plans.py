@@ -7,7 +7,7 @@ is the reason to stop, or empty.
 import datetime
 from collections.abc import Iterable
 
-from pipeline.configs import Settings
+from pipeline.configs import Ingestion
 from pipeline.ingest import hashing, histories, negatives
 from pipeline.ingest.stages import Tally
 from transforms import features
@@ -31,7 +31,7 @@ def _add(into: dict, tally: dict) -> None:
             into[key] = into.get(key, 0) + value
 
 
-def check_lines(settings: Settings, tally: Tally) -> Tally:
+def check_lines(settings: Ingestion, tally: Tally) -> Tally:
     """What `sort` needs, or the reason to stop: damaged files, bad lines, no events."""
     bad = sum(tally["bad"].values())
     shown = sorted(tally["examples"])[:3]
@@ -58,7 +58,7 @@ def check_lines(settings: Settings, tally: Tally) -> Tally:
     return tally | {"error": error, "pieces": sorted(tally["pieces"])}
 
 
-def place_edges(settings: Settings, tally: Tally, before: Tally) -> Tally:
+def place_edges(settings: Ingestion, tally: Tally, before: Tally) -> Tally:
     """Adds the days on which eval and test begin, when splits go by time."""
     plan = carry(before, tally) | {"boundaries": (0, 0)}
     if not before["error"]:
@@ -69,7 +69,7 @@ def place_edges(settings: Settings, tally: Tally, before: Tally) -> Tally:
     return plan
 
 
-def check_splits(settings: Settings, tally: Tally, before: Tally) -> Tally:
+def check_splits(settings: Ingestion, tally: Tally, before: Tally) -> Tally:
     """Adds blocks of time, sizes of pools and bounds of lengths; an empty split stops."""
     plan = carry(before, tally)
     if plan["error"]:
@@ -96,7 +96,7 @@ def check_splits(settings: Settings, tally: Tally, before: Tally) -> Tally:
     return plan
 
 
-def close_pools(settings: Settings, tally: Tally, before: Tally) -> Tally:
+def close_pools(settings: Ingestion, tally: Tally, before: Tally) -> Tally:
     """Adds what the pools and the counts of items came to."""
     del settings
     plan = carry(before, tally)
@@ -108,7 +108,7 @@ def carry(before: Tally, tally: Tally) -> Tally:
     return before | tally | {"stages": before["stages"] + tally.get("stages", [])}
 
 
-def empty_split(settings: Settings, count: dict[str, int], plan: Tally) -> str:
+def empty_split(settings: Ingestion, count: dict[str, int], plan: Tally) -> str:
     """The reason to stop if a split has no targets, by their number in each; or nothing."""
     empty = [name for name in features.SPLITS if not count[name]]
     if not empty:

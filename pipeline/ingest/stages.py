@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from tfx.dsl.io import fileio
 
-from pipeline.configs import Settings
+from pipeline.configs import Ingestion
 from pipeline.errors import InputError
 from pipeline.ingest import arrow_files, hashing, histories, negatives
 from pipeline.ingest.sources import reading
@@ -41,7 +41,7 @@ class Job:
       now: seconds since 1970 when the job began.
     """
 
-    settings: Settings
+    settings: Ingestion
     folder: str
     output: str
     buckets: int

@@ -2,7 +2,9 @@ import dataclasses
 
 import pytest
 
-from pipeline.configs import Settings, SettingsError, check_model
+from model.configs import ModelConfig, TrainingConfig, parse_options
+from pipeline.configs import RECIPE, Gate, Settings, SettingsError, check_model
+from transforms import fields
 
 
 def test_the_environment_overrides_defaults_by_type():
@@ -57,3 +59,26 @@ def test_an_unknown_model_is_found_at_once():
     check_model(Settings(model="din"))
     with pytest.raises(SettingsError, match="`model` must be one of"):
         check_model(Settings(model="transformer"))
+
+
+def test_every_setting_belongs_to_one_group():
+    groups = [set(fields.names(group)) for group in Settings.__bases__]
+    assert set.union(*groups) == set(fields.names(Settings))
+    assert sum(map(len, groups)) == len(fields.names(Settings))
+
+
+def test_a_group_has_its_own_settings_only():
+    gate = Settings(min_auc=0.7, epochs=3).group(Gate)
+    assert gate == Gate(min_auc=0.7)
+    assert not hasattr(gate, "epochs")
+
+
+def test_the_recipe_has_the_fields_of_a_training():
+    assert set(RECIPE) == set(fields.names(TrainingConfig))
+    assert Settings(epochs=3, table_l2=1).recipe() == {"epochs": 3, "table_l2": 1.0}
+
+
+@pytest.mark.parametrize(("text", "value"), [("yes", True), ("off", False), ("1", True)])
+def test_words_for_true_and_false_are_those_of_model_options(text, value):
+    assert Settings.from_environment({"IMN_USE_TIME": text}).use_time is value
+    assert parse_options(ModelConfig, f"batch_norm={text}") == {"batch_norm": value}

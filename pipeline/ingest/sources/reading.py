@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from pipeline.configs import Settings
+from pipeline.configs import Ingestion
 from pipeline.errors import InputError
 from pipeline.ingest.sources import (
     compression,
@@ -59,7 +59,7 @@ def _recognise(path: str, layout: str, columns: str, separator: str) -> tuple[La
     return delimited_layout.recognise(path, lines, layout, columns, separator), kind
 
 
-def layouts(paths: Sequence[str], settings: Settings) -> dict[str, tuple[Layout, str]]:
+def layouts(paths: Sequence[str], settings: Ingestion) -> dict[str, tuple[Layout, str]]:
     """The layout and the compression of each file.
 
     Files whose ids do not tell the order of their columns follow the others. Empty files beside
@@ -98,7 +98,7 @@ def layouts(paths: Sequence[str], settings: Settings) -> dict[str, tuple[Layout,
     return found
 
 
-def plan(settings: Settings, range_bytes: int = BLOCK_BYTES) -> tuple[list[Range], int]:
+def plan(settings: Ingestion, range_bytes: int = BLOCK_BYTES) -> tuple[list[Range], int]:
     """Cuts the files of `ratings` into ranges.
 
     Args:
@@ -155,13 +155,13 @@ def read(
         yield parsed
 
 
-def read_all(settings: Settings, min_rating: float) -> Iterator[Parsed]:
+def read_all(settings: Ingestion, min_rating: float) -> Iterator[Parsed]:
     """The events of all files of `ratings`, in order."""
     for part in plan(settings)[0]:
         yield from read(part, min_rating)
 
 
-def describe(settings: Settings) -> list[str]:
+def describe(settings: Ingestion) -> list[str]:
     """What a run will read: its files, and the layout with a row that was read by it.
 
     Raises:

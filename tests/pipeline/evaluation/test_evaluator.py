@@ -12,14 +12,14 @@ from tfx import v1 as tfx
 from tfx.orchestration.metadata import sqlite_metadata_connection_config
 
 from pipeline import examples as examples_artifact
-from pipeline.configs import Settings
+from pipeline.configs import Gate
 from pipeline.errors import InputError
 from pipeline.evaluation.baseline import ServedModel
 from pipeline.evaluation.evaluator import GatedEvaluator
 from tests.support import scored_examples
 from transforms import features
 
-SETTINGS = Settings(min_auc=0.6, min_gauc=0.6, tolerance=0.01, min_long_users=10)
+SETTINGS = Gate(min_auc=0.6, min_gauc=0.6, tolerance=0.01, min_long_users=10)
 # Thousandths by which positives of a model score higher, overall and for long histories, in
 # the int64 feature that the model reads.
 MODELS = {
@@ -198,7 +198,7 @@ def test_runs_one_after_another_are_judged_by_what_was_blessed_before(project):
     assert project.pushed() == ["good", "better"]
 
     # A setting of the gate is judged anew.
-    lenient = Settings(min_auc=0.55, min_gauc=0.55)
+    lenient = Gate(min_auc=0.55, min_gauc=0.55)
     again = project.run("worse_on_long", lenient)
     assert (again.blessed, again.baseline, again.cached) == (True, "better", False)
     assert project.pushed() == ["good", "better", "worse_on_long"]

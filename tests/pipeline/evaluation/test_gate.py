@@ -7,11 +7,11 @@ import math
 import numpy as np
 import pytest
 
-from pipeline.configs import Settings
+from pipeline.configs import Gate
 from pipeline.evaluation import gate, ranking_metrics
 from pipeline.evaluation.eval_config import LONG, OVERALL
 
-SETTINGS = Settings(min_auc=0.6, min_gauc=0.58, tolerance=0.01, min_long_users=100)
+SETTINGS = Gate(min_auc=0.6, min_gauc=0.58, tolerance=0.01, min_long_users=100)
 NOISE = np.random.default_rng(0).normal(size=200)
 
 
@@ -177,7 +177,7 @@ def test_a_served_model_that_cannot_be_compared_is_replaced_only_by_a_setting():
 @pytest.mark.parametrize("rows", [10, 40, 100, 400])
 def test_random_scores_are_hardly_ever_blessed(rows):
     """By the real metrics; even where the least numbers of users and rows are waived."""
-    settings = Settings(min_test_users=1, min_test_rows=1)
+    settings = Gate(min_test_users=1, min_test_rows=1)
     chance = np.random.default_rng(0)
     blessed = 0
     for _ in range(200):
@@ -187,7 +187,7 @@ def test_random_scores_are_hardly_ever_blessed(rows):
         blessed += gate.judge({OVERALL: computed}, None, settings).blessed
     assert blessed <= 0.05 * 200
     if rows < settings.min_test_rows:
-        assert not gate.judge({OVERALL: computed}, None, Settings()).blessed
+        assert not gate.judge({OVERALL: computed}, None, Gate()).blessed
 
 
 def test_replicates_that_are_no_number_are_left_out():
