@@ -130,14 +130,14 @@ def test_every_export_scores_as_its_model_in_a_process_without_this_code(world, 
         "candidates": [[each.decode() for each in candidates]] * len(histories),
     }
     rows = [each.hex() for row in examples for each in row]
-    (tmp_path / "given.json").write_text(json.dumps({"rank": rank, "examples": rows}))
+    (tmp_path / "requests.json").write_text(json.dumps({"rank": rank, "examples": rows}))
     code = (
         "import json, os, sys, tensorflow as tf\n"
-        "given = json.load(open('given.json'))\n"
-        "rows = tf.constant([bytes.fromhex(row) for row in given['examples']])\n"
+        "requests = json.load(open('requests.json'))\n"
+        "rows = tf.constant([bytes.fromhex(row) for row in requests['examples']])\n"
         "text = ('history_item', 'candidates')\n"
         "rank = {n: tf.constant(v, tf.string if n in text else tf.int64)\n"
-        "        for n, v in given['rank'].items()}\n"
+        "        for n, v in requests['rank'].items()}\n"
         "none = {'candidates': tf.zeros([4, 0], tf.string)}\n"
         "answers = {}\n"
         "for name in sorted(os.listdir('.')):\n"

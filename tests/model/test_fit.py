@@ -1,4 +1,4 @@
-"""`compile` and `fit` of Keras: the trainer's own step, with metrics, callbacks and schedules."""
+"""`compile` and `fit` of Keras run the step of the trainer, with metrics and callbacks."""
 
 import os
 

@@ -144,9 +144,9 @@ def test_a_training_resumes_only_with_the_same_inputs(world, tmp_path, monkeypat
         args = arguments(world, tmp_path, **changes.pop("custom", {}))
         for name, value in changes.items():
             setattr(args, name, value)
-        with pytest.raises(InterruptedError) as found:
+        with pytest.raises(InterruptedError) as error:
             run_fn(args)
-        return str(found.value)
+        return str(error.value)
 
     for name, source in (("train", world.train), ("transform", world.transform)):
         shutil.copytree(source, tmp_path / name)

@@ -1,4 +1,4 @@
-"""A step is the same however many replicas compute it."""
+"""A training step does not depend on the number of replicas."""
 
 import json
 import subprocess
@@ -15,26 +15,26 @@ from model import trainer
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 def two():
-    made = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-    assert made.num_replicas_in_sync == 2
-    return made
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    assert strategy.num_replicas_in_sync == 2
+    return strategy
 trainer._STRATEGIES["mirrored"] = two
 trainer.run_fn(types.SimpleNamespace(**json.load(sys.stdin)))
 """
 
 
 def test_two_replicas_take_the_step_of_one(world, tmp_path):
-    """With nothing drawn and equal shares, a step is the same however many compute it."""
+    """Without random numbers, and with parts of equal size, up to the order of the sums."""
     recipe = RECIPE | {"batch_size": 3000, "epochs": 1, "extra_candidates": 0}
     custom = {
         "recipe": recipe | {"history_dropout": 0.0, "evaluations_per_epoch": 1},
         "model_options": "passes=1,embedding_dim=8,head_units=8",
     }
     alone = train(world, tmp_path / "alone", **custom)
-    given = arguments(world, tmp_path / "two", distribute="mirrored", **custom)
+    args = arguments(world, tmp_path / "two", distribute="mirrored", **custom)
     done = subprocess.run(
         [sys.executable, "-c", TWO_REPLICAS],
-        input=json.dumps(vars(given)),
+        input=json.dumps(vars(args)),
         capture_output=True,
         text=True,
         check=False,
