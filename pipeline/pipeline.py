@@ -1,21 +1,20 @@
-"""The pipeline: which components there are, and what each is given.
+"""The pipeline: its components and what connects them.
 
     RatingsExampleGen -> StatisticsGen -> ExampleValidator -> AnomalyStop
         -> Transform -> Trainer -> Evaluator (gate) -> InfraCheck -> Pusher
 
-TFX answers a component from its cache when inputs and properties are those of
-an earlier run. It does not look at imported code, so every component here that
-runs code of ours carries a digest of the sources it depends on.
+TFX reuses a component's output if inputs and properties equal those of an earlier run. A digest
+of the code is one of the properties (pipeline/dependencies.py).
 """
 
-import hashlib
 import os
 import pathlib
 import re
+import sys
 
 from ml_metadata.proto import metadata_store_pb2
 from tfx import v1 as tfx
-from tfx.dsl.components.base import base_node, executor_spec
+from tfx.dsl.components.base import executor_spec
 
 from model import presets
 from pipeline.configs import (
@@ -26,6 +25,7 @@ from pipeline.configs import (
     Training,
     Transform,
 )
+from pipeline.dependencies import digest
 from pipeline.evaluation.baseline import ServedModel
 from pipeline.evaluation.evaluator import GatedEvaluator
 from pipeline.ingest import component
@@ -34,8 +34,6 @@ from pipeline.release.infra_check import InfraCheck
 from pipeline.schema import HistorySchema
 from pipeline.transform import CheckedTransform
 from pipeline.validation import AnomalyStop, SampledStatisticsGen
-
-_ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
 def pipeline_name(settings: Settings) -> str:
@@ -60,8 +58,8 @@ def create_pipeline(
     Args:
       settings: what the run does. `settings.ratings` must name ratings.
       pipeline_root: where the components write their artifacts.
-      serving_dir: what a server watches for version folders.
-      checkpoint_root: where trainings keep what they resume from.
+      serving_dir: folder of the pushed versions, which a server watches.
+      checkpoint_root: folder of the checkpoints that trainings resume from.
       beam_pipeline_args: options of every Beam job.
       metadata_connection_config: the metadata store; a runner of Kubeflow has its own.
       served: the newest version under `serving_dir`, "0" if there is none; "" if the runner cannot
@@ -71,15 +69,15 @@ def create_pipeline(
         the last blessed model of the pipeline, not the served one.
 
     Raises:
-      SettingsError: for a model or an option that there is not.
+      SettingsError: if the model or an option does not exist.
     """
     recipe = settings.recipe()
     try:  # before anything runs, rather than when the Trainer starts
-        presets.resolve(settings.model, settings.model_options, recipe)
-        # A model of the user's own may lie outside the folder `model`.
-        model_sources = ("model", *map(str, presets.preset(settings.model).source_files()))
+        resolved = presets.resolve(settings.model, settings.model_options, recipe)
+        model_files = _model_files(settings.model)
     except ValueError as error:
         raise SettingsError(str(error)) from None
+    model_code = digest("model/trainer.py", *model_files)
 
     example_gen = component.RatingsExampleGen(settings.group(Ingestion))
     schema = HistorySchema(max_history_length=settings.max_history_length)
@@ -114,7 +112,7 @@ def create_pipeline(
             "oov_buckets": settings.oov_buckets,
             "recipe": recipe,
             "checkpoint_root": checkpoint_root,
-            "code": digest(*model_sources),
+            "code": model_code,
         },
     )
 
@@ -160,32 +158,23 @@ def create_pipeline(
         custom_executor_spec=executor_spec.ExecutorClassSpec(pusher.Executor),
     )
 
-    _depends_on(example_gen, "pipeline/ingest", "transforms/features.py")
-    _depends_on(schema, "pipeline/schema.py", "pipeline/schema.pbtxt", "transforms/features.py")
-    _depends_on(statistics, "pipeline/validation.py", "pipeline/examples.py")
-    _depends_on(stop, "pipeline/validation.py")
-    _depends_on(transform, "transforms", "pipeline/transform.py", "pipeline/examples.py")
-    _depends_on(trainer, *model_sources, "transforms")
-    _depends_on(
-        evaluator,
-        "pipeline/evaluation/eval_config.py",
-        "pipeline/evaluation/evaluator.py",
-        "pipeline/evaluation/ranking_metrics.py",
-        "pipeline/evaluation/tfma_metric.py",
-        "pipeline/evaluation/gate.py",
-        "pipeline/evaluation/controls.py",
-        "pipeline/evaluation/shuffled_histories.py",
-        "pipeline/evaluation/streaming.py",
-        "pipeline/examples.py",
-    )
-    _depends_on(
-        check,
-        "pipeline/release/infra_check.py",
-        "pipeline/release/c_api.py",
-        *model_sources,
-        "transforms",
-    )
-    _depends_on(push, "pipeline/release/pusher.py")
+    for node, files in (
+        (example_gen, ["pipeline/ingest/component.py"]),
+        (schema, ["pipeline/schema.py", "pipeline/schema.pbtxt"]),
+        (statistics, ["pipeline/validation.py"]),
+        (stop, ["pipeline/validation.py"]),
+        (transform, ["pipeline/transform.py", "transforms/preprocessing.py"]),
+        # TFMA finds the metric by its name in the configuration.
+        (evaluator, ["pipeline/evaluation/evaluator.py", "pipeline/evaluation/tfma_metric.py"]),
+        (
+            check,
+            ["pipeline/release/infra_check.py", "pipeline/release/fresh_session.py", *model_files],
+        ),
+        (push, ["pipeline/release/pusher.py"]),
+    ):
+        node.exec_properties["code"] = digest(*files)
+    # Of the presets, only the values of this model count.
+    trainer.exec_properties["code"] = f"{model_code} {resolved}"
     push.exec_properties["served"] = served
 
     return tfx.dsl.Pipeline(
@@ -210,17 +199,9 @@ def create_pipeline(
     )
 
 
-def digest(*paths: str) -> str:
-    """SHA-256 of the sources under `paths`: files or folders, absolute or below the project."""
-    sha = hashlib.sha256()
-    for path in paths:
-        root = _ROOT / path
-        files = [root] if root.is_file() else sorted(root.rglob("*.py"))
-        for file in files:
-            name = file.relative_to(_ROOT) if file.is_relative_to(_ROOT) else file.name
-            sha.update(str(name).encode() + b"\0" + file.read_bytes())
-    return sha.hexdigest()
-
-
-def _depends_on(node: base_node.BaseNode, *paths: str) -> None:
-    node.exec_properties["code"] = digest(*paths)
+def _model_files(model: str) -> list[pathlib.Path]:
+    """The file of a model. A model outside the project has all files of its package."""
+    preset = presets.preset(model)
+    module = sys.modules[preset.config_class().__module__]
+    own = module.__name__.split(".")[0] == "model"
+    return [pathlib.Path(str(module.__file__))] if own else preset.source_files()

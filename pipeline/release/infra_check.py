@@ -1,23 +1,22 @@
-"""Does the export answer as the trained model does, where a server would load it?
+"""Compares the export, loaded by a fresh process, with the trained model in memory.
 
-TFX's InfraValidator needs Docker or Kubernetes. This check needs neither: it
-starts a fresh process on the C API that TF Serving builds on, sends raw
-Examples to `serving_default`, and the same as histories with a candidate each
-to `rank`, and holds the answers against those of the in-memory Keras model (its
-best weights, not its export) on the transformed Examples.
+TFX's InfraValidator needs Docker or Kubernetes; this check does not. A fresh process loads the
+SavedModel into a session and scores raw Examples by `serving_default`, and the same histories
+and candidates by `rank`. Both must equal the Keras model with its best weights on the transformed
+Examples.
 """
 
 import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
-from tensorflow.core.protobuf import saved_model_pb2
 from tfx import v1 as tfx
 from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
 from tfx.dsl.io import fileio
@@ -26,7 +25,6 @@ from tfx.utils import path_utils
 
 from model import trainer
 from model.export import signatures
-from pipeline.release import c_api
 from transforms import features
 
 _ROWS = 256
@@ -36,11 +34,11 @@ _SECONDS = 300
 
 
 def refusal(model_dir: str, model_run_dir: str, transform_dir: str, examples: list[bytes]) -> str:
-    """Why the export must not be pushed, or "" when it may.
+    """The reason to refuse the export, or "".
 
     Args:
       model_dir: the exported SavedModel.
-      model_run_dir: where the trainer left the configuration and the best weights.
+      model_run_dir: folder of the configuration and the best weights.
       transform_dir: the Transform graph.
       examples: serialized raw Examples to compare on.
     """
@@ -52,7 +50,7 @@ def refusal(model_dir: str, model_run_dir: str, transform_dir: str, examples: li
         return f"the export cannot be served: {error}"
     for name, served in answers.items():
         if served.shape != expected.shape:
-            return f"`{name}` gives {served.size} scores for {expected.size} Examples"
+            return f"`{name}` returns {served.size} scores for {expected.size} Examples"
         if not np.isfinite(served).all():
             odd = np.sum(~np.isfinite(served))
             return f"{odd} of {served.size} scores of `{name}` are not finite"
@@ -81,51 +79,55 @@ def requests(examples: list[bytes], spec: Mapping[str, Any]) -> dict[str, dict[s
 
 
 def served_scores(
-    model_dir: str, asked: Mapping[str, Mapping[str, np.ndarray]]
+    model_dir: str, inputs: Mapping[str, Mapping[str, np.ndarray]]
 ) -> dict[str, np.ndarray]:
-    """Scores, flat, by signature, from a process that holds only the export.
+    """Scores, flat, by signature, of signatures with one output; see `served_outputs`."""
+    outputs = served_outputs(model_dir, inputs)
+    return {key.partition("/")[0]: values.ravel() for key, values in outputs.items()}
+
+
+def served_outputs(
+    model_dir: str, inputs: Mapping[str, Mapping[str, np.ndarray]]
+) -> dict[str, np.ndarray]:
+    """Outputs `SIGNATURE/OUTPUT`, from a process that holds only the export.
 
     Args:
       model_dir: the exported SavedModel.
-      asked: the inputs by signature; each must have one output of floats.
+      inputs: by signature and name.
 
     Raises:
-      RuntimeError: where the export cannot be read, loaded or run.
+      RuntimeError: if the export cannot be read, loaded or run.
     """
-    try:
-        with fileio.open(os.path.join(model_dir, "saved_model.pb"), "rb") as file:
-            graph = saved_model_pb2.SavedModel.FromString(file.read()).meta_graphs[0]
-        runs = []
-        for name, inputs in asked.items():
-            signature = graph.signature_def[name]
-            (output,) = signature.outputs.values()
-            feed = {
-                signature.inputs[key].name: c_api.plain(value.ravel().tolist(), value.shape)
-                for key, value in inputs.items()
-            }
-            runs.append({"feed": feed, "fetch": output.name})
-    except Exception as error:  # whatever a broken file raises, the model is not served
-        raise RuntimeError(f"saved_model.pb cannot be read ({error})") from error
-    command = [sys.executable, "-m", "pipeline.release.c_api", model_dir]
-    try:
-        answer = subprocess.run(
-            command,
-            input=json.dumps(runs),
-            capture_output=True,
-            text=True,
-            timeout=_SECONDS,
-            check=False,
+    with tempfile.TemporaryDirectory() as folder:
+        requests_file, answers = (os.path.join(folder, name) for name in ("in.npz", "out.npz"))
+        np.savez(
+            requests_file,
+            **{
+                f"{key}/{name}": value
+                for key, values in inputs.items()
+                for name, value in values.items()
+            },
         )
-    except subprocess.TimeoutExpired:
-        raise RuntimeError(f"no answer within {_SECONDS} seconds") from None
-    if answer.returncode:
-        lines = answer.stderr.strip().splitlines() or ["no message"]
-        raise RuntimeError(f"exit status {answer.returncode}, {lines[-1].strip()}")
-    return dict(zip(asked, map(np.array, json.loads(answer.stdout)), strict=True))
+        command = [sys.executable, "-m", "pipeline.release.fresh_session"]
+        try:
+            process = subprocess.run(
+                [*command, model_dir, requests_file, answers],
+                capture_output=True,
+                text=True,
+                timeout=_SECONDS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise RuntimeError(f"no answer within {_SECONDS} seconds") from None
+        if process.returncode:
+            lines = process.stderr.strip().splitlines() or ["no message"]
+            raise RuntimeError(f"exit status {process.returncode}, {lines[-1].strip()}")
+        with np.load(answers, allow_pickle=True) as arrays:
+            return dict(arrays)
 
 
 def in_memory_scores(model_run_dir: str, transform_dir: str, examples: list[bytes]) -> np.ndarray:
-    """Scores `(B,)` of the Keras model on the Examples as Transform's own graph transforms them."""
+    """Scores `(B,)` of the Keras model on the Examples, transformed by the Transform graph."""
     transform = tft.TFTransformOutput(transform_dir)
     raw = tf.io.parse_example(examples, transform.raw_feature_spec())
     ranker = trainer.load_trained(model_run_dir, transform_dir)
@@ -149,7 +151,7 @@ def InfraCheck(
     blessing: OutputArtifact[tfx.types.standard_artifacts.InfraBlessing],
     split: Parameter[str] = features.SPLITS[1],
 ) -> None:
-    """Blesses an export that loads and answers as trained; `verdict.json` says why it does not."""
+    """Blesses an export that loads and scores as trained; `verdict.json` has the reason if not."""
     reason = refusal(
         path_utils.serving_model_path(model.uri),
         model_run.uri,
