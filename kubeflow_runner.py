@@ -26,6 +26,27 @@ from pipeline.configs import Settings, SettingsError, serving_name
 _CODE = "/imn"
 
 
+def check_paths(settings: Settings) -> None:
+    """Checks that the cluster's steps can reach the storage root and the ratings.
+
+    Raises:
+      SettingsError: for a relative storage root, or for ratings outside buckets and that root.
+    """
+    root = settings.storage_root.rstrip("/")
+    if not ("://" in root or posixpath.isabs(root)):
+        raise SettingsError(
+            "`storage_root` must be a bucket, such as gs://NAME/imn, or an absolute path in the "
+            f"containers, such as /mnt/imn. Received: {settings.storage_root!r}."
+        )
+    ratings = settings.ratings
+    if ratings and "://" not in ratings and not posixpath.normpath(ratings).startswith(f"{root}/"):
+        raise SettingsError(
+            "`ratings` must lie in a bucket or below `storage_root`, because Kubeflow's steps do "
+            f"not see files of this machine. Received: {ratings!r}. Copy them to {root}/ratings "
+            "and leave IMN_RATINGS empty."
+        )
+
+
 def _pipeline(settings: Settings, kubeflow_2: bool):
     from pipeline import connections, pipeline
 
@@ -81,9 +102,10 @@ def _kubeflow_2(settings: Settings) -> None:
 
 
 def main() -> int:
-    """Writes the package into the working directory; gives the exit status."""
+    """Writes the package into the working directory. Returns the exit status."""
     try:
         settings = Settings.from_environment(os.environ)
+        check_paths(settings)
         try:
             import tfx.orchestration.kubeflow.kubeflow_dag_runner  # noqa: F401
         except ImportError:

@@ -19,3 +19,25 @@ from pipeline.configs import Settings, SettingsError
 def test_kubeflow_2_has_no_volume_and_no_other_store(settings, says):
     with pytest.raises(SettingsError, match=says):
         kubeflow_runner._kubeflow_2(Settings(**settings))
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"storage_root": "imn"}, "`storage_root` must be a bucket.*Received: 'imn'"),
+        ({"ratings": "ratings.csv"}, "`ratings` must lie in a bucket.*Received: 'ratings.csv'"),
+        ({"ratings": "/home/me/a.csv"}, "`ratings` must lie.*/mnt/imn/ratings"),
+        ({"ratings": "/mnt/imn/../a.csv"}, "`ratings` must lie"),
+    ],
+)
+def test_paths_that_the_cluster_cannot_reach_are_refused(settings, says):
+    with pytest.raises(SettingsError, match=says):
+        kubeflow_runner.check_paths(Settings(**settings))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"ratings": "/mnt/imn/ratings/*.csv"}, {"ratings": "s3://b/r.csv", "storage_root": "/x"}],
+)
+def test_buckets_and_the_storage_root_are_reached(settings):
+    kubeflow_runner.check_paths(Settings(**settings))
