@@ -1,11 +1,10 @@
-"""The best items for a user of the ratings file, and what in the history spoke for them.
+"""Prints the best items for a user, and the history events with the largest attention weights.
 
     make recommend USER=ID
 
-asks the newest pushed model, without a server unless one is named. The ratings
-are those that the model came from, or RATINGS. The request is made as of the
-newest rating of the file. Candidates are the most frequent items of training
-that the user has not had.
+asks the newest pushed model; `--server` asks a server instead. The history comes from the ratings
+that the model was trained on, or from RATINGS. The request has the time of the newest rating.
+Candidates are the most frequent items of the training that the user has not rated.
 """
 
 import argparse
@@ -15,31 +14,29 @@ import itertools
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
-# Before TensorFlow is imported: less noise.
+# Silences TensorFlow's import.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-warnings.simplefilter("ignore", FutureWarning)  # of libraries, about Python's age
+warnings.simplefilter("ignore", FutureWarning)  # Libraries warn about old Python versions.
 
 import numpy as np  # noqa: E402
 
 from pipeline.configs import Settings, serving_name  # noqa: E402
 from pipeline.errors import InputError  # noqa: E402
-from recommend import titles  # noqa: E402
-from serving import registry, versions  # noqa: E402
+from recommend import connection, titles  # noqa: E402
+from serving import VERSION, registry, versions  # noqa: E402
 from transforms import features  # noqa: E402
 
-# Candidates of a request: weights are an answer as large as the history for each.
-_AT_ONCE = {"rank": 1_000, "explain": 20}
-_REASONS = 3  # events shown of a pass
-_TITLE = 60  # characters of a title that are shown
-# Gives the outputs of a signature for its inputs.
-Ask = Callable[[str, dict[str, np.ndarray]], dict[str, np.ndarray]]
+# Candidates in a request. `explain` returns a weight for each event and candidate.
+_BATCH = {"rank": 1_000, "explain": 20}
+_TOP_EVENTS = 3  # events shown for each pass
+_TITLE_CHARACTERS = 60  # longer titles are cut
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Recommends for the command line; gives the exit status, 2 for a user's mistake."""
+    """Runs the command line. Returns the exit status: 2 for a mistake of the user."""
     arguments = _parser().parse_args(argv)
     try:
         for line in recommend(arguments, Settings.from_environment(os.environ)):
@@ -51,59 +48,64 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def recommend(arguments: argparse.Namespace, settings: Settings) -> Iterator[str]:
-    """The lines of the answer.
+    """Yields the lines of the answer.
 
     Raises:
-      InputError: for what is missing or unknown, and what to do about it.
+      InputError: if the user, model, ratings, candidates or titles are missing, or if the model
+        knows no item of the user's history.
     """
     if not arguments.user:
-        raise InputError("Whose items? Name a user of the ratings: make recommend USER=ID.")
+        raise InputError("No user given. Usage: make recommend USER=ID, with an id of the ratings.")
     if arguments.top < 1:
         raise InputError(f"`--top` must be at least 1. Received: {arguments.top}.")
     name, version = _pushed(arguments.output, settings)
     folder = os.path.join(arguments.output, "serving_model", name, str(version))
     settings = _with_ratings(settings, arguments.output, folder)
-    from recommend import user_history  # TensorFlow comes with it
+    from recommend import user_history  # imports TensorFlow
 
     history = user_history.read(settings, arguments.user)
-    candidates = _candidates(arguments.candidates, folder, history.had)
-    ask, signatures, asked = _model(folder, name, arguments.server)
+    known = _known_events(history, folder, arguments.user, settings.ratings)
+    candidates = _candidates(arguments.candidates, folder, history.rated)
+    predict, signatures, model = connection.connect(folder, name, arguments.server)
 
-    def answers(signature: str, output: str, items: list[bytes]) -> list[np.ndarray]:
-        size = _AT_ONCE[signature]
-        parts = [items[i : i + size] for i in range(0, len(items), size)]
-        return [ask(signature, _inputs(history, part))[output][0] for part in parts]
+    def outputs(signature: str, output: str, items: list[bytes]) -> list[np.ndarray]:
+        size = _BATCH[signature]
+        batches = [items[i : i + size] for i in range(0, len(items), size)]
+        return [predict(signature, _inputs(history, batch))[output][0] for batch in batches]
 
-    scores = np.concatenate(answers("rank", "scores", candidates))
+    scores = np.concatenate(outputs("rank", "scores", candidates))
     best = np.argsort(-scores, kind="stable")[: arguments.top]
-    shown = [candidates[place] for place in best]
-    weights = np.zeros((0, len(shown), 0))
+    items = [candidates[index] for index in best]
+    weights = np.zeros((0, len(items), 0))
     if "explain" in signatures and history.items:
-        weights = np.concatenate(answers("explain", "attention", shown), axis=1)
-    names = {}
-    if arguments.titles:
-        wanted = {_text(item) for item in (*shown, *history.items)}
-        names = titles.read(arguments.titles, wanted)
+        weights = np.concatenate(outputs("explain", "attention", items), axis=1)
+    ids = {_text(item) for item in (*items, *history.items)}
+    names = titles.read(arguments.titles, ids) if arguments.titles else {}
 
     def label(item: bytes) -> str:
-        title = names.get(_text(item), "")[:_TITLE]
+        title = names.get(_text(item), "")[:_TITLE_CHARACTERS]
         return f"{_text(item)}  {title}" if title else _text(item)
 
-    yield f"{arguments.user}: {_told(history)}, as of {_day(history.newest)}."
-    yield f"{asked} ranked {len(candidates):,} items that this user has not had:"
+    yield f"{arguments.user}: {_summary(history, known)}, as of {_day(history.newest)}."
+    yield f"{model} ranked {len(candidates):,} items that this user has not rated:"
     yield ""
     yield "rank   score  item"
-    for rank, (place, item) in enumerate(zip(best, shown, strict=True), 1):
-        yield f"{rank:>4}  {scores[place]:.4f}  {label(item)}"
-        for number, own in enumerate(weights[:, rank - 1], 1):
-            heaviest = [j for j in np.argsort(-np.abs(own), kind="stable")[:_REASONS] if own[j]]
-            read = "; ".join(f"{own[j]:.3f} {label(history.items[j])}" for j in heaviest)
-            yield f"              pass {number}: {read}"
+    for rank, (index, item) in enumerate(zip(best, items, strict=True), 1):
+        yield f"{rank:>4}  {scores[index]:.4f}  {label(item)}"
+        for number, row in enumerate(weights[:, rank - 1], 1):
+            largest = [j for j in np.argsort(-np.abs(row), kind="stable")[:_TOP_EVENTS] if row[j]]
+            events = "; ".join(f"{row[j]:.3f} {label(history.items[j])}" for j in largest)
+            yield f"              pass {number}: {events}"
     yield ""
     if len(weights):
-        yield "A pass lists the events of the history that weighed most, with their weights."
+        yield "A pass lists the history events with the largest attention weights."
     elif history.items:
-        yield "This model has no attention weights: it cannot say which events weighed most."
+        yield "This model has no attention weights, so it cannot show which events counted most."
+    if arguments.titles and len(names) < len(ids):
+        yield (
+            f"{arguments.titles} has titles for {len(names):,} of the {len(ids):,} items of the "
+            "history and the list."
+        )
 
 
 def _inputs(history: Any, items: list[bytes]) -> dict[str, np.ndarray]:
@@ -116,113 +118,86 @@ def _inputs(history: Any, items: list[bytes]) -> dict[str, np.ndarray]:
     }
 
 
-def _pushed(output: str, settings: Settings) -> tuple[str, int]:
-    """Name and newest version of the model that is asked."""
-    root, name = os.path.join(output, "serving_model"), serving_name(settings)
-    found = registry.names(root)
-    if name not in found:
-        hint = f" There is {', '.join(found)}: name one with MODEL=." if found else ""
+def _known_events(history: Any, folder: str, user: str, ratings: str) -> int:
+    """How many events have an item in the vocabulary of the model.
+
+    Raises:
+      InputError: if the history has events and the model knows none of them.
+    """
+    wanted = set(history.items)
+    with open(os.path.join(folder, "assets", features.ITEM_VOCABULARY), "rb") as file:
+        known = wanted.intersection(line.rstrip(b"\r\n") for line in file)
+    count = sum(item in known for item in history.items)
+    if history.items and not count:
         raise InputError(
-            f"There is no pushed model `{name}` under {root}.{hint} `make run` pushes one; "
-            "OUTPUT= says where it did."
+            f"The model must know an item of the user's history. Received: user {user!r} of "
+            f"{ratings}, whose {len(history.items):,} events have no item in the vocabulary of "
+            f"{folder}. Set OUTPUT= to the run of these ratings, or RATINGS= to those of this run."
+        )
+    return count
+
+
+def _pushed(output: str, settings: Settings) -> tuple[str, int]:
+    """Name and newest version of the pushed model."""
+    root, name = os.path.join(output, "serving_model"), serving_name(settings)
+    pushed = registry.names(root)
+    if name not in pushed:
+        hint = f" Pushed: {', '.join(pushed)}; choose with MODEL=." if pushed else ""
+        raise InputError(
+            f"{root} has no pushed model `{name}`.{hint} `make run` pushes a model; set OUTPUT= to "
+            "its output folder."
         )
     return name, max(versions.versions(os.path.join(root, name)))
 
 
 def _with_ratings(settings: Settings, output: str, folder: str) -> Settings:
-    """Settings whose ratings are the given ones, or those that the pushed model came from."""
+    """The settings; without RATINGS, those of the ratings that the model was trained on."""
     if settings.ratings:
         return settings
     from pipeline import connections
     from pipeline.local import lineage
 
-    known = None
+    ingestion = None
     if settings.metadata or os.path.exists(os.path.join(output, "metadata.db")):
-        known = lineage.ingestion_behind(connections.metadata(settings, output), folder)
-    if known is None:
+        ingestion = lineage.ingestion_behind(connections.metadata(settings, output), folder)
+    if ingestion is None:
         raise InputError(
-            f"Which ratings {folder} came from is not known here: name them with RATINGS=."
+            f"The metadata of {output} does not record the ratings of {folder}. "
+            "Set RATINGS= to them."
         )
-    read = ("ratings", "layout", "min_rating", "sampling_seed")
-    return dataclasses.replace(settings, **{name: known[name] for name in read})
+    fields = ("ratings", "layout", "min_rating", "sampling_seed")
+    return dataclasses.replace(settings, **{name: ingestion[name] for name in fields})
 
 
-def _candidates(given: str, folder: str, had: frozenset[bytes]) -> list[bytes]:
-    """Ids that the user has not had: of a file, or so many of the most frequent in training."""
-    known = os.path.join(folder, "assets", features.ITEM_VOCABULARY)
-    path, count = (known, int(given)) if given.isdecimal() else (given, None)
+def _candidates(source: str, folder: str, rated: frozenset[bytes]) -> list[bytes]:
+    """Ids that the user has not rated, from a file or the `source` most frequent of training."""
+    vocabulary = os.path.join(folder, "assets", features.ITEM_VOCABULARY)
+    path, count = (vocabulary, int(source)) if source.isdecimal() else (source, None)
     try:
         with open(path, "rb") as file:
             lines = (line.rstrip(b"\r\n") for line in file)
-            new = (line for line in lines if line and line not in had)
+            new = (line for line in lines if line and line not in rated)
             items = list(dict.fromkeys(itertools.islice(new, count)))
     except OSError as error:
         raise InputError(
-            f"`--candidates` must be a number or a file of ids. Received: {given} "
+            f"`--candidates` must be a number or a file of ids. Received: {source} "
             f"({error.strerror}: {path})."
         ) from None
     if not items:
-        raise InputError(f"There is nothing to rank: {path} names no item that is new to the user.")
+        raise InputError(
+            f"`--candidates` must include an item that the user has not rated. Received: {source} "
+            f"(ids from {path})."
+        )
     return items
 
 
-def _model(folder: str, name: str, server: str) -> tuple[Ask, set[str], str]:
-    """How to ask the model, which signatures it has, and what it is called in print."""
-    if server:
-        return _server(server, name)
-    import tensorflow as tf
-
-    from serving.model import Model
-
-    tf.get_logger().setLevel("ERROR")
-    model = Model(folder)
-
-    def ask(signature: str, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        return model.run(model.signatures[signature], inputs, seconds=60)
-
-    return ask, set(model.signatures), f"{name}, version {os.path.basename(folder)},"
-
-
-def _server(address: str, name: str) -> tuple[Ask, set[str], str]:
-    import grpc
-    import tensorflow as tf
-    from tensorflow_serving.apis import (
-        get_model_metadata_pb2,
-        predict_pb2,
-        prediction_service_pb2_grpc,
-    )
-
-    stub = prediction_service_pb2_grpc.PredictionServiceStub(grpc.insecure_channel(address))
-
-    def call(method: Any, request: Any) -> Any:
-        request.model_spec.name = name
-        try:
-            return method(request, timeout=60)
-        except grpc.RpcError as error:
-            raise InputError(
-                f"The server at {address} answered {error.code().name}: {error.details()}"
-            ) from None
-
-    def ask(signature: str, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        request = predict_pb2.PredictRequest()
-        request.model_spec.signature_name = signature
-        for key, value in inputs.items():
-            request.inputs[key].CopyFrom(tf.make_tensor_proto(value, shape=value.shape))
-        answer = call(stub.Predict, request)
-        return {key: tf.make_ndarray(value) for key, value in answer.outputs.items()}
-
-    request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
-    answer = call(stub.GetModelMetadata, request)
-    found = get_model_metadata_pb2.SignatureDefMap()
-    answer.metadata["signature_def"].Unpack(found)
-    asked = f"{name}, version {answer.model_spec.version.value} at {address},"
-    return ask, set(found.signature_def), asked
-
-
-def _told(history: Any) -> str:
+def _summary(history: Any, known: int) -> str:
     if not history.items:
         return "no event that training would read"
-    return f"{len(history.items)} events, the newest of {_day(history.times[-1])}"
+    return (
+        f"{len(history.items):,} events, {known:,} of them with an item that the model knows, the "
+        f"newest of {_day(history.times[-1])}"
+    )
 
 
 def _day(seconds: int) -> str:
@@ -236,15 +211,18 @@ def _text(item: bytes) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m recommend",
-        description="The best items for a user, and what in the history spoke for them.",
+        description="Prints the best items for a user, and the events that counted most.",
     )
     add = parser.add_argument
-    add("user", help="an id of the ratings")
-    add("--output", default="runs", help="the folder that the model was pushed under")
-    add("--candidates", default="1000", help="how many of the most frequent items, or a file")
-    add("--top", type=int, default=10, help="how many are printed")
+    add("--version", action="version", version=VERSION)
+    add("user", help="user id, as in the ratings")
+    add("--output", default="runs", help="output folder of the run")
+    add(
+        "--candidates", default="1000", help="how many of the most frequent items, or a file of ids"
+    )
+    add("--top", type=int, default=10, help="number of items to print")
     add("--titles", help="Amazon's metadata (JSON lines), or CSV with a header; plain or gzip")
-    add("--server", default="", help="HOST:PORT of a gRPC server to ask")
+    add("--server", default="", help="HOST:PORT of a gRPC server; default: load the model here")
     return parser
 
 

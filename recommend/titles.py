@@ -1,4 +1,4 @@
-"""Titles of items, out of metadata files of any size."""
+"""Reads the titles of items from metadata files of any size."""
 
 import ast
 import csv
@@ -13,20 +13,20 @@ from typing import Any
 from pipeline.errors import InputError
 
 _ID_NAMES = ("parent_asin", "asin", "item_id", "item")
-# An id where a metadata file has it: 2014's files are Python's words for a dict, not JSON.
+# An id in a line. The files of 2014 hold Python dicts instead of JSON.
 _ID = re.compile(rf"""["'](?:{"|".join(_ID_NAMES)})["']\s*:\s*["']([^"']+)["']""")
 
 
 def read(path: str, wanted: Collection[str]) -> dict[str, str]:
-    """The titles of the wanted items that a file has.
+    """The titles of the wanted items, by id. Items without a title in the file are left out.
 
     Args:
-      path: JSON lines as of Amazon's metadata, or CSV or TSV with a header; plain or gzip.
-        Ids are under `parent_asin`, `asin`, `item_id` or `item`, titles under `title`.
+      path: JSON lines in the format of Amazon's metadata, or CSV or TSV with a header; plain or
+        gzip. The id is in `parent_asin`, `asin`, `item_id` or `item`, the title in `title`.
       wanted: ids.
 
     Raises:
-      InputError: where the file cannot be read, or has no such columns.
+      InputError: if the file cannot be read or lacks these columns.
     """
     try:
         with open(path, "rb") as file:
@@ -39,12 +39,14 @@ def read(path: str, wanted: Collection[str]) -> dict[str, str]:
             rows = _json(lines, wanted) if first.lstrip()[:1] == "{" else _csv(lines, path)
             return {item: title for item, title in rows if item in wanted and title}
     except (OSError, EOFError, csv.Error) as error:
-        raise InputError(f"Titles cannot be read from {path}: {error}.") from None
+        raise InputError(
+            f"`--titles` must be a readable file. Received: {path} ({error})."
+        ) from None
 
 
 def _json(lines: Iterable[str], wanted: Collection[str]) -> Iterable[tuple[str, str]]:
     for line in lines:
-        # Few lines are wanted, and taking one apart costs more than looking for its id.
+        # Few lines are wanted, and a search for the id is cheaper than parsing.
         if not any(item in wanted for item in _ID.findall(line)):
             continue
         try:
@@ -64,13 +66,13 @@ def _csv(lines: Iterable[str], path: str) -> Iterable[tuple[str, str]]:
     header = next(lines).lstrip("\ufeff")
     delimiter = "\t" if "\t" in header else ","
     names = [name.strip().lower() for name in next(csv.reader([header], delimiter=delimiter), [])]
-    found = [name for name in _ID_NAMES if name in names]
-    if not found or "title" not in names:
+    id_names = [name for name in _ID_NAMES if name in names]
+    if not id_names or "title" not in names:
         raise InputError(
             f"{path} must hold JSON objects, or a header with `title` and one of "
             f"{', '.join(_ID_NAMES)}. Received: {header.strip()[:200]!r}."
         )
-    item, title = names.index(found[0]), names.index("title")
+    item, title = names.index(id_names[0]), names.index("title")
     for row in csv.reader(lines, delimiter=delimiter):
         if len(row) == len(names):
             yield row[item], row[title]

@@ -1,4 +1,4 @@
-"""What one user did, out of ratings files of any size."""
+"""Reads the history of one user from ratings files of any size."""
 
 import dataclasses
 import os
@@ -16,51 +16,51 @@ from pipeline.ingest.sources.times import SECOND
 
 @dataclasses.dataclass(frozen=True)
 class UserHistory:
-    """A user's events as ingestion orders them.
+    """The events of a user, in the order of the ingestion.
 
     Attributes:
       items: ids, oldest first.
-      times: seconds since 1970 of each.
-      had: ids of all that the user rated, also below `min_rating`.
-      newest: the latest time of anybody's rating.
+      times: Unix seconds of each event.
+      rated: ids of all items that the user rated, also below `min_rating`.
+      newest: Unix seconds of the latest rating of any user.
     """
 
     items: list[bytes]
     times: list[int]
-    had: frozenset[bytes]
+    rated: frozenset[bytes]
     newest: int
 
 
 def read(settings: Settings, user: str) -> UserHistory:
-    """Reads the ratings block by block and keeps the user's.
+    """Reads the ratings block by block and selects those of the user.
 
     Args:
-      settings: `ratings`, `layout`, `min_rating` and `sampling_seed` are read.
-      user: the id.
+      settings: uses `ratings`, `layout`, `min_rating` and `sampling_seed`.
+      user: id of the user.
 
     Raises:
-      InputError: where there are no ratings, or none of this user.
+      InputError: if there are no ratings, or none of this user.
     """
     wanted = pa.scalar(os.fsencode(user), pa.binary())
-    had: set[bytes] = set()
+    rated: set[bytes] = set()
     newest, other = 0, b""
     for parsed in reading.read_all(settings, min_rating=0.0):
         batch = parsed.events
         if len(batch):
             newest = max(newest, pc.max(batch[TIME]).as_py() // SECOND)
             other = other or batch[USER][0].as_py()
-            had.update(_of(wanted, batch)[ITEM].to_pylist())
-    if not had:
-        known = f"; there is, for instance, {other.decode()}" if other else ""
-        raise InputError(f"User {user!r} has no ratings in {settings.ratings}{known}.")
+            rated.update(_select(wanted, batch)[ITEM].to_pylist())
+    if not rated:
+        example = f" A user with ratings: {other.decode()}." if other else ""
+        raise InputError(f"User {user!r} has no ratings in {settings.ratings}.{example}")
     events = [
-        _of(wanted, parsed.events) for parsed in reading.read_all(settings, settings.min_rating)
+        _select(wanted, parsed.events) for parsed in reading.read_all(settings, settings.min_rating)
     ]
     table = pa.concat_tables(events).combine_chunks()
     ordered, _ = histories.sort_events(table, settings.sampling_seed)
     items = ordered.items.take(pa.array(ordered.item)).to_pylist()
-    return UserHistory(items, ordered.time.tolist(), frozenset(had), newest)
+    return UserHistory(items, ordered.time.tolist(), frozenset(rated), newest)
 
 
-def _of(user: pa.Scalar, batch: pa.RecordBatch) -> pa.Table:
+def _select(user: pa.Scalar, batch: pa.RecordBatch) -> pa.Table:
     return pa.Table.from_batches([batch]).filter(pc.equal(batch[USER], user))

@@ -1,4 +1,4 @@
-"""TF Serving's gRPC services, with health, over a `Service`."""
+"""The gRPC port: TF Serving's services and gRPC health, answered by a `Service`."""
 
 import logging
 from collections.abc import Callable
@@ -22,21 +22,21 @@ from serving.service import Service
 
 PREDICTION, MODEL = "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService"
 _LOG = logging.getLogger("serving")
-# Threads that refuse while all others wait or compute, and RPCs that wait for a thread:
-# what is beyond them gRPC itself refuses, so that nothing grows.
+# Threads that stay free to refuse requests, and RPCs that wait for a thread. gRPC refuses more, so
+# memory is bounded.
 _SPARE_THREADS, _SPARE_RPCS = 8, 256
-_QUESTION_BYTES = 64 << 10  # of a request for a status or metadata, which name a model
+_QUERY_BYTES = 64 << 10  # A request for status or metadata holds little more than a name.
 
 
 class GrpcServer:
     """The gRPC port.
 
     Args:
-      service: what answers.
-      address: `host:port`, port 0 for any that is free.
+      service: answers the requests.
+      address: `host:port`. Port 0 takes any free port.
 
     Raises:
-      OSError: where the address cannot be listened on.
+      OSError: if the server cannot listen on the address.
     """
 
     def __init__(self, service: Service, address: str):
@@ -48,7 +48,7 @@ class GrpcServer:
             maximum_concurrent_rpcs=threads + _SPARE_RPCS,
             options=[
                 ("grpc.max_receive_message_length", limits.message_bytes),
-                ("grpc.so_reuseport", 0),  # a second server on the port is a mistake
+                ("grpc.so_reuseport", 0),  # Refuse a second server on the port.
             ],
         )
         self.health = health.HealthServicer()
@@ -58,20 +58,23 @@ class GrpcServer:
         except RuntimeError:
             self.port = 0
         if not self.port:
-            raise OSError(f"Cannot listen on {address} for gRPC: is the port taken?")
+            raise OSError(
+                f"Cannot listen on {address} for gRPC. Is the port taken? "
+                "`--grpc-port` sets another."
+            )
 
     def start(self) -> None:
-        """Answers from now on."""
+        """Starts to answer requests."""
         self._server.start()
 
-    def tell_health(self, serving: bool) -> None:
-        """What the health service says of the server, and of PredictionService."""
+    def set_health(self, serving: bool) -> None:
+        """Sets the status that the health service reports for the server and its services."""
         status = health_pb2.HealthCheckResponse
         for name in ("", PREDICTION, MODEL):
             self.health.set(name, status.SERVING if serving else status.NOT_SERVING)
 
     def stop(self, grace: float) -> None:
-        """Takes no new requests, and gives those under way so many seconds."""
+        """Refuses new requests, and lets requests in progress run for `grace` seconds."""
         self.health.enter_graceful_shutdown()
         self._server.stop(grace).wait()
 
@@ -80,12 +83,12 @@ def _prediction(service: Service) -> grpc.GenericRpcHandler:
     return grpc.method_handlers_generic_handler(
         PREDICTION,
         {
-            "Predict": _computing(service, predict_pb2.PredictRequest, service.predict),
-            "Classify": _computing(
+            "Predict": _compute_method(service, predict_pb2.PredictRequest, service.predict),
+            "Classify": _compute_method(
                 service, classification_pb2.ClassificationRequest, service.classify
             ),
-            "Regress": _computing(service, regression_pb2.RegressionRequest, service.regress),
-            "GetModelMetadata": _telling(
+            "Regress": _compute_method(service, regression_pb2.RegressionRequest, service.regress),
+            "GetModelMetadata": _query_method(
                 get_model_metadata_pb2.GetModelMetadataRequest, service.metadata
             ),
         },
@@ -95,28 +98,32 @@ def _prediction(service: Service) -> grpc.GenericRpcHandler:
 def _model(service: Service) -> grpc.GenericRpcHandler:
     return grpc.method_handlers_generic_handler(
         MODEL,
-        {"GetModelStatus": _telling(get_model_status_pb2.GetModelStatusRequest, service.status)},
+        {
+            "GetModelStatus": _query_method(
+                get_model_status_pb2.GetModelStatusRequest, service.status
+            )
+        },
     )
 
 
-def _computing(
+def _compute_method(
     service: Service, kind: type, answer: Callable[[Any, Deadline], Any]
 ) -> grpc.RpcMethodHandler:
     def handle(data: bytes, context: grpc.ServicerContext) -> Any:
         left, most = context.time_remaining(), service.limits.seconds
         deadline = Deadline(most if left is None else min(left, most), context.is_active)
-        # A parsed request is many times its bytes: no more of them than requests that compute.
+        # A parsed request takes many times its bytes, so only requests that may compute are parsed.
         with service.turn(deadline):
             return answer(_parsed(kind, data), deadline)
 
     return _method(kind, handle)
 
 
-def _telling(kind: type, answer: Callable[[Any], Any]) -> grpc.RpcMethodHandler:
+def _query_method(kind: type, answer: Callable[[Any], Any]) -> grpc.RpcMethodHandler:
     def handle(data: bytes, context: grpc.ServicerContext) -> Any:
-        if len(data) > _QUESTION_BYTES:  # parsed out of turn
+        if len(data) > _QUERY_BYTES:  # It is parsed without a turn.
             raise invalid(
-                f"A {kind.__name__} may have at most {_QUESTION_BYTES:,} bytes. "
+                f"A {kind.__name__} may have at most {_QUERY_BYTES:,} bytes. "
                 f"Received: {len(data):,}."
             )
         return answer(_parsed(kind, data))
@@ -128,13 +135,15 @@ def _parsed(kind: Any, data: bytes) -> Any:
     try:
         return kind.FromString(data)
     except DecodeError:
-        raise invalid(f"The bytes are no {kind.__name__}.") from None
+        raise invalid(
+            f"The request must be a {kind.__name__}. Received: bytes that cannot be parsed."
+        ) from None
 
 
 def _method(
     kind: type, handle: Callable[[bytes, grpc.ServicerContext], Any]
 ) -> grpc.RpcMethodHandler:
-    """A unary method; bytes come in as they are, so that broken ones are INVALID_ARGUMENT."""
+    """A unary method. It parses the bytes itself, so that bad ones give INVALID_ARGUMENT."""
 
     def run(data: bytes, context: grpc.ServicerContext) -> Any:
         try:
@@ -142,8 +151,8 @@ def _method(
         except RequestError as refusal:
             context.abort(refusal.code, refusal.message)
         except Exception:
-            _LOG.exception("A request of %s failed.", kind.__name__)
-            context.abort(grpc.StatusCode.INTERNAL, "The server failed; its log says why.")
+            _LOG.exception("A %s failed.", kind.__name__)
+            context.abort(grpc.StatusCode.INTERNAL, "Internal error. See the log of the server.")
 
     return grpc.unary_unary_rpc_method_handler(
         run, None, lambda message: message.SerializeToString()

@@ -1,4 +1,4 @@
-"""JSON as TF Serving's REST API has it, to tensors and back."""
+"""Converts the JSON of TF Serving's REST API to tensors and back."""
 
 import base64
 import binascii
@@ -15,16 +15,16 @@ from serving.model import Signature, Spec
 
 
 def inputs(signature: Signature, body: Mapping[str, Any], limits: Limits) -> dict[str, np.ndarray]:
-    """The inputs of a signature from a `:predict` body, by rows or by columns.
+    """The inputs of a signature from a `:predict` body.
 
     Args:
-      signature: what is asked.
-      body: with `instances`, a list of rows (each a dict by input, or the value
-        where there is one input), or with `inputs`, all rows of each input.
-      limits: what is let in.
+      signature: the signature.
+      body: holds either `instances`, a list of rows, or `inputs`, a dict of columns. If the
+        signature has one input, the value alone may replace the dict.
+      limits: the largest tensors.
 
     Raises:
-      RequestError: for anything that is no such body.
+      RequestError: if the body has another form.
     """
     if ("instances" in body) == ("inputs" in body):
         raise invalid("The body must hold either `instances` or `inputs`.")
@@ -38,7 +38,7 @@ def inputs(signature: Signature, body: Mapping[str, Any], limits: Limits) -> dic
 
 
 def outputs(values: Mapping[str, np.ndarray], by_rows: bool) -> dict[str, Any]:
-    """The answer to `:predict`: `predictions` of rows, or `outputs` of columns."""
+    """The answer to `:predict`: `predictions` by row, or `outputs` by column."""
     plain = {name: _plain(name, value.tolist()) for name, value in values.items()}
     if not by_rows:
         return {"outputs": next(iter(plain.values())) if len(plain) == 1 else plain}
@@ -49,10 +49,10 @@ def outputs(values: Mapping[str, np.ndarray], by_rows: bool) -> dict[str, Any]:
 
 
 def examples(body: Mapping[str, Any]) -> tuple[list[tf.train.Example], tf.train.Example]:
-    """The Examples of a `:classify` or `:regress` body, and their common context.
+    """The Examples of a `:classify` or `:regress` body, and the context that they share.
 
     Raises:
-      RequestError: for anything that is no such body.
+      RequestError: if the body has another form.
     """
     rows, context = body.get("examples"), body.get("context", {})
     if not isinstance(rows, list):
@@ -74,7 +74,7 @@ def _columns(signature: Signature, rows: Any) -> dict[str, list]:
 def _only_input(signature: Signature) -> str:
     if len(signature.inputs) != 1:
         names = ", ".join(f"`{name}`" for name in sorted(signature.inputs))
-        raise invalid(f"Signature `{signature.name}` has several inputs, name each: {names}.")
+        raise invalid(f"Signature `{signature.name}` has several inputs. Name each: {names}.")
     return next(iter(signature.inputs))
 
 
@@ -98,7 +98,7 @@ def _shape(name: str, value: Any, rank: int) -> tuple[int, ...]:
         if len(shape) > rank:
             raise invalid(f"`{name}` must have {rank} dimensions. Received more.")
         if not value:
-            # An empty list hides what would be inside it.
+            # An empty list does not show its inner dimensions.
             return tuple(shape + [0] * (rank - len(shape)))
         value = value[0]
     return tuple(shape)
@@ -124,19 +124,19 @@ def _bytes(value: Any) -> bytes:
     if isinstance(value, str):
         return value.encode()
     if not _is_bytes(value) or not isinstance(value["b64"], str):
-        raise ValueError('a string, or {"b64": "..."}, is needed')
+        raise ValueError('expected a string or {"b64": "..."}')
     try:
         return base64.b64decode(value["b64"], validate=True)
     except (binascii.Error, ValueError):
-        raise ValueError("`b64` holds no base64") from None
+        raise ValueError("`b64` must be base64") from None
 
 
 def _number(spec: Spec) -> Any:
     def convert(value: Any) -> Any:
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise ValueError("a number is needed")
+            raise ValueError("expected a number")
         if spec.dtype.is_integer and value != int(value):
-            raise ValueError(f"{value} is no whole number")
+            raise ValueError(f"expected a whole number, received {value}")
         return int(value) if spec.dtype.is_integer else value
 
     return convert
@@ -151,7 +151,7 @@ def _example(row: Any) -> tf.train.Example:
         try:
             feature = example.features.feature[name]
             if any(isinstance(each, bool) for each in values):
-                raise ValueError("true and false are no values")
+                raise ValueError("expected numbers or strings, received a boolean")
             if all(isinstance(each, int) for each in values):
                 feature.int64_list.value.extend(values)
             elif all(isinstance(each, int | float) for each in values):
@@ -164,7 +164,7 @@ def _example(row: Any) -> tf.train.Example:
 
 
 def _plain(name: str, value: Any) -> Any:
-    """Bytes as text, or in base64 where the output's name ends in `_bytes`."""
+    """Bytes as text, or as base64 if the name of the output ends in `_bytes`."""
     if isinstance(value, list):
         return [_plain(name, each) for each in value]
     if isinstance(value, bytes):

@@ -1,4 +1,4 @@
-"""How much a request may ask for, and how many may be under way."""
+"""Limits on a request, and the queue of requests."""
 
 import contextlib
 import dataclasses
@@ -13,20 +13,20 @@ from serving.errors import RequestError
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """What the embedded server lets in; the defaults suit a machine of a few cores.
+    """Limits of the embedded server. The defaults suit a machine with a few cores.
 
     Raises:
-      ValueError: for a value that is not positive (`queue` may be 0), or not below
-        2^31, naming it.
+      ValueError: if a value is not positive (`queue` may be 0) or not below 2^31.
     """
 
-    message_bytes: int = 4 << 20  # of a request
-    rows: int = 1_000  # users, or Examples, of a request
-    values: int = 500_000  # elements of any tensor of a request
-    candidates: int = 2_000  # scores that a request of `rank` asks for: K of all users
-    seconds: float = 10.0  # from arrival to answer; a client's own deadline may be sooner
+    message_bytes: int = 4 << 20  # size of a request
+    rows: int = 1_000  # users or Examples in a request
+    values: int = 500_000  # elements of a tensor in a request
+    candidates: int = 2_000  # candidates in a `rank` request, over all users
+    seconds: float = 10.0  # from arrival to answer; a client may set a shorter deadline
     running: int = 2  # requests that compute at the same time
-    # Requests that wait for that; more are refused. Loading a version takes a core for seconds.
+    # Requests that wait; the server refuses more. Long enough to wait for the load of a version,
+    # which takes one core for seconds.
     queue: int = 256
 
     def __post_init__(self) -> None:
@@ -40,11 +40,11 @@ class Limits:
 
 
 class Deadline:
-    """A request as it arrives: the time it has, and whether its client still waits.
+    """The time that a request has, and whether its client still waits.
 
     Args:
       seconds: from now to the answer.
-      waits: whether anyone waits for the answer.
+      waits: returns whether the client still waits.
     """
 
     def __init__(self, seconds: float, waits: Callable[[], bool] = lambda: True):
@@ -52,16 +52,16 @@ class Deadline:
         self.waits = waits
 
     def left(self) -> float:
-        """Seconds to its end; below 0 after it."""
+        """Seconds that are left; negative after the deadline."""
         return self._end - time.monotonic()
 
 
 class AdmissionQueue:
-    """A bounded queue before a bounded number of requests that compute.
+    """Lets a fixed number of requests compute, and a fixed number wait for that.
 
     Args:
-      running: how many compute.
-      queue: how many wait.
+      running: requests that compute at the same time.
+      queue: requests that wait.
     """
 
     def __init__(self, running: int, queue: int):
@@ -71,11 +71,11 @@ class AdmissionQueue:
 
     @contextlib.contextmanager
     def slot(self, deadline: Deadline) -> Iterator[None]:
-        """Waits for its turn.
+        """Waits until the request may compute.
 
         Raises:
-          RequestError: RESOURCE_EXHAUSTED at once where the queue is full, DEADLINE_EXCEEDED
-            where the turn does not come in time, CANCELLED where nobody waits any more.
+          RequestError: RESOURCE_EXHAUSTED, at once, if the queue is full; DEADLINE_EXCEEDED if
+            the wait takes too long; CANCELLED if the client no longer waits.
         """
         if not self._places.acquire(blocking=False):
             raise RequestError(
@@ -86,11 +86,11 @@ class AdmissionQueue:
             if not self._slots.acquire(timeout=max(deadline.left(), 0)):
                 raise RequestError(
                     grpc.StatusCode.DEADLINE_EXCEEDED,
-                    "No turn within the time of the request; the server is busy.",
+                    "The server is busy: the request waited until its deadline.",
                 )
             try:
                 if not deadline.waits():
-                    raise RequestError(grpc.StatusCode.CANCELLED, "The client has gone.")
+                    raise RequestError(grpc.StatusCode.CANCELLED, "The client disconnected.")
                 yield
             finally:
                 self._slots.release()

@@ -1,4 +1,4 @@
-"""A version of a model in memory: a session over its graph, as TF Serving has one."""
+"""A loaded version of a model: a TensorFlow session, as in TF Serving."""
 
 import dataclasses
 import os
@@ -10,35 +10,35 @@ import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
-from serving.errors import invalid, of_tensorflow
+from serving.errors import from_tensorflow, invalid
 
-_INIT = "__saved_model_init_op"  # a signature by its form only
+_INIT = "__saved_model_init_op"  # stored as a signature, but initialises the model
 _WARMUP = os.path.join("assets.extra", "tf_serving_warmup_requests")
 
 
 @dataclasses.dataclass(frozen=True)
 class Spec:
-    """An input of a signature: its tensor, type and shape, `None` where any size goes."""
+    """An input of a signature: tensor name, type and shape. `None` allows any size."""
 
     tensor: str
     dtype: tf.DType
     shape: tuple[int | None, ...]
 
     def check(self, name: str, dtype: tf.DType, shape: tuple[int, ...]) -> None:
-        """Refuses what the graph could not take; sizes that depend on each other it checks."""
+        """Refuses a wrong type or shape. The graph checks sizes that must agree between inputs."""
         if dtype != self.dtype:
             raise invalid(f"`{name}` must be of type {self.dtype.name}. Received: {dtype.name}.")
         if len(shape) != len(self.shape) or any(
-            size < 0 or (own is not None and size != own)
-            for size, own in zip(shape, self.shape, strict=True)
+            size < 0 or (expected is not None and size != expected)
+            for size, expected in zip(shape, self.shape, strict=True)
         ):
-            wanted = ", ".join("any" if own is None else str(own) for own in self.shape)
+            wanted = ", ".join("any" if size is None else str(size) for size in self.shape)
             raise invalid(f"`{name}` must have the shape ({wanted}). Received: {shape}.")
 
 
 @dataclasses.dataclass(frozen=True)
 class Signature:
-    """What may be asked: inputs and outputs by name, and the method it is for."""
+    """A signature: its method, inputs by name, and tensor names of outputs by name."""
 
     name: str
     method: str
@@ -47,14 +47,14 @@ class Signature:
 
 
 class Model:
-    """A SavedModel in a session of its own, so that `close` frees all of it.
+    """A SavedModel in its own session, so that `close` frees all memory.
 
     Args:
-      folder: where `saved_model.pb` lies.
+      folder: contains `saved_model.pb`.
 
     Raises:
-      RequestError: with TensorFlow's words for variables or assets that cannot be read.
-      Exception: of whatever other kind a broken SavedModel makes TensorFlow raise.
+      RequestError: if variables or assets cannot be read.
+      Exception: TensorFlow raises many types for a broken SavedModel.
     """
 
     def __init__(self, folder: str):
@@ -66,12 +66,12 @@ class Model:
         except BaseException as error:
             self._session.close()
             if isinstance(error, tf.errors.OpError):
-                raise of_tensorflow(error) from None
+                raise from_tensorflow(error) from None
             raise
         self.definition: dict[str, meta_graph_pb2.SignatureDef] = {
             name: proto for name, proto in meta.signature_def.items() if name != _INIT
         }
-        self.signatures = {name: _signature(name, of) for name, of in self.definition.items()}
+        self.signatures = {name: _signature(name, proto) for name, proto in self.definition.items()}
 
     def run(
         self, signature: Signature, inputs: Mapping[str, np.ndarray], seconds: float
@@ -79,27 +79,27 @@ class Model:
         """The outputs of a signature for checked inputs.
 
         Raises:
-          RequestError: with TensorFlow's words where the graph cannot compute them in time.
+          RequestError: if the graph refuses the inputs or takes longer than `seconds`.
         """
         feed = {signature.inputs[name].tensor: value for name, value in inputs.items()}
         options = tf.compat.v1.RunOptions(timeout_in_ms=max(1, round(1000 * seconds)))
         try:
             return self._session.run(dict(signature.outputs), feed, options=options)
         except tf.errors.OpError as error:
-            raise of_tensorflow(error) from None
+            raise from_tensorflow(error) from None
         except UnicodeDecodeError as error:
-            # TensorFlow quotes what it refuses, and Python cannot read its words.
-            words = error.object.decode(errors="replace")
-            raise invalid(words.split("\n")[0]) from None
+            # TensorFlow's message quotes bytes of the request that are not UTF-8.
+            message = error.object.decode(errors="replace")
+            raise invalid(message.split("\n")[0]) from None
 
     def warm_up(self, answer: Callable[[Any], Any]) -> int:
-        """Gives the requests that were exported with the model to `answer`; how many there were.
+        """Calls `answer` with each warm-up request of the export, and counts them.
 
         Args:
-          answer: takes a Predict, Classify or Regress request; what it raises is raised.
+          answer: takes a Predict, Classify or Regress request. Its errors propagate.
 
         Raises:
-          tf.errors.DataLossError: where the file of requests is broken.
+          tf.errors.DataLossError: if the file of requests is broken.
         """
         path, count = os.path.join(self.folder, _WARMUP), 0
         if not os.path.exists(path):
@@ -113,7 +113,7 @@ class Model:
         return count
 
     def close(self) -> None:
-        """Frees graph, variables and tables."""
+        """Frees the graph, variables and tables."""
         self._session.close()
 
 

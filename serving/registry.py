@@ -1,4 +1,4 @@
-"""All models under one folder, each with its versions, watched by one thread."""
+"""The models in a folder. One thread watches for new models and versions."""
 
 import gc
 import logging
@@ -14,11 +14,11 @@ _LOG = logging.getLogger("serving")
 
 
 class ModelRegistry(Generic[M]):
-    """The models of a folder: a subfolder a model, in it a subfolder a version.
+    """The models of a folder with the layout `MODEL/VERSION`.
 
     Args:
-      root: the folder, as the pipeline's `OUTPUT/serving_model`.
-      load: loads a version's folder and warms it up.
+      root: the folder, such as `OUTPUT/serving_model` of the pipeline.
+      load: loads and warms up the folder of a version.
     """
 
     def __init__(self, root: str, load: Callable[[str], M]):
@@ -35,16 +35,16 @@ class ModelRegistry(Generic[M]):
                 self._models = self._models | {name: Versions(name, folder, self._load)}
         loaded = [model.poll() for model in self._models.values() if not self._stopped.is_set()]
         if any(loaded):
-            gc.collect()  # graphs hold themselves: those replaced or refused would stay for long
+            gc.collect()  # Old graphs are reference cycles, and would stay in memory for long.
 
     def watch(self, seconds: float) -> None:
-        """Polls every so many seconds, in a thread of its own, until `close`."""
+        """Calls `poll` every `seconds` in a thread, until `close`."""
 
         def run() -> None:
             while not self._stopped.wait(seconds):
                 try:
                     self.poll()
-                except Exception:  # a folder that cannot be read now may be in a while
+                except Exception:  # The folder may become readable again.
                     _LOG.exception("Looking for versions under %s failed.", self._root)
 
         self._thread = threading.Thread(target=run, name="watch", daemon=True)
@@ -54,23 +54,23 @@ class ModelRegistry(Generic[M]):
         """The versions of a model.
 
         Raises:
-          RequestError: NOT_FOUND for a model that there is not.
+          RequestError: NOT_FOUND if the folder has no such model.
         """
         if name not in self._models:
-            there = ", ".join(f"`{each}`" for each in sorted(self._models)) or "none"
-            raise not_found(f"Model `{name}` is not served. Served: {there}.")
+            served = ", ".join(f"`{each}`" for each in sorted(self._models)) or "none"
+            raise not_found(f"Model `{name}` is not served. Served: {served}.")
         return self._models[name]
 
     @property
     def available(self) -> bool:
-        """Whether any model has a version that works."""
+        """Whether at least one model serves a version."""
         return any(model.available for model in self._models.values())
 
     def close(self, seconds: float = 5.0) -> None:
-        """Ends watching and serving; requests under way are finished first.
+        """Stops watching and serving. Requests in progress are finished first.
 
         Args:
-          seconds: for a load under way; one that takes longer ends with the process.
+          seconds: how long to wait for a version that is loading.
         """
         self._stopped.set()
         if self._thread:
@@ -82,9 +82,9 @@ class ModelRegistry(Generic[M]):
 
 
 def names(root: str) -> list[str]:
-    """The models that a folder holds a version of."""
+    """The models that have a version in the folder, sorted."""
     try:
-        found = sorted(os.listdir(root))
+        folders = sorted(os.listdir(root))
     except OSError:
         return []
-    return [name for name in found if versions(os.path.join(root, name))]
+    return [name for name in folders if versions(os.path.join(root, name))]

@@ -1,4 +1,4 @@
-"""TF Serving's REST paths over a `Service`, on aiohttp."""
+"""The REST port: TF Serving's paths on aiohttp, answered by a `Service`."""
 
 import asyncio
 import json
@@ -30,7 +30,7 @@ _PATH = re.compile(
     r"/v1/models/(?P<name>[^/:]+)(/versions/(?P<version>[0-9]{1,18}))?"
     r"(:(?P<method>predict|classify|regress)|(?P<metadata>/metadata))?"
 )
-# As TF Serving translates them.
+# The HTTP status for each gRPC status, as in TF Serving.
 _STATUS = {
     grpc.StatusCode.CANCELLED: 499,
     grpc.StatusCode.INVALID_ARGUMENT: 400,
@@ -42,37 +42,40 @@ _STATUS = {
     grpc.StatusCode.UNAVAILABLE: 503,
     grpc.StatusCode.DEADLINE_EXCEEDED: 504,
 }
-_SPARE_THREADS = 8  # that refuse, or tell a status, while all others wait or compute
+_SPARE_THREADS = 8  # They stay free to refuse requests or report a status.
 
 
 class RestServer:
-    """The REST port: an event loop in a thread of its own, answers in a pool of threads.
+    """The REST port. An event loop in one thread reads requests; a thread pool answers them.
 
     Args:
-      service: what answers.
+      service: answers the requests.
       host: the interface.
-      port: 0 for any that is free.
+      port: the port. 0 takes any free port.
 
     Raises:
-      OSError: where the address cannot be listened on.
+      OSError: if the server cannot listen on the address.
     """
 
     def __init__(self, service: Service, host: str, port: int):
         self._service, limits = service, service.limits
         self._threads = limits.running + limits.queue + _SPARE_THREADS
         self._pool = futures.ThreadPoolExecutor(self._threads, thread_name_prefix="rest")
-        self._under_way = 0  # counted in the loop's thread only
+        self._under_way = 0  # Only the loop's thread changes it.
         try:
             self._socket = socket.create_server((host, port), backlog=128)
         except OSError as error:
-            raise OSError(f"Cannot listen on {host}:{port} for REST: {error.strerror}.") from None
+            raise OSError(
+                f"Cannot listen on {host}:{port} for REST: {error.strerror}. "
+                "`--rest-port` sets another."
+            ) from None
         self.port = self._socket.getsockname()[1]
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="rest", daemon=True)
         self._runner: web.AppRunner | None = None
 
     def start(self) -> None:
-        """Answers from now on."""
+        """Starts to answer requests."""
 
         async def listen() -> web.AppRunner:
             app = web.Application(client_max_size=self._service.limits.message_bytes)
@@ -86,7 +89,7 @@ class RestServer:
         self._runner = asyncio.run_coroutine_threadsafe(listen(), self._loop).result()
 
     def stop(self, grace: float) -> None:
-        """Takes no new connections, and gives the requests under way so many seconds."""
+        """Refuses new connections, and lets requests in progress run for `grace` seconds."""
         if self._runner:
             asyncio.run_coroutine_threadsafe(self._drain(self._runner, grace), self._loop).result()
             self._loop.call_soon_threadsafe(self._loop.stop)
@@ -99,15 +102,17 @@ class RestServer:
         for site in list(runner.sites):
             await site.stop()
         end = self._loop.time() + grace
-        await asyncio.sleep(0)  # what has arrived is under way from here on
+        await asyncio.sleep(0)  # Requests that have arrived are counted after this.
         if runner.server:
-            runner.server.pre_shutdown()  # connections close after their answer
+            runner.server.pre_shutdown()  # Connections close after their answer.
         while self._under_way and self._loop.time() < end:
             await asyncio.sleep(0.02)
         await runner.cleanup()
 
     async def _handle(self, request: web.Request) -> web.Response:
-        if self._under_way >= self._threads:  # before a body is read, so that none pile up
+        if (
+            self._under_way >= self._threads
+        ):  # Checked before the body is read, so bodies cannot pile up.
             return _json({"error": "The queue is full. Try again later."}, 429)
         self._under_way += 1
         try:
@@ -118,10 +123,10 @@ class RestServer:
             most = self._service.limits.message_bytes
             answer, status = {"error": f"A request may have at most {most:,} bytes."}, 413
         except (ConnectionError, web.RequestPayloadError):
-            raise  # the client has gone, or sends what is no body
+            raise  # The client disconnected or sent a broken body.
         except Exception:
-            _LOG.exception("A request of %s failed.", request.path)
-            answer, status = {"error": "The server failed; its log says why."}, 500
+            _LOG.exception("A request to %s failed.", request.path)
+            answer, status = {"error": "Internal error. See the log of the server."}, 500
         finally:
             self._under_way -= 1
         return _json(answer, status)
@@ -133,7 +138,8 @@ class RestServer:
             body = await asyncio.wait_for(request.read(), deadline.left())
         except asyncio.TimeoutError:
             raise RequestError(
-                grpc.StatusCode.DEADLINE_EXCEEDED, f"No whole request within {seconds:g} seconds."
+                grpc.StatusCode.DEADLINE_EXCEEDED,
+                f"The request was not complete within {seconds:g} seconds.",
             ) from None
         return await self._loop.run_in_executor(
             self._pool, _dispatch, self._service, request.method, request.path, body, deadline
@@ -153,8 +159,8 @@ def _dispatch(
     if not match or verb != ("POST" if match["method"] else "GET"):
         raise RequestError(
             grpc.StatusCode.NOT_FOUND,
-            f"No such path: {verb} {path}. There are GET /v1/models/NAME and .../NAME/metadata, "
-            "and POST .../NAME:predict, :classify and :regress.",
+            "The path must be GET /v1/models/NAME or .../NAME/metadata, or POST .../NAME:predict, "
+            f":classify or :regress. Received: {verb} {path}.",
         )
     spec = model_pb2.ModelSpec(name=match["name"])
     if match["version"]:
@@ -163,7 +169,7 @@ def _dispatch(
         return _metadata(service, spec)
     if verb == "GET":
         return _status(service, spec)
-    # A parsed body is many times its bytes: no more of them than requests that compute.
+    # A parsed body takes many times its bytes, so only requests that may compute are parsed.
     with service.turn(deadline):
         return _compute(service, spec, match["method"], _parse(body), deadline)
 
@@ -188,7 +194,7 @@ def _parse(body: bytes) -> dict[str, Any]:
     try:
         fields = json.loads(body.decode())
     except (ValueError, RecursionError) as error:
-        raise invalid(f"The body is no JSON in UTF-8: {error}") from None
+        raise invalid(f"The body must be JSON in UTF-8. Received: {error}.") from None
     if not isinstance(fields, dict):
         raise invalid("The body must be a JSON object.")
     return fields

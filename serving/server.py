@@ -1,10 +1,9 @@
-"""The embedded server: TF Serving's protocol where there is no Docker.
+"""The embedded server: serves models in TF Serving's protocol without Docker.
 
     python -m serving.server --models runs/serving_model
 
-It serves the newest pushed version of every model under the folder, watches
-for the next, and stops gracefully on SIGTERM and Ctrl-C. Exit status: 0 after
-that, 2 where it cannot start.
+It serves the newest pushed version of each model in the folder, watches for new versions, and
+stops gracefully on SIGTERM and Ctrl-C. Exit status: 0 after a stop, 2 if it cannot start.
 """
 
 import argparse
@@ -18,31 +17,32 @@ import threading
 import time
 import warnings
 
-# Before TensorFlow is imported: less noise.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# Silences TensorFlow's import.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+from serving import VERSION
 from serving.limits import Limits
 from serving.registry import names
 
 _LOG = logging.getLogger("serving")
 _LOOPBACK = "127.0.0.1"
 _DAY_SECONDS = 86_400
-_REFUSING_SECONDS = 0.5  # at the end, before the ports close
+_REFUSING_SECONDS = 0.5  # At the end it refuses requests for so long before the ports close.
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Serves until a signal; gives the exit status."""
+    """Serves until a signal. Returns the exit status."""
     arguments = _parser().parse_args(argv)
     if not names(arguments.models):
         sys.stderr.write(
-            f"No pushed model under {arguments.models}: run `make run` first, or name its output "
-            "folder with OUTPUT=.\n"
+            f"`--models` must be a folder with a pushed model. Received: {arguments.models}. "
+            "Run `make run` first, or set OUTPUT= to its output folder.\n"
         )
         return 2
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", force=True)
     _LOG.setLevel(logging.INFO)
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    warnings.simplefilter("ignore", FutureWarning)  # of libraries, about Python's age
+    warnings.simplefilter("ignore", FutureWarning)  # Libraries warn about old Python versions.
     try:
         _check(arguments)
         limits = Limits(
@@ -71,11 +71,11 @@ def _serve(arguments: argparse.Namespace, limits: Limits) -> int:
     except OSError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    gc.freeze()  # what is imported stays: collecting after a swap need not look through it
-    service.catalog.poll()
-    if not service.catalog.available:
-        _LOG.error("No version works yet; waiting for one under %s.", arguments.models)
-    grpc_server.tell_health(service.catalog.available)
+    gc.freeze()  # Imported modules stay, so later collections may skip them.
+    service.registry.poll()
+    if not service.registry.available:
+        _LOG.error("No version loads yet. Waiting for one in %s.", arguments.models)
+    grpc_server.set_health(service.registry.available)
     grpc_server.start()
     rest.start()
     urls = [
@@ -87,21 +87,21 @@ def _serve(arguments: argparse.Namespace, limits: Limits) -> int:
         grpc_server.port,
         ", ".join(urls),
     )
-    service.catalog.watch(arguments.poll_seconds)
+    service.registry.watch(arguments.poll_seconds)
     while not stop.wait(arguments.poll_seconds):
-        grpc_server.tell_health(service.catalog.available)
-    _LOG.info("Stopping: requests under way have %g seconds.", arguments.grace_seconds)
-    # gRPC cancels, without a word, what arrives while it stops: first say so to everyone.
-    grpc_server.tell_health(False)
-    service.refuse_more()
+        grpc_server.set_health(service.registry.available)
+    _LOG.info("Stopping. Requests in progress have %g seconds.", arguments.grace_seconds)
+    # gRPC cancels requests that arrive while it stops, so the server first refuses them itself.
+    grpc_server.set_health(False)
+    service.stop_accepting()
     time.sleep(_REFUSING_SECONDS)
     end = time.monotonic() + arguments.grace_seconds
-    # Both ports at once: neither takes new work while the other drains.
+    # Both ports stop together, so neither takes new requests while the other drains.
     draining = threading.Thread(target=rest.stop, args=(arguments.grace_seconds,))
     draining.start()
     grpc_server.stop(arguments.grace_seconds)
     draining.join(max(end - time.monotonic(), 0) + 1)
-    service.catalog.close(max(end - time.monotonic(), 0))
+    service.registry.close(max(end - time.monotonic(), 0))
     _LOG.info("Stopped.")
     return 0
 
@@ -127,12 +127,13 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
-    add("--models", default="runs/serving_model", help="a folder MODEL/VERSION a model")
-    add("--host", default=_LOOPBACK, help="interface; 0.0.0.0 for all (there is no encryption)")
-    add("--grpc-port", type=int, default=8500, help="0 for any free one")
-    add("--rest-port", type=int, default=8501, help="0 for any free one")
-    add("--poll-seconds", type=float, default=1.0, help="between two looks for new versions")
-    add("--grace-seconds", type=float, default=10.0, help="for requests under way, at the end")
+    add("--version", action="version", version=VERSION)
+    add("--models", default="runs/serving_model", help="folder with MODEL/VERSION folders")
+    add("--host", default=_LOOPBACK, help="interface; 0.0.0.0 for all (without encryption)")
+    add("--grpc-port", type=int, default=8500, help="0 takes a free port")
+    add("--rest-port", type=int, default=8501, help="0 takes a free port")
+    add("--poll-seconds", type=float, default=1.0, help="time between checks for new versions")
+    add("--grace-seconds", type=float, default=10.0, help="time for requests in progress at a stop")
     for field in dataclasses.fields(Limits):
         flag = "--" + field.name.replace("_", "-")
         kind = float if isinstance(field.default, float) else int
@@ -142,12 +143,12 @@ def _parser() -> argparse.ArgumentParser:
 
 _HELP = {
     "message_bytes": "largest request",
-    "rows": "most users or Examples of a request",
-    "values": "most elements of a tensor of a request",
-    "candidates": "most candidates of a request, over all its users",
-    "seconds": "longest a request may take",
+    "rows": "most users or Examples in a request",
+    "values": "most elements in a tensor of a request",
+    "candidates": "most candidates in a request, over all users",
+    "seconds": "longest time for a request",
     "running": "requests that compute at the same time",
-    "queue": "requests that wait for that; more get RESOURCE_EXHAUSTED",
+    "queue": "requests that wait; more get RESOURCE_EXHAUSTED",
 }
 
 

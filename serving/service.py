@@ -1,4 +1,4 @@
-"""From a request of TF Serving's protocol to its answer, whichever way it came."""
+"""Answers requests of TF Serving's protocol. The gRPC and the REST port share this code."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,8 +25,8 @@ from serving.registry import ModelRegistry
 
 CLASSIFY, REGRESS = "tensorflow/serving/classify", "tensorflow/serving/regress"
 _DEFAULT = "serving_default"
-# Warm-up requests come with the model, not from a client, and the first run of a graph
-# optimizes it.
+# Warm-up requests come with the model, so they may be large. The first run of a graph also
+# optimizes it, so they get more time.
 _WARM_UP = Limits(rows=1 << 30, values=1 << 30, candidates=1 << 30, seconds=60.0)
 Inputs = Callable[[Signature], Mapping[str, np.ndarray]]
 
@@ -34,29 +34,29 @@ Inputs = Callable[[Signature], Mapping[str, np.ndarray]]
 class Service:
     """Answers Predict, Classify, Regress, GetModelMetadata and GetModelStatus.
 
-    The first three compute: they are called within a `turn`.
+    Call the first three, and `run`, inside a `turn`.
 
     Args:
-      root: the folder of the models.
-      limits: what is let in.
+      root: folder with a subfolder for each model.
+      limits: largest requests, and how many run or wait at the same time.
     """
 
     def __init__(self, root: str, limits: Limits):
         self.limits = limits
-        self.catalog = ModelRegistry(root, self._load)
+        self.registry = ModelRegistry(root, self._load)
         self.admission = AdmissionQueue(limits.running, limits.queue)
         self._stopping = False
 
-    def refuse_more(self) -> None:
-        """What comes from now on is UNAVAILABLE; what is under way is answered."""
+    def stop_accepting(self) -> None:
+        """Answers new requests with UNAVAILABLE. Requests in progress are finished."""
         self._stopping = True
 
     @contextlib.contextmanager
     def turn(self, deadline: Deadline) -> Iterator[None]:
-        """Waits in the queue; a request that computes is parsed and answered in here.
+        """Waits in the queue. Parse and answer a request that computes inside this context.
 
         Raises:
-          RequestError: as `AdmissionQueue.slot` says, and UNAVAILABLE at the end of the server.
+          RequestError: the errors of `AdmissionQueue.slot`; UNAVAILABLE if the server stops.
         """
         if self._stopping:
             raise RequestError(grpc.StatusCode.UNAVAILABLE, "The server is stopping.")
@@ -67,47 +67,36 @@ class Service:
         self, request: predict_pb2.PredictRequest, deadline: Deadline
     ) -> predict_pb2.PredictResponse:
         """PredictionService.Predict."""
-        with self._use(request.model_spec) as (version, model):
-            outputs = _predict(model, request, self.limits, deadline)
-            answer = predict_pb2.PredictResponse()
-            name = request.model_spec.signature_name
-            _fill(answer.model_spec, request.model_spec.name, version, name)
-            for key, value in outputs.items():
-                answer.outputs[key].CopyFrom(tf.make_tensor_proto(value))
-        return answer
+        response = predict_pb2.PredictResponse()
+        for name, value in self._compute(request, response.model_spec, deadline).items():
+            response.outputs[name].CopyFrom(tf.make_tensor_proto(value))
+        return response
 
     def classify(
         self, request: classification_pb2.ClassificationRequest, deadline: Deadline
     ) -> classification_pb2.ClassificationResponse:
         """PredictionService.Classify."""
-        with self._use(request.model_spec) as (version, model):
-            outputs = _examples(model, request, CLASSIFY, self.limits, deadline)
-            answer = classification_pb2.ClassificationResponse()
-            name = request.model_spec.signature_name
-            _fill(answer.model_spec, request.model_spec.name, version, name)
-            for labels, scores in zip(outputs["classes"], outputs["scores"], strict=True):
-                row = answer.result.classifications.add()
-                for label, score in zip(labels, scores, strict=True):
-                    row.classes.add(label=label.decode(), score=score)
-        return answer
+        response = classification_pb2.ClassificationResponse()
+        outputs = self._compute(request, response.model_spec, deadline)
+        for labels, scores in zip(outputs["classes"], outputs["scores"], strict=True):
+            row = response.result.classifications.add()
+            for label, score in zip(labels, scores, strict=True):
+                row.classes.add(label=label.decode(), score=score)
+        return response
 
     def regress(
         self, request: regression_pb2.RegressionRequest, deadline: Deadline
     ) -> regression_pb2.RegressionResponse:
         """PredictionService.Regress."""
-        with self._use(request.model_spec) as (version, model):
-            outputs = _examples(model, request, REGRESS, self.limits, deadline)
-            answer = regression_pb2.RegressionResponse()
-            name = request.model_spec.signature_name
-            _fill(answer.model_spec, request.model_spec.name, version, name)
-            for value in outputs["outputs"]:
-                answer.result.regressions.add(value=value)
-        return answer
+        response = regression_pb2.RegressionResponse()
+        for value in self._compute(request, response.model_spec, deadline)["outputs"]:
+            response.result.regressions.add(value=value)
+        return response
 
     def run(
         self, spec: model_pb2.ModelSpec, inputs: Inputs, deadline: Deadline
     ) -> tuple[Signature, dict[str, np.ndarray]]:
-        """Predict for inputs that are made once the signature is known, as REST's are."""
+        """Runs Predict for REST, which parses its inputs after the signature is known."""
         with self._use(spec) as (_, model):
             signature = _signature(model, spec.signature_name)
             return signature, model.run(signature, inputs(signature), deadline.left())
@@ -115,44 +104,52 @@ class Service:
     def metadata(
         self, request: get_model_metadata_pb2.GetModelMetadataRequest
     ) -> get_model_metadata_pb2.GetModelMetadataResponse:
-        """PredictionService.GetModelMetadata; `signature_def` is the only field there is."""
+        """PredictionService.GetModelMetadata. The only field is `signature_def`."""
         unknown = set(request.metadata_field) - {"signature_def"}
         if unknown or not request.metadata_field:
             raise invalid(
                 "`metadata_field` must be `signature_def`. Received: "
                 f"{', '.join(sorted(request.metadata_field)) or 'none'}."
             )
-        answer = get_model_metadata_pb2.GetModelMetadataResponse()
-        name = request.model_spec.name
+        response = get_model_metadata_pb2.GetModelMetadataResponse()
+        signatures = get_model_metadata_pb2.SignatureDefMap()
         with self._use(request.model_spec) as (version, model):
-            _fill(answer.model_spec, name, version, "")
-            signatures = get_model_metadata_pb2.SignatureDefMap()
-            for key, of in model.definition.items():
-                signatures.signature_def[key].CopyFrom(of)
-            answer.metadata["signature_def"].Pack(signatures)
-        return answer
+            for name, definition in model.definition.items():
+                signatures.signature_def[name].CopyFrom(definition)
+        response.model_spec.name = request.model_spec.name
+        response.model_spec.version.value = version
+        response.metadata["signature_def"].Pack(signatures)
+        return response
 
     def status(
         self, request: get_model_status_pb2.GetModelStatusRequest
     ) -> get_model_status_pb2.GetModelStatusResponse:
         """ModelService.GetModelStatus."""
-        answer = get_model_status_pb2.GetModelStatusResponse()
-        wanted = _version(request.model_spec)
-        states = self.catalog.model(request.model_spec.name).states()
-        for state in states:
+        response = get_model_status_pb2.GetModelStatusResponse()
+        name, wanted = request.model_spec.name, _version(request.model_spec)
+        for state in self.registry.model(name).states():
             if wanted in (None, state.version):
-                row = answer.model_version_status.add(version=state.version)
+                row = response.model_version_status.add(version=state.version)
                 row.state = get_model_status_pb2.ModelVersionStatus.State.Value(state.state)
                 if state.error:
                     row.status.error_code = tf.errors.UNKNOWN
                     row.status.error_message = state.error
-        if wanted is not None and not answer.model_version_status:
-            name = request.model_spec.name
+        if wanted is not None and not response.model_version_status:
             raise not_found(f"Could not find version {wanted} of model {name}")
-        return answer
+        return response
+
+    def _compute(
+        self, request: Any, spec: model_pb2.ModelSpec, deadline: Deadline
+    ) -> dict[str, np.ndarray]:
+        """The outputs for a Predict, Classify or Regress request; fills `spec` of the response."""
+        with self._use(request.model_spec) as (version, model):
+            outputs = _run(model, request, self.limits, deadline)
+        spec.name, spec.version.value = request.model_spec.name, version
+        spec.signature_name = request.model_spec.signature_name
+        return outputs
 
     def _load(self, folder: str) -> Model:
-        """A version that has answered what it was exported with, or an error."""
+        """Loads a version. It must answer the warm-up requests of its export."""
         model = Model(folder)
         try:
             model.warm_up(lambda request: _warm_up(model, request))
@@ -164,20 +161,26 @@ class Service:
     def _use(
         self, spec: model_pb2.ModelSpec
     ) -> contextlib.AbstractContextManager[tuple[int, Model]]:
-        return self.catalog.model(spec.name).use(_version(spec))
+        return self.registry.model(spec.name).use(_version(spec))
 
 
 def _warm_up(model: Model, request: Any) -> None:
-    limits, deadline = _WARM_UP, Deadline(_WARM_UP.seconds)
-    if isinstance(request, predict_pb2.PredictRequest):
-        outputs = _predict(model, request, limits, deadline)
-    elif isinstance(request, classification_pb2.ClassificationRequest):
-        outputs = _examples(model, request, CLASSIFY, limits, deadline)
-    else:
-        outputs = _examples(model, request, REGRESS, limits, deadline)
+    outputs = _run(model, request, _WARM_UP, Deadline(_WARM_UP.seconds))
     for name, value in outputs.items():
         if value.dtype.kind == "f" and not np.isfinite(value).all():
             raise ValueError(f"A warm-up request gave `{name}` that is not finite.")
+
+
+def _run(model: Model, request: Any, limits: Limits, deadline: Deadline) -> dict[str, np.ndarray]:
+    """The outputs of the signature that a Predict, Classify or Regress request names."""
+    if isinstance(request, predict_pb2.PredictRequest):
+        return _predict(model, request, limits, deadline)
+    classify = isinstance(request, classification_pb2.ClassificationRequest)
+    signature = _signature(
+        model, request.model_spec.signature_name, CLASSIFY if classify else REGRESS
+    )
+    inputs = {"inputs": _serialized(request.input, limits)}
+    return model.run(signature, inputs, deadline.left())
 
 
 def _predict(
@@ -190,30 +193,22 @@ def _predict(
             f"`output_filter` must name outputs of `{signature.name}`: "
             f"{', '.join(sorted(signature.outputs))}. Received: {', '.join(sorted(unknown))}."
         )
-    inputs = tensors.of_protos(signature, request.inputs, limits)
+    inputs = tensors.from_protos(signature, request.inputs, limits)
     outputs = model.run(signature, inputs, deadline.left())
     return {name: value for name, value in outputs.items() if name in wanted}
-
-
-def _examples(
-    model: Model, request: Any, method: str, limits: Limits, deadline: Deadline
-) -> dict[str, np.ndarray]:
-    signature = _signature(model, request.model_spec.signature_name, method)
-    serialized = _serialized(request.input, limits)
-    return model.run(signature, {"inputs": serialized}, deadline.left())
 
 
 def _signature(model: Model, name: str, method: str = "") -> Signature:
     name = name or _DEFAULT
     if name not in model.signatures:
-        there = ", ".join(f"`{each}`" for each in sorted(model.signatures))
-        raise invalid(f"There is no signature `{name}`. There are: {there}.")
+        names = ", ".join(f"`{each}`" for each in sorted(model.signatures))
+        raise invalid(f"`signature_name` must be one of {names}. Received: `{name}`.")
     signature = model.signatures[name]
     if method and signature.method != method:
-        fit = [each.name for each in model.signatures.values() if each.method == method]
+        fitting = [each.name for each in model.signatures.values() if each.method == method]
         raise invalid(
             f"`signature_name` must name a signature for {method.rsplit('/')[-1]}: "
-            f"{', '.join(fit) or 'this model has none'}. Received: {name}."
+            f"{', '.join(fitting) or 'this model has none'}. Received: {name}."
         )
     return signature
 
@@ -224,10 +219,6 @@ def _version(spec: model_pb2.ModelSpec) -> int | None:
     return spec.version.value if spec.HasField("version") else None
 
 
-def _fill(spec: model_pb2.ModelSpec, name: str, version: int, signature: str) -> None:
-    spec.name, spec.version.value, spec.signature_name = name, version, signature
-
-
 def _serialized(source: input_pb2.Input, limits: Limits) -> np.ndarray:
     kind = source.WhichOneof("kind")
     examples: Sequence[tf.train.Example] = getattr(source, kind).examples if kind else ()
@@ -235,7 +226,7 @@ def _serialized(source: input_pb2.Input, limits: Limits) -> np.ndarray:
         raise invalid("`input` must hold one Example or more. Received: none.")
     tensors.check_size("input", (len(examples),), limits)
     context = source.example_list_with_context.context.SerializeToString() if kind else b""
-    # Serialized protos one after the other are one proto with the fields of both; where
-    # both have a feature the later, the Example's own, counts.
+    # Two serialized protos in a row parse as their merge. If both have a feature, the later one
+    # wins, which is the Example's.
     rows = [context + example.SerializeToString() for example in examples]
     return np.array(rows, object)

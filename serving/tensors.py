@@ -1,4 +1,4 @@
-"""Tensors of a request: checked first, so that a few bytes cannot claim a lot of memory."""
+"""Reads the tensors of a request. Checks sizes first: a few bytes can declare a huge tensor."""
 
 import math
 from collections.abc import Mapping
@@ -12,13 +12,13 @@ from serving.limits import Limits
 from serving.model import Signature
 
 
-def of_protos(
+def from_protos(
     signature: Signature, protos: Mapping[str, tensor_pb2.TensorProto], limits: Limits
 ) -> dict[str, np.ndarray]:
-    """The inputs of a signature, from a Predict request.
+    """The inputs of a signature from a Predict request.
 
     Raises:
-      RequestError: for missing and unknown inputs, wrong types and shapes, and too many values.
+      RequestError: for missing or unknown inputs, wrong types or shapes, or too many values.
     """
     check_names(signature, set(protos))
     arrays = {}
@@ -30,20 +30,22 @@ def of_protos(
         try:
             dtype = tf.dtypes.as_dtype(proto.dtype)
         except TypeError:
-            raise invalid(f"`{name}` has a type that there is not: {proto.dtype}.") from None
+            raise invalid(
+                f"`{name}` must have a TensorFlow type. Received: {proto.dtype}."
+            ) from None
         spec.check(name, dtype, shape)
         check_size(name, shape, limits)
         try:
             arrays[name] = tf.make_ndarray(proto)
         except (ValueError, TypeError) as error:
             raise invalid(
-                f"`{name}` has other values than its shape {shape} asks for: {error}."
+                f"The values of `{name}` must match its shape. Received: shape {shape}, {error}."
             ) from None
     return arrays
 
 
 def check_names(signature: Signature, names: set[str]) -> None:
-    """Refuses inputs that are missing, and those that the signature has not."""
+    """Refuses missing and unknown inputs."""
     wanted = set(signature.inputs)
     if names != wanted:
         raise invalid(
@@ -53,7 +55,7 @@ def check_names(signature: Signature, names: set[str]) -> None:
 
 
 def check_size(name: str, shape: tuple[int, ...], limits: Limits) -> None:
-    """Refuses more than one request may ask for."""
+    """Refuses a tensor that is larger than the limits."""
     count = math.prod(shape)
     most = min(limits.values, limits.candidates) if name == "candidates" else limits.values
     if count > most:

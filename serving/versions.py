@@ -1,4 +1,4 @@
-"""The versions of one model: the newest that works is served, and swapped under way."""
+"""The versions of one model. Serves the newest that loads, and replaces it without a pause."""
 
 import contextlib
 import dataclasses
@@ -14,21 +14,21 @@ import grpc
 from serving.errors import RequestError, not_found
 
 _LOG = logging.getLogger("serving")
-AGAIN_SECONDS = 60.0  # to the next look at a refused version: memory may have been short
+RETRY_SECONDS = 60.0  # until a refused version is tried again; memory may have been short
 
 
 class Closable(Protocol):
-    """What a version is loaded into."""
+    """A loaded version."""
 
     def close(self) -> None:
-        """Frees it."""
+        """Frees its memory."""
 
 
 M = TypeVar("M", bound=Closable)
 
 
 class _Loaded(Generic[M]):
-    """A loaded version, closed when it was replaced and its last request is answered."""
+    """A loaded version. Closes after it was replaced and its last request is answered."""
 
     def __init__(self, version: int, model: M):
         self.version, self.model = version, model
@@ -59,7 +59,7 @@ class _Loaded(Generic[M]):
 
 @dataclasses.dataclass(frozen=True)
 class State:
-    """What became of a version: AVAILABLE, LOADING or END, and why it was refused."""
+    """A version, its state (AVAILABLE, LOADING or END), and why it was refused."""
 
     version: int
     state: str
@@ -67,12 +67,12 @@ class State:
 
 
 class Versions(Generic[M]):
-    """Watches a folder whose subfolders are versions, named by numbers.
+    """Serves the newest version in a folder. Versions are subfolders with numbers as names.
 
     Args:
-      name: of the model, for messages.
-      folder: what is watched.
-      load: loads and warms up a version's folder; what it raises refuses the version.
+      name: name of the model, for messages.
+      folder: the folder.
+      load: loads and warms up the folder of a version. An error refuses the version.
     """
 
     def __init__(self, name: str, folder: str, load: Callable[[str], M]):
@@ -84,25 +84,25 @@ class Versions(Generic[M]):
         self._polling = threading.Lock()
 
     def poll(self) -> bool:
-        """Serves the newest version that loads, if it is not served already.
+        """Serves the newest version that loads, unless it is served already.
 
-        A version that was refused is tried again once its files have changed, as it
-        may have been looked at while it was written, and after `AGAIN_SECONDS`.
+        Tries a refused version again if its files have changed, because it may have been
+        incomplete, and after `RETRY_SECONDS`.
 
         Returns:
-          whether it loaded any, in vain or not.
+          True if a load was attempted.
         """
         tried = False
         with self._polling:
-            found = versions(self._folder)
-            self._refused = {v: why for v, why in self._refused.items() if v in found}
-            for version in sorted(found, reverse=True):
+            present = versions(self._folder)
+            self._refused = {v: why for v, why in self._refused.items() if v in present}
+            for version in sorted(present, reverse=True):
                 if self._current and version == self._current.version:
                     break
                 path = os.path.join(self._folder, str(version))
                 stamp = _stamp(path)
-                before, again, _ = self._refused.get(version, (None, 0.0, ""))
-                if before == stamp and time.monotonic() < again:
+                old_stamp, retry_at, _ = self._refused.get(version, (None, 0.0, ""))
+                if old_stamp == stamp and time.monotonic() < retry_at:
                     continue
                 tried = True
                 if self._try(version, path, stamp):
@@ -113,9 +113,9 @@ class Versions(Generic[M]):
         self._loading = version
         try:
             model = self._load(path)
-        except Exception as error:  # whatever a broken version raises, the old one stays
+        except Exception as error:  # A broken version may raise anything; the old one stays.
             reason = (str(error).strip() or repr(error)).splitlines()[0]
-            self._refused[version] = (stamp, time.monotonic() + AGAIN_SECONDS, reason)
+            self._refused[version] = (stamp, time.monotonic() + RETRY_SECONDS, reason)
             serving = self._current.version if self._current else "none"
             _LOG.error(
                 "%s: version %d refused (%s); serving %s.", self.name, version, reason, serving
@@ -124,38 +124,38 @@ class Versions(Generic[M]):
         finally:
             self._loading = None
         self._refused.pop(version, None)
-        before, self._current = self._current, _Loaded(version, model)
-        if before:
-            before.replace()
+        old, self._current = self._current, _Loaded(version, model)
+        if old:
+            old.replace()
         _LOG.info("%s: serving version %d.", self.name, version)
         return True
 
     @contextlib.contextmanager
     def use(self, version: int | None = None) -> Iterator[tuple[int, M]]:
-        """The served version, which stays whole until the request is done with it.
+        """The served version. It stays loaded until the context ends.
 
         Args:
-          version: the one a request insists on, or None.
+          version: the version that the request names, or None for the served one.
 
         Raises:
-          RequestError: NOT_FOUND where another is served, UNAVAILABLE where none is.
+          RequestError: NOT_FOUND if another version is served, UNAVAILABLE if none is.
         """
         while True:
-            held = self._current
-            if held is None:
+            loaded = self._current
+            if loaded is None:
                 raise RequestError(
                     grpc.StatusCode.UNAVAILABLE, f"No version of model `{self.name}` is loaded."
                 )
-            if version is not None and version != held.version:
+            if version is not None and version != loaded.version:
                 raise not_found(
-                    f"Version {version} of model `{self.name}` is not served; {held.version} is."
+                    f"Version {version} of model `{self.name}` is not served; {loaded.version} is."
                 )
-            if held.begin():  # or it was replaced in between
+            if loaded.begin():  # False if it was replaced in the meantime
                 break
         try:
-            yield held.version, held.model
+            yield loaded.version, loaded.model
         finally:
-            held.end()
+            loaded.end()
 
     @property
     def available(self) -> bool:
@@ -163,25 +163,25 @@ class Versions(Generic[M]):
         return self._current is not None
 
     def states(self) -> list[State]:
-        """What is known of the versions, newest first."""
-        held, loading = self._current, self._loading
+        """The states of the known versions, newest first."""
+        loaded, loading = self._current, self._loading
         states = {v: State(v, "END", why) for v, (_, _, why) in list(self._refused.items())}
         if loading is not None:
             states[loading] = State(loading, "LOADING")
-        if held:
-            states[held.version] = State(held.version, "AVAILABLE")
+        if loaded:
+            states[loaded.version] = State(loaded.version, "AVAILABLE")
         return [states[version] for version in sorted(states, reverse=True)]
 
     def close(self) -> None:
-        """Ends serving; requests under way keep their model until they are done."""
+        """Stops serving. Requests in progress keep their model until they end."""
         with self._polling:
-            held, self._current = self._current, None
-            if held:
-                held.replace()
+            loaded, self._current = self._current, None
+            if loaded:
+                loaded.replace()
 
 
 def versions(folder: str) -> list[int]:
-    """The versions that `folder` holds, in no order; names that are no int64 are none."""
+    """The versions in `folder`, unsorted. Names that are not int64 are ignored."""
     try:
         names = os.listdir(folder)
     except OSError:
@@ -191,7 +191,7 @@ def versions(folder: str) -> list[int]:
 
 
 def _stamp(path: str) -> object:
-    """Differs when a file below `path` has changed, come or gone."""
+    """A value that differs if a file below `path` was added, changed or removed."""
     stamp = []
     for root, _, names in os.walk(path):
         for name in names:

@@ -80,7 +80,7 @@ class ServingModule:
             "regress": (self.regress, inputs),
             "rank": (self.rank, history),
         }
-        if hasattr(self.ranker.block, "attention_weights"):
+        if self.ranker.block.has_attention_weights:
             signatures["explain"] = (self.explain, history)
         # The saved object must own all that the signatures read. Of the ranker it owns the
         # variables alone, because Keras would add a training graph of every layer.
@@ -253,12 +253,16 @@ def _one_at_least(candidates: tf.Tensor) -> tf.Tensor:
 
 
 def _in_seconds(name: str, times: tf.Tensor) -> tf.Tensor:
-    """The times, checked: milliseconds would give other scores without a word."""
-    check = tf.debugging.assert_less(
-        times,
-        tf.constant(_LAST_TIME, tf.int64),
-        f"`{name}` must be seconds since 1970, before the year 2100. Divide milliseconds by 1,000.",
+    """Checks that times are seconds; milliseconds would give wrong scores without an error."""
+    latest = tf.reduce_max(times)
+    message = tf.strings.join(
+        [
+            f"`{name}` must be Unix seconds before the year 2100. Received: ",
+            tf.strings.as_string(latest),
+            ". Divide milliseconds by 1,000.",
+        ]
     )
+    check = tf.debugging.Assert(latest < _LAST_TIME, [message])
     with tf.control_dependencies([check]):
         return tf.identity(times)
 

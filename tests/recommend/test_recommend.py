@@ -3,6 +3,8 @@
 import gzip
 import json
 import os
+import pathlib
+import re
 import shutil
 
 import numpy as np
@@ -13,7 +15,8 @@ from ml_metadata.proto import metadata_store_pb2
 
 from pipeline.local import lineage
 from recommend import __main__ as recommend
-from recommend import titles
+from recommend import connection, titles
+from serving import server
 from tests.support.raw_examples import DAY, NOW
 
 # User, item, rating, days before NOW; the lines of a file are in no order.
@@ -90,7 +93,7 @@ def test_what_is_new_to_the_user_comes_in_the_order_of_its_scores(run, export):
     expected = asked(export, "rank", HISTORY, DAYS, items)["scores"]
     np.testing.assert_allclose([score for _, score in rows], expected, atol=6e-5)
     assert (np.diff(expected) <= 0).all()
-    assert "3 events" in out[0]
+    assert "ann: 3 events, 3 of them with an item that the model knows" in out[0]
 
 
 def test_reasons_are_the_heaviest_events_of_every_pass(run, export):
@@ -146,13 +149,17 @@ def test_a_server_gives_the_same_answer(run, running):
     [
         ([""], {}, "make recommend USER=ID"),
         (["nobody"], {}, "User 'nobody' has no ratings in"),
-        (["ann"], {"IMN_MODEL": "din"}, "There is imn: name one with MODEL=."),
+        (["ann"], {"IMN_MODEL": "din"}, "Pushed: imn; choose with MODEL=."),
         (["ann"], {"IMN_RATINGS": "nowhere.csv"}, "nowhere.csv"),
-        (["ann"], {"IMN_RATINGS": ""}, "name them with RATINGS="),
+        (["ann"], {"IMN_RATINGS": ""}, "Set RATINGS= to them."),
         (["ann"], {"IMN_MODEL": "dine"}, "dine"),
         (["ann", "--candidates", "nowhere"], {}, "must be a number or a file of ids"),
-        (["ann", "--candidates", "0"], {}, "nothing to rank"),
-        (["ann", "--titles", "nowhere"], {}, "Titles cannot be read from nowhere"),
+        (["ann", "--candidates", "0"], {}, "must include an item that the user has not rated"),
+        (
+            ["ann", "--titles", "nowhere"],
+            {},
+            "`--titles` must be a readable file. Received: nowhere",
+        ),
         (["ann", "--top", "0"], {}, "`--top` must be at least 1"),
     ],
 )
@@ -164,13 +171,13 @@ def test_mistakes_are_one_line_that_says_what_to_do(run, arguments, settings, sa
 
 
 def test_models_without_weights_say_so_and_rank(run, monkeypatch):
-    real = recommend._model
+    real = connection.connect
 
     def without(*arguments):
-        ask, signatures, asked = real(*arguments)
-        return ask, signatures - {"explain"}, asked
+        predict, signatures, model = real(*arguments)
+        return predict, signatures - {"explain"}, model
 
-    monkeypatch.setattr(recommend, "_model", without)
+    monkeypatch.setattr(connection, "connect", without)
     _, out, _ = run("ann")
     assert len(table(out)[0]) == 10
     assert "has no attention weights" in out[-1]
@@ -200,6 +207,41 @@ def test_titles_stand_beside_ids(run, tmp_path):
     item = rows[0][0]
     assert any(line.endswith(f"{item}  Title {int(item[1:])}") for line in out)
     assert "i003  Title 3" in reasons[item][0]
+
+
+@pytest.mark.parametrize(("titled", "count"), [(["i001", "i003"], 2), (["elsewhere"], 0)])
+def test_items_without_a_title_are_counted(run, tmp_path, titled, count):
+    path = tmp_path / "meta.jsonl"
+    path.write_text("".join(json.dumps({"asin": item, "title": "T"}) + "\n" for item in titled))
+    _, out, _ = run("ann", "--candidates", "5", "--titles", str(path))
+    total = len(HISTORY) + len(table(out)[0])
+    assert out[-1].startswith(f"{path} has titles for {count} of the {total} items")
+
+
+def test_events_that_the_model_does_not_know_are_counted(run, output):
+    ratings = output.parent / "ratings.csv"
+    ratings.write_text(ratings.read_text() + f"ann,new,5,{NOW - 5 * DAY}\n")
+    _, out, _ = run("ann")
+    assert "ann: 4 events, 3 of them with an item that the model knows" in out[0]
+
+
+def test_a_model_that_knows_no_event_is_refused(run, output):
+    other = output.parent / "other.csv"
+    other.write_text(f"user_id,item_id,rating,timestamp\nann,new,5,{NOW}\nann,old,5,{NOW - DAY}\n")
+    status, out, err = run("ann", IMN_RATINGS=str(other))
+    assert (status, out, len(err)) == (2, [], 1)
+    for words in ("must know an item", "user 'ann' of", "2 events", "OUTPUT=", "RATINGS="):
+        assert words in err[0]
+
+
+def test_the_version_is_that_of_pyproject(capsys):
+    pyproject = (pathlib.Path(__file__).parents[2] / "pyproject.toml").read_text()
+    (expected,) = re.findall(r'^version = "(.+)"$', pyproject, re.MULTILINE)
+    for main in (recommend.main, server.main):
+        with pytest.raises(SystemExit) as exit_:
+            main(["--version"])
+        assert exit_.value.code == 0
+        assert capsys.readouterr().out.strip() == expected
 
 
 def test_the_ratings_are_those_of_the_run_that_pushed(run, output):

@@ -119,12 +119,12 @@ def test_inputs_that_lack_or_are_too_many(running):
     del inputs["request_time"]
     assert "Missing: `request_time`" in refused(running, inputs)
     assert "Unknown: `user`" in refused(running, rank_inputs() | {"user": np.array([b"u"])})
-    assert "There is no signature `best`" in refused(running, rank_inputs(), "best")
+    assert "Received: `best`" in refused(running, rank_inputs(), "best")
 
 
 @pytest.mark.parametrize(
     ("shape", "says"),
-    [((1 << 40, 1 << 20), "at most"), ((-1, 3), "shape"), ((1, 2), "asks for")],
+    [((1 << 40, 1 << 20), "at most"), ((-1, 3), "shape"), ((1, 2), "must match its shape")],
 )
 def test_a_shape_that_its_values_do_not_fill(running, shape, says):
     proto = tf.make_tensor_proto(rank_inputs()["candidates"])
@@ -155,8 +155,15 @@ def test_negative_and_huge_times(running):
             scores = tf.make_ndarray(answer.outputs["scores"])
             assert ((scores > 0) & (scores < 1)).all()
     for odd in (NOW * 1_000, (1 << 63) - 1):
-        status, error = rest(running, columns(request_time=[odd]))
-        assert (status, "`request_time` must be seconds since 1970" in error) == (400, True)
+        expected = (
+            "`{}` must be Unix seconds before the year 2100. "
+            f"Received: {odd}. Divide milliseconds by 1,000."
+        )
+        for name, value in (("request_time", [odd]), ("history_time", [[NOW, odd, NOW]])):
+            answer = rest(running, columns(**{name: value}))
+            assert answer == (400, expected.format(name))
+            inputs = rank_inputs() | {name: np.array(value, np.int64)}
+            assert refused(running, inputs) == expected.format(name)
     for odd in (1 << 63, -(1 << 70), 1e300, 0.5, "now", None, True):
         status, error = rest(running, columns(request_time=[odd]))
         assert (status, "`request_time`" in error) == (400, True)

@@ -59,7 +59,7 @@ def push(light, models, server):
         shutil.copytree(light, temporary)
         change(temporary)
         temporary.rename(models / "imn" / str(version))
-        server.service.catalog.poll()
+        server.service.registry.poll()
         return version
 
     return run
@@ -78,7 +78,7 @@ def served(server):
 def test_the_newest_version_is_served_and_the_one_before_is_gone(server, push, models, expected):
     assert push() == served(server) == 2
     shutil.copytree(models / "imn" / "1", models / "imn" / "0")  # comes later, is older
-    server.service.catalog.poll()
+    server.service.registry.poll()
     assert states(server) == [(2, "AVAILABLE")]
     np.testing.assert_allclose(server.rank(), expected, atol=1e-6)
     status, _ = server.http("/v1/models/imn/versions/1:predict", {"instances": ["x"]})
@@ -186,7 +186,7 @@ def test_a_broken_version_is_refused_and_the_old_one_answers(
     np.testing.assert_allclose(server.rank(), expected, atol=1e-6)
     assert served(server) == before
     shutil.rmtree(models / "imn" / str(version))
-    server.service.catalog.poll()
+    server.service.registry.poll()
     assert states(server) == [(before, "AVAILABLE")]
 
 
@@ -196,10 +196,10 @@ def test_a_version_that_is_half_written_is_served_once_it_is_whole(server, light
     folder = models / "imn" / str(before + 1)
     shutil.copytree(light, folder, ignore=shutil.ignore_patterns("variables", "assets"))
     for part in ("assets", "variables"):
-        server.service.catalog.poll()
+        server.service.registry.poll()
         assert served(server) == before
         shutil.copytree(light / part, folder / part)
-    server.service.catalog.poll()
+    server.service.registry.poll()
     assert served(server) == before + 1
 
 
@@ -207,9 +207,9 @@ def test_the_limits_of_requests_are_not_those_of_warm_up(export, tmp_path):
     """The export's own requests have 200 candidates, and 2 Examples."""
     shutil.copytree(export, tmp_path / "imn" / "1")
     service = Service(str(tmp_path), Limits(candidates=1, rows=1, values=1, seconds=1e-3))
-    service.catalog.poll()
-    assert [state.error for state in service.catalog.model("imn").states()] == [""]
-    service.catalog.close()
+    service.registry.poll()
+    assert [state.error for state in service.registry.model("imn").states()] == [""]
+    service.registry.close()
 
 
 def test_a_refused_version_is_looked_at_again_only_when_its_files_change(tmp_path):
@@ -280,7 +280,7 @@ def test_closing_does_not_wait_for_a_load(tmp_path):
 
 def test_a_model_without_a_version_that_works_is_unavailable(server, models):
     (models / "other" / "1").mkdir(parents=True)
-    server.service.catalog.poll()
+    server.service.registry.poll()
     for name, code, says in (
         ("other", grpc.StatusCode.UNAVAILABLE, "No version of model `other`"),
         ("third", grpc.StatusCode.NOT_FOUND, "Served: `imn`, `other`"),
@@ -295,7 +295,7 @@ def test_a_model_without_a_version_that_works_is_unavailable(server, models):
 def test_swaps_end_sessions_when_their_last_request_has_ended(server, push, expected):
     """Memory is flat: of three versions none is left but the one that is served."""
     loaded, before = [], sessions()
-    with server.service.catalog.model("imn").use() as (version, model):
+    with server.service.registry.model("imn").use() as (version, model):
         loaded.append(weakref.ref(model))
         push()
         loaded.append(weakref.ref(current(server)))
@@ -316,5 +316,5 @@ def sessions():
 
 
 def current(server):
-    with server.service.catalog.model("imn").use() as (_, model):
+    with server.service.registry.model("imn").use() as (_, model):
         return model
