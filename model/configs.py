@@ -31,24 +31,7 @@ class ModelConfig(Checked):
     length_groups: ClassVar[int] = 4
 
     def block(self) -> Any:
-        """The Keras layer between the encoder and the head.
-
-        It is called as `block(history, mask, targets, training=..., seed=...)` with
-        - `history` `(B, L, D)`, oldest event first, padded with zeros on the left,
-        - `mask` `(B, L)`, True for events,
-        - `targets` `(B, K, D)`, the candidates,
-        - `seed`, two integers while training, else None.
-        It returns the user for each candidate, `(B, K, D')`, or `(B, 1, D')` if the user does
-        not depend on the candidate. A block with its own loss returns `(user, loss)` while
-        training; the loss is a mean over its rows.
-
-        While training, the block is called once for each of the `length_groups` of a batch. All
-        random numbers must come from `seed`, so that a resumed training draws the same.
-
-        A block may have a method `attention_weights(history, mask, targets)`. It returns the
-        weights `(B, N, K, L)` of N passes over the history, 0 for padding. The export then has
-        the signature `explain`.
-        """
+        """The layer between the encoder and the head: a `model.layers.block.SequenceBlock`."""
         raise NotImplementedError
 
 

@@ -4,11 +4,12 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from model.layers.block import BlockOutput
 from model.layers.encoder import HistoryEncoder
 from transforms import features
 
 
-class BlockOutput(NamedTuple):
+class GroupedOutput(NamedTuple):
     """Output of the block for N rows of a batch with K candidates each.
 
     Attributes:
@@ -33,7 +34,7 @@ def block_by_length(
     groups: int,
     training: bool = False,
     seed: tf.Tensor | None = None,
-) -> BlockOutput:
+) -> GroupedOutput:
     """Encodes some rows and runs the block on them, one group after the other.
 
     The rows are sorted by the length of their history and split into groups of equal size. Each
@@ -41,7 +42,7 @@ def block_by_length(
 
     Args:
       encoder: encodes histories and candidates.
-      block: a layer as `ModelConfig.block` describes it.
+      block: the model's `SequenceBlock`.
       inputs: transformed features of the batch.
       rows: indices of the rows `(N,)`.
       candidates: ids `(N, K)`, in the order of `rows`.
@@ -69,13 +70,13 @@ def block_by_length(
             cut[features.HISTORY_ITEM], length[part], cut.get(features.HISTORY_ELAPSED)
         )
         user = block(history, mask, targets[part], training=training, seed=fold_in(seed, group))
-        if isinstance(user, tuple):
+        if isinstance(user, BlockOutput):
             user, mean_loss = user
             loss += mean_loss * tf.cast(tf.size(length[part]), loss.dtype)
         users.append(user)
     user = tf.concat(users, axis=0)
     shape = tf.concat([tf.shape(targets)[:2], [user.shape[-1]]], axis=0)
-    return BlockOutput(rows, tf.broadcast_to(user, shape), targets, loss)
+    return GroupedOutput(rows, tf.broadcast_to(user, shape), targets, loss)
 
 
 def fold_in(seed: tf.Tensor | None, number: int) -> tf.Tensor | None:

@@ -9,6 +9,7 @@ import tensorflow_recommenders as tfrs
 
 from model.configs import ModelConfig, TrainingConfig
 from model.layers import history_dropout, in_batch_negatives
+from model.layers.block import SequenceBlock
 from model.layers.encoder import HistoryEncoder
 from model.layers.head import Head
 from model.length_groups import block_by_length, fold_in
@@ -73,6 +74,11 @@ class Ranker(tfrs.Model):
             recipe.table_initial_scale,
         )
         self.block = config.block()
+        if not isinstance(self.block, SequenceBlock):
+            raise TypeError(
+                f"`{type(config).__name__}.block` must return a model.layers.block.SequenceBlock. "
+                f"Received: {type(self.block).__name__}."
+            )
         self.head = Head(
             config.head_units, config.head_product, config.dropout, config.batch_norm, config.l2
         )

@@ -1,8 +1,7 @@
-"""IMN as its equations invite one to write it: `[e − m, e − v, e ∘ m, e ∘ v]` in every pass.
+"""The naive form of IMN: builds `[e − m, e − v, e ∘ m, e ∘ v]` in every pass.
 
-What the benchmark of training holds the shipped layers against. The same
-function with the same weights, without the algebra that keeps `(B, L, 4D)` from
-being built, and without cutting a batch into groups of similar length.
+The training benchmark compares it with the shipped layers. It is the same function with the same
+weights, but without the algebra that avoids `(B, L, 4D)` and without groups of similar length.
 """
 
 import dataclasses
@@ -11,30 +10,31 @@ from typing import Any, ClassVar
 import tensorflow as tf
 
 from model.imn import IMNConfig
+from model.layers.block import SequenceBlock
 
 
 @dataclasses.dataclass(frozen=True)
 class NaiveConfig(IMNConfig):
-    """IMN's options, of which the plain form knows `passes`, those of the enhancement and
-    the normalisations `softmax` and `sigmoid`.
+    """The options of IMN. The naive form supports `passes`, the options of the enhancement, and
+    the normalizations `softmax` and `sigmoid`.
     """
 
     length_groups: ClassVar[int] = 1
 
     def block(self) -> Any:
-        """The plain layer."""
-        return PlainIMN(self)
+        """The naive layer."""
+        return NaiveIMN(self)
 
 
-class PlainIMN(tf.keras.layers.Layer):
-    """IMN for one candidate a row (paper, eq. 2-3, algorithm 1 and enhancement).
+class NaiveIMN(SequenceBlock):
+    """IMN for one candidate in each row (paper, eq. 2-3, algorithm 1 and enhancement).
 
     Args:
       config: the options.
     """
 
     def __init__(self, config: NaiveConfig, **kwargs: Any):
-        super().__init__(**kwargs)
+        super().__init__(config, **kwargs)
         dim, units = config.embedding_dim, config.attention_units
         dense = tf.keras.layers.Dense
         self.hidden = [dense(units, "sigmoid") for _ in range(config.passes)]
@@ -54,7 +54,7 @@ class PlainIMN(tf.keras.layers.Layer):
         training: bool = False,
         seed: tf.Tensor | None = None,
     ) -> tf.Tensor:
-        """The user `(B, 1, D)` for candidates `(B, 1, D)`; see `ModelConfig.block`."""
+        """The user `(B, 1, D)` for candidates `(B, 1, D)`."""
         filled = tf.cast(mask, history.dtype)[:, :, None]
         target, memory = targets[:, 0], targets[:, 0]
         for hidden, weight in zip(self.hidden, self.weight, strict=True):

@@ -8,12 +8,12 @@ import tensorflow as tf
 class Dice(tf.keras.layers.Layer):
     """`f(s) = p s + (1 − p) α s`, `p = σ((s − E[s]) / √(Var[s] + ε))` (DIN, section 5.3).
 
-    Expectation and variance are those of the rows while training, and their moving
-    averages otherwise, so that a score never depends on what else is in its batch.
+    While training, expectation and variance are those of the batch; otherwise their moving
+    averages, so that a score does not depend on the other rows of a request.
 
     Args:
-      momentum: of the moving averages.
-      epsilon: keeps the root finite.
+      momentum: decay of the moving averages.
+      epsilon: avoids a division by zero.
     """
 
     def __init__(self, momentum: float = 0.99, epsilon: float = 1e-8, **kwargs: Any):
@@ -22,11 +22,11 @@ class Dice(tf.keras.layers.Layer):
         self.epsilon = epsilon
 
     def build(self, input_shape: Any) -> None:
-        """Makes α, a unit each, and the moving averages."""
+        """Creates α, one for each unit, and the moving averages."""
         shape = (input_shape[-1],)
         moving = {
             "trainable": False,
-            # Replicas of tf.distribute keep their own and are averaged when read.
+            # Each replica of tf.distribute has its own values; reading averages them.
             "synchronization": tf.VariableSynchronization.ON_READ,
             "aggregation": tf.VariableAggregation.MEAN,
         }
@@ -36,16 +36,20 @@ class Dice(tf.keras.layers.Layer):
         super().build(input_shape)
 
     def call(self, rows: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Activations `(N, units)` of `(N, units)`; no rows leave the averages alone."""
+        """Activations `(N, units)` of `(N, units)`. Without rows the averages do not change."""
         mean, variance = tf.convert_to_tensor(self.mean), tf.convert_to_tensor(self.variance)
         if training:
-            some = tf.shape(rows)[0] > 0
+            has_rows = tf.shape(rows)[0] > 0
             count = tf.cast(tf.maximum(tf.shape(rows)[0], 1), rows.dtype)
-            own_mean = tf.reduce_sum(rows, axis=0) / count
-            own_variance = tf.reduce_sum(tf.square(rows - own_mean), axis=0) / count
-            rate = tf.where(some, tf.cast(1 - self.momentum, rows.dtype), 0)
-            self.mean.assign_add(rate * (own_mean - mean))
-            self.variance.assign_add(rate * (own_variance - variance))
-            mean, variance = own_mean, own_variance
+            batch_mean = tf.reduce_sum(rows, axis=0) / count
+            batch_variance = tf.reduce_sum(tf.square(rows - batch_mean), axis=0) / count
+            rate = tf.where(has_rows, tf.cast(1 - self.momentum, rows.dtype), 0)
+            self.mean.assign_add(rate * (batch_mean - mean))
+            self.variance.assign_add(rate * (batch_variance - variance))
+            mean, variance = batch_mean, batch_variance
         p = tf.sigmoid((rows - mean) * tf.math.rsqrt(variance + self.epsilon))
         return rows * (self.alpha + p * (1 - self.alpha))
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments that create the same layer, for Keras."""
+        return super().get_config() | {"momentum": self.momentum, "epsilon": self.epsilon}

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 import tensorflow as tf
 
 from model.configs import ModelConfig, choice, number
+from model.layers.block import BlockOutput, SequenceBlock
 from model.layers.gru import GatedRecurrence
 from model.layers.next_event import next_event_loss
 from model.layers.packed_sequence import prepend_empty_step
@@ -15,10 +16,10 @@ from model.layers.packed_sequence import prepend_empty_step
 class DIENConfig(ModelConfig):
     """The options of DIEN."""
 
-    auxiliary_weight: float = number(1.0, 0.0)  # α of the auxiliary loss; 0 leaves it out
-    gru_start: str = choice("passing_on", "random")  # first values, layers/passing_on.py
+    auxiliary_weight: float = number(1.0, 0.0)  # α of the auxiliary loss; 0 switches it off
+    gru_start: str = choice("passing_on", "random")  # initial values, layers/initializers.py
 
-    # Each part runs through its own loop over time, which is what costs.
+    # Each group runs through its own loop over time, which is the expensive part.
     length_groups: ClassVar[int] = 2
 
     def block(self) -> "InterestEvolution":
@@ -26,24 +27,26 @@ class DIENConfig(ModelConfig):
         return InterestEvolution(self)
 
 
-class InterestEvolution(tf.keras.layers.Layer):
+class InterestEvolution(SequenceBlock):
     """A GRU over the history, attention to the candidate, an AUGRU over the states.
 
     `h_t = GRU(e_t)`; `a_t = softmax_t(h_t W v)` (eq. 9); `u` is the last state of an
-    AUGRU on `h_t` with `a_t`. While training, `h_t` should tell the next event from
-    an event of another user (eq. 8, layers/next_event.py).
+    AUGRU on `h_t` with `a_t`. The auxiliary loss trains `h_t` to score the next event above an
+    event of another user (eq. 8, layers/next_event.py).
 
     Args:
       config: the options.
     """
 
+    config_class = DIENConfig
+
     def __init__(self, config: DIENConfig, **kwargs: Any):
-        super().__init__(**kwargs)
+        super().__init__(config, **kwargs)
         self.auxiliary_weight = config.auxiliary_weight
         self.start = config.gru_start
 
     def build(self, input_shape: Any) -> None:
-        """Makes both recurrences as wide as the history, and W."""
+        """Creates both recurrences, as wide as the history, and W."""
         dim = input_shape[-1]
         self.extract = GatedRecurrence(dim, self.start)
         self.evolve = GatedRecurrence(dim, self.start)
@@ -58,8 +61,8 @@ class InterestEvolution(tf.keras.layers.Layer):
         targets: tf.Tensor,
         training: bool = False,
         seed: tf.Tensor | None = None,
-    ) -> Any:
-        """The user `(B, K, D)`, zeros for an empty history; with the loss while training."""
+    ) -> tf.Tensor | BlockOutput:
+        """The user `(B, K, D)`, zeros for an empty history."""
         events, mask = prepend_empty_step(history, mask)
         filled = tf.cast(mask, history.dtype)[:, :, None]
         states = self.extract(events, mask)
@@ -67,5 +70,6 @@ class InterestEvolution(tf.keras.layers.Layer):
         weights = tf.nn.softmax(logits + (filled - 1) * 1e9, axis=1) * filled
         user = self.evolve.last(states, mask, weights)
         if training and self.auxiliary_weight:
-            return user, self.auxiliary_weight * next_event_loss(states, events, mask)
+            loss = self.auxiliary_weight * next_event_loss(states, events, mask)
+            return BlockOutput(user, loss)
         return user

@@ -7,17 +7,18 @@ import tensorflow as tf
 
 from model.baselines.dice import Dice
 from model.configs import ModelConfig, choice
+from model.layers.block import SequenceBlock
 
 
 @dataclasses.dataclass(frozen=True)
 class DINConfig(ModelConfig):
-    """The options of DIN. Its L2 of the batch's items is `table_l2` of the recipe."""
+    """The options of DIN. Its mini-batch-aware L2 is `table_l2` of the training config."""
 
-    attention_layers: tuple[int, ...] = (80, 40)  # hidden widths of the activation unit
+    attention_layers: tuple[int, ...] = (80, 40)  # hidden layers of the activation unit
     activation: str = choice("dice", "sigmoid")  # of its hidden layers
     normalization: str = choice("none", "softmax")  # of the weights; the paper has none
 
-    # Dice takes its statistics from the whole batch. Padding costs nothing here.
+    # Dice computes its statistics over the whole batch. Padding costs nothing here.
     length_groups: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
@@ -33,18 +34,20 @@ class DINConfig(ModelConfig):
         return ActivationUnit(self)
 
 
-class ActivationUnit(tf.keras.layers.Layer):
+class ActivationUnit(SequenceBlock):
     """`u = Σ_j a(e_j, v) e_j`, a perceptron on `[v, e, v − e, v ∘ e]` (DIN, eq. 3).
 
-    Only filled places go through the perceptron. Its first layer is computed as
-    `(Wv + Wd) v + (We − Wd) e + Wp (v ∘ e)`, so that nothing of width 4D is built.
+    Only events, not padding, go through the perceptron. Its first layer is computed as
+    `(Wv + Wd) v + (We − Wd) e + Wp (v ∘ e)`, which avoids a tensor of width 4D.
 
     Args:
       config: the options.
     """
 
+    config_class = DINConfig
+
     def __init__(self, config: DINConfig, **kwargs: Any):
-        super().__init__(**kwargs)
+        super().__init__(config, **kwargs)
         self.softmax = config.normalization == "softmax"
         first, *others = config.attention_layers
         self.first = first
@@ -56,7 +59,7 @@ class ActivationUnit(tf.keras.layers.Layer):
         ]
 
     def build(self, input_shape: Any) -> None:
-        """Makes the first layer's kernel as `(4, D, units)`, in the order of the input."""
+        """Creates the kernel of the first layer, `(4, D, units)` in the order of the input."""
         dim = input_shape[-1]
         limit = (6.0 / (4 * dim + self.first)) ** 0.5
         self.kernel = self.add_weight(
@@ -75,35 +78,35 @@ class ActivationUnit(tf.keras.layers.Layer):
         training: bool = False,
         seed: tf.Tensor | None = None,
     ) -> tf.Tensor:
-        """The user `(B, K, D)`, zeros for an empty history; see `ModelConfig.block`."""
+        """The user `(B, K, D)`, zeros for an empty history."""
         weights = self.weights_of(history, mask, targets, training)
         return tf.matmul(weights, history, transpose_a=True)
 
     def attention_weights(
         self, history: tf.Tensor, mask: tf.Tensor, targets: tf.Tensor
     ) -> tf.Tensor:
-        """The weights `(B, 1, K, L)`; as the paper has them they are any numbers."""
+        """The weights `(B, 1, K, L)`. As in the paper, they are not normalized by default."""
         return tf.transpose(self.weights_of(history, mask, targets), [0, 2, 1])[:, None]
 
     def weights_of(
         self, history: tf.Tensor, mask: tf.Tensor, targets: tf.Tensor, training: bool = False
     ) -> tf.Tensor:
         """The weights a `(B, L, K)`; 0 where padded."""
-        places = tf.where(mask)
-        event = tf.gather_nd(history, places)[:, None, :]  # (N, 1, D), N filled places
-        row = places[:, 0]
+        positions = tf.where(mask)
+        event = tf.gather_nd(history, positions)[:, None, :]  # (N, 1, D) of N events
+        row = positions[:, 0]
         wv, we, wd, wp = tf.unstack(self.kernel)
         of_target = tf.gather(_times(targets, wv + wd) + self.bias, row)  # (N, K, units)
         hidden = of_target + _times(event, we - wd) + _times(event * tf.gather(targets, row), wp)
         count = tf.shape(targets)[1]
         rows = tf.reshape(hidden, [-1, self.first])
-        for place, activation in enumerate(self.activations):
-            if place:
-                rows = self.dense[place - 1](rows)
+        for index, activation in enumerate(self.activations):
+            if index:
+                rows = self.dense[index - 1](rows)
             rows = activation(rows, training=training) if self.dice else activation(rows)
         scores = tf.reshape(self.last(rows), [-1, count])
         shape = tf.concat([tf.shape(mask, tf.int64), [tf.cast(count, tf.int64)]], axis=0)
-        weights = tf.scatter_nd(places, scores, shape)
+        weights = tf.scatter_nd(positions, scores, shape)
         if self.softmax:
             filled = tf.cast(mask, history.dtype)[:, :, None]
             weights = tf.nn.softmax(weights + (filled - 1) * 1e9, axis=1) * filled
@@ -111,6 +114,6 @@ class ActivationUnit(tf.keras.layers.Layer):
 
 
 def _times(values: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-    """`(N, K, D)` times `(D, units)`, as one product of matrices."""
+    """`(N, K, D)` times `(D, units)`, as one matrix product."""
     flat = tf.matmul(tf.reshape(values, [-1, kernel.shape[0]]), kernel)
     return tf.reshape(flat, tf.concat([tf.shape(values)[:2], [kernel.shape[1]]], axis=0))

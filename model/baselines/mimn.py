@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from model.baselines import mimn_memory
 from model.configs import ModelConfig, choice, number
+from model.layers.block import BlockOutput, SequenceBlock
 from model.layers.gru import gated_states
 from model.layers.initializers import candidate_kernel
 from model.layers.packed_sequence import Packed, prepend_empty_step
@@ -17,11 +18,11 @@ class MIMNConfig(ModelConfig):
     """The options of MIMN."""
 
     slots: int = number(4, 1, 64)  # m, of the memory
-    utilisation: float = number(0.1, 0.0)  # λ; 0: slots neither rebalanced nor regularised
+    utilisation: float = number(0.1, 0.0)  # λ; 0 switches rebalancing and regularization off
     induction: bool = True  # the memory induction unit
-    gru_start: str = choice("passing_on", "random")  # first values, layers/passing_on.py
+    gru_start: str = choice("passing_on", "random")  # initial values, layers/initializers.py
 
-    # Each part would run through a loop of its own, and padding costs nothing here.
+    # Each group would run through its own loop over time, and padding costs nothing here.
     length_groups: ClassVar[int] = 1
 
     def block(self) -> "MemoryNetwork":
@@ -29,44 +30,49 @@ class MIMNConfig(ModelConfig):
         return MemoryNetwork(self)
 
 
-class MemoryNetwork(tf.keras.layers.Layer):
+class MemoryNetwork(SequenceBlock):
     """A neural Turing machine over the history, read by each candidate.
 
-    Each event x writes to a memory M of m slots and counts in g how much of it went to
-    which (`turing.memories`, eq. 1-3 and the utilisation). Then, for the slot i that it
-    read with the largest weight,
+    Each event x writes to a memory M of m slots and adds its write weights to g
+    (`mimn_memory.memories`, eq. 1-3 and the utilization). Then, for the slot i with the largest
+    read weight,
 
         `S_i ← GRU([x ; M_i], S_i)` (induction).
 
-    At the end the candidate's key reads M and S with the same weights, and a matrix
-    makes the user of both. The regularisation is `λ Σ_i (g_i / n − 1 / m)²`, the
-    mean over rows, of histories of n events.
+    At the end the candidate's key reads M and S with the same weights, and a dense layer turns
+    both into the user. The regularization is `λ Σ_i (g_i / n − 1 / m)²` for a history of n events,
+    averaged over the rows.
 
-    Differences from the paper: the rebalancing `w_w ∘ softmax(W_g g)` is scaled to
-    sum to 1 again, which is the sum of logits above, or else all writes shrink; g is
-    of the events before; shares of a history are regularised, not sums, or long
-    histories weigh by the square of their length; the induction takes one slot; the
-    first memory is learned, for slots that start equal stay equal.
+    Differences from the paper:
+    - The rebalanced weights `w_w ∘ softmax(W_g g)` are scaled to sum to 1, which is the sum of
+      logits above. Otherwise all writes shrink.
+    - g covers the events before the current one.
+    - Shares of a history are regularized, not sums. Otherwise the weight of a history would grow
+      with the square of its length.
+    - The induction updates one slot.
+    - The initial memory is learned, because slots that start equal stay equal.
 
     Args:
       config: the options.
     """
 
+    config_class = MIMNConfig
+
     def __init__(self, config: MIMNConfig, **kwargs: Any):
-        super().__init__(**kwargs)
+        super().__init__(config, **kwargs)
         self.slots = config.slots
         self.utilisation = config.utilisation
         self.induction = config.induction
         self.start = config.gru_start
 
     def build(self, input_shape: Any) -> None:
-        """Makes everything as wide as the history."""
+        """Creates all weights, as wide as the history."""
         dim, slots = input_shape[-1], self.slots
         self.controller = GRUWeights(dim, self.start)
         self.inductor = GRUWeights(dim, self.start) if self.induction else None
         self.emit = self.add_weight(name="emit", shape=(dim, 4 * dim))  # k_r, k_w, e, a
         self.emit_bias = self.add_weight(name="emit_bias", shape=(4 * dim,), initializer="zeros")
-        # Of reading, writing and the last read.
+        # For the reads, the writes and the final read.
         self.sharpness = self.add_weight(name="sharpness", shape=(3,), initializer="zeros")
         self.first = self.add_weight(
             name="first_memory",
@@ -88,11 +94,8 @@ class MemoryNetwork(tf.keras.layers.Layer):
         targets: tf.Tensor,
         training: bool = False,
         seed: tf.Tensor | None = None,
-    ) -> Any:
-        """The user `(B, K, D)`, of the first memory for an empty history; see `ModelConfig.block`.
-
-        With the loss while training, if there is `utilisation`.
-        """
+    ) -> tf.Tensor | BlockOutput:
+        """The user `(B, K, D)`; for an empty history it is read from the initial memory."""
         beta = tf.nn.softplus(self.sharpness) + 1
         memory, shares = self.memory_of(history, mask, beta)
         keys = self.candidate_key(targets)
@@ -104,19 +107,19 @@ class MemoryNetwork(tf.keras.layers.Layer):
         shares = tf.math.divide_no_nan(shares, count)
         spread = tf.square(shares - tf.reduce_mean(shares, axis=1, keepdims=True))
         rows = tf.cast(tf.maximum(tf.shape(mask)[0], 1), history.dtype)
-        return user, self.utilisation * tf.reduce_sum(spread) / rows
+        return BlockOutput(user, self.utilisation * tf.reduce_sum(spread) / rows)
 
     def memory_of(
         self, history: tf.Tensor, mask: tf.Tensor, beta: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """`[M ; S]` `(B, m, 2D)`, or M alone, after the history, and g `(B, m)`."""
+        """`[M ; S]` `(B, m, 2D)` after the history (M alone without induction), and g `(B, m)`."""
         history, mask = prepend_empty_step(history, mask)
         packed = Packed(mask)
         events, first = packed.flat(history), tf.convert_to_tensor(self.first)
         rebalance = self.rebalance if self.utilisation else tf.zeros([self.slots, self.slots])
         memories, used, reading = mimn_memory.memories(
             packed,
-            self.controller.given(events),
+            self.controller.input_terms(events),
             self.controller.y_kernel,
             self.controller.h_kernel,
             self.emit,
@@ -128,12 +131,12 @@ class MemoryNetwork(tf.keras.layers.Layer):
         memory, used = packed.newest(memories, first), packed.newest(used)
         if self.inductor is None:
             return memory, used
-        # A slot's GRU reads the events that the slot is read most for: no step waits for
-        # it, so it has a history of its own, of these events.
+        # The GRU of a slot processes the events that read this slot most. No other step depends
+        # on it, so each slot becomes a history of its own with these events.
         top = tf.argmax(reading, axis=1, output_type=tf.int32)
         of_slots, order = packed.divided(top, self.slots)
         read = tf.gather_nd(memories, tf.stack([tf.range(tf.size(top)), top], axis=1))
-        given = self.inductor.given(events) + tf.matmul(read, self.inductor.y_kernel)
+        given = self.inductor.input_terms(events) + tf.matmul(read, self.inductor.y_kernel)
         states = gated_states(of_slots, tf.gather(given, order), self.inductor.h_kernel)
         induced = tf.reshape(of_slots.newest(states), tf.shape(memory))
         return tf.concat([memory, induced], axis=2), used
@@ -147,11 +150,12 @@ class GRUWeights(tf.keras.layers.Layer):
 
     Args:
       units: D, width of x, y and h.
-      start: first values of W, `random` or `passing_on`.
+      start: initial values of W, `random` or `passing_on`.
     """
 
     def __init__(self, units: int, start: str = "random", **kwargs: Any):
         super().__init__(**kwargs)
+        self.units, self.start = units, start
         self.x_kernel = self.add_weight(
             name="x_kernel", shape=(units, 3 * units), initializer=candidate_kernel(start)
         )
@@ -161,13 +165,17 @@ class GRUWeights(tf.keras.layers.Layer):
         )
         self.bias = self.add_weight(name="bias", shape=(3 * units,), initializer="zeros")
 
-    def given(self, x: tf.Tensor) -> tf.Tensor:
-        """What x `(N, D)` adds to z, r and c, `(N, 3D)`."""
+    def input_terms(self, x: tf.Tensor) -> tf.Tensor:
+        """The terms of x `(N, D)` in z, r and c, `(N, 3D)`."""
         return tf.matmul(x, self.x_kernel) + self.bias
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments that create the same layer, for Keras."""
+        return super().get_config() | {"units": self.units, "start": self.start}
 
 
 def cosine(keys: tf.Tensor, memory: tf.Tensor) -> tf.Tensor:
-    """Cosines `(B, N, m)` of keys `(B, N, D)` and slots `(B, m, D)`; 0 for a zero vector."""
+    """Cosine similarity `(B, N, m)` of keys `(B, N, D)` and slots `(B, m, D)`; 0 for zeros."""
     keys *= tf.math.rsqrt(tf.reduce_sum(tf.square(keys), axis=2, keepdims=True) + 1e-6)
     memory *= tf.math.rsqrt(tf.reduce_sum(tf.square(memory), axis=2, keepdims=True) + 1e-6)
     return tf.matmul(keys, memory, transpose_b=True)

@@ -5,19 +5,22 @@ import dataclasses
 import tensorflow as tf
 
 from model.configs import ModelConfig
+from model.layers.block import SequenceBlock
 
 
 @dataclasses.dataclass(frozen=True)
 class YoutubeDNNConfig(ModelConfig):
-    """The shared options are all it has."""
+    """YouTube DNN has no options of its own."""
 
     def block(self) -> "MeanPooling":
         """The layer that these options describe."""
-        return MeanPooling()
+        return MeanPooling(self)
 
 
-class MeanPooling(tf.keras.layers.Layer):
-    """`u = (1 / n) Σ_j e_j` over the n filled places of a history."""
+class MeanPooling(SequenceBlock):
+    """`u = (1 / n) Σ_j e_j` over the n events of a history."""
+
+    config_class = YoutubeDNNConfig
 
     def call(
         self,
@@ -27,6 +30,6 @@ class MeanPooling(tf.keras.layers.Layer):
         training: bool = False,
         seed: tf.Tensor | None = None,
     ) -> tf.Tensor:
-        """The user, `(B, 1, D)`, zeros for an empty history; see `ModelConfig.block`."""
+        """The user, `(B, 1, D)`, zeros for an empty history."""
         count = tf.reduce_sum(tf.cast(mask, history.dtype), axis=1)[:, None, None]
         return tf.reduce_sum(history, axis=1, keepdims=True) / tf.maximum(count, 1)

@@ -1,4 +1,4 @@
-"""Attention through a perceptron of each candidate's own, with its gradient written out."""
+"""The attention of `attention.py` as one operation with a hand-written gradient."""
 
 from typing import Any
 
@@ -13,22 +13,21 @@ def attend(
     b2: tf.Tensor,
     normalization: str,
 ) -> tf.Tensor:
-    """`Σ_j w_j e_j` with the weights of `weights`, for C candidates (or heads of them).
+    """`Σ_j w_j e_j` with the weights of `weights`, for C candidates and heads.
 
-    TensorFlow's own gradient of the same takes a fifth more time for one candidate:
-    it makes that of the history in two products and a sum, and every sum over L along
-    the slower axis.
+    The automatic gradient takes a fifth more time for one candidate: it computes the gradient of
+    the history by two products and a sum, and sums over L along the slower axis.
 
     Args:
       history: e `(B, L, D)`.
-      mask: `(B, L)`, True where filled.
-      kernel: `(B, C, units, D + 1)`, the bias last.
+      mask: `(B, L)`, True for events.
+      kernel: `(B, C, units, D + 1)`; the last column is the bias.
       w2: `(C, units)`.
       b2: `(C,)`.
       normalization: `sigmoid`, `length` or `softmax`.
 
     Returns:
-      `(B, C, D)`, zeros for an empty history. It can be differentiated once.
+      `(B, C, D)`, zeros for an empty history. The gradient cannot be differentiated again.
     """
 
     @tf.custom_gradient
@@ -50,7 +49,7 @@ def attend(
                 dlogits = tf.raw_ops.SigmoidGrad(y=w, dy=dw)
             dhidden = tf.reshape(dlogits[:, :, None, :] * w2[:, :, None], flat)
             dinner = tf.raw_ops.TanhGrad(y=tf.reshape(hidden, flat), dy=dhidden)
-            # One product for both ways from the history to the result.
+            # One product for both paths from the history to the result.
             dhistory = tf.matmul(
                 tf.concat([w, dinner], axis=1),
                 tf.concat([upstream, flat_kernel[:, :, :-1]], axis=1),
@@ -70,10 +69,10 @@ def attend(
 
 
 def weights(*arguments: Any) -> tf.Tensor:
-    """The weights `(B, C, L)` of `attend`'s arguments, 0 where padded.
+    """The weights `(B, C, L)` for the arguments of `attend`; 0 for padding.
 
-    `w_j = σ(w2 · tanh(kernel [e_j ; 1]) + b2)`; `length` divides by how many places are
-    filled, `softmax` takes the place of the outer sigmoid.
+    `w_j = σ(w2 · tanh(kernel [e_j ; 1]) + b2)`; `length` divides it by the number of events, and
+    `softmax` replaces the outer sigmoid.
     """
     return _hidden_and_weights(*arguments)[1]
 
@@ -89,18 +88,19 @@ def _hidden_and_weights(
     """The hidden layer `(B, C, units, L)`, and the weights `(B, C, L)`."""
     rows, count, units, columns = tf.unstack(tf.shape(kernel))
     flat = tf.reshape(kernel, [rows, count * units, columns])
-    # The hidden layer is what costs: with the bias as a column it is written twice, not thrice.
+    # The hidden layer is the expensive part. With the bias as a column it is written twice, not
+    # three times.
     hidden = tf.tanh(tf.matmul(flat, _with_ones(history), transpose_b=True))
     hidden = tf.reshape(hidden, [rows, count, units, tf.shape(history)[1]])
     logits = tf.squeeze(tf.matmul(w2[:, None, :], hidden), 2) + b2[:, None]
     filled = tf.cast(mask, history.dtype)[:, None, :]
     if normalization == "softmax":
-        # A history without events has no largest logit: the mask takes its weights away.
+        # For an empty history the softmax is meaningless; the mask sets its weights to 0.
         return hidden, tf.nn.softmax(logits + (filled - 1) * 1e9) * filled
-    made = tf.sigmoid(logits) * filled
+    result = tf.sigmoid(logits) * filled
     if normalization == "length":
-        made /= tf.maximum(tf.reduce_sum(filled, axis=2, keepdims=True), 1)
-    return hidden, made
+        result /= tf.maximum(tf.reduce_sum(filled, axis=2, keepdims=True), 1)
+    return hidden, result
 
 
 def _with_ones(history: tf.Tensor) -> tf.Tensor:

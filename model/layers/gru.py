@@ -1,4 +1,4 @@
-"""A GRU, and one whose update gate is scaled from outside: DIEN's AUGRU."""
+"""A GRU, and DIEN's AUGRU: a GRU whose update gate is scaled by attention."""
 
 from typing import Any
 
@@ -16,51 +16,55 @@ class GatedRecurrence(tf.keras.layers.Layer):
 
     Args:
       units: width of the state.
-      start: first values of W, `random` or `passing_on`.
+      start: initial values of W, `random` or `passing_on`.
     """
 
     def __init__(self, units: int, start: str = "random", **kwargs: Any):
         super().__init__(**kwargs)
-        self.units = units
+        self.units, self.start = units, start
         self.inputs = tf.keras.layers.Dense(3 * units, kernel_initializer=candidate_kernel(start))
 
     def build(self, input_shape: Any) -> None:
-        """Makes Uu, Ur and Uc, side by side."""
+        """Creates Uu, Ur and Uc, side by side."""
         self.recurrent = self.add_weight(
             name="recurrent", shape=(self.units, 3 * self.units), initializer="orthogonal"
         )
         super().build(input_shape)
 
     def call(self, sequence: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
-        """All states `(B, L, units)` of x `(B, L, D)`, from a state of zeros; zero where padded.
+        """All states `(B, L, units)`, starting from zeros; zeros for padding.
 
         Args:
-          sequence: x.
-          mask: `(B, L)`, True where filled, False on the left.
+          sequence: x `(B, L, D)`.
+          mask: `(B, L)`, True for events, padded on the left.
         """
         packed = Packed(mask)
         given = self.inputs(packed.flat(sequence))
         return packed.unflat(gated_states(packed, given, self.recurrent))
 
     def last(self, sequence: tf.Tensor, mask: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
-        """The newest state `(B, K, units)` with the update gate scaled; zeros without events.
+        """The newest state `(B, K, units)` with a scaled update gate; zeros without events.
 
         Args:
           sequence: x `(B, L, D)`, the same for each of K.
-          mask: `(B, L)`, True where filled, False on the left.
+          mask: `(B, L)`, True for events, padded on the left.
           scale: a `(B, L, K)`.
         """
         packed = Packed(mask)
         given = self.inputs(packed.flat(sequence))
         return packed.newest(scaled_states(packed, given, packed.flat(scale), self.recurrent))
 
+    def get_config(self) -> dict[str, Any]:
+        """The arguments that create the same layer, for Keras."""
+        return super().get_config() | {"units": self.units, "start": self.start}
+
 
 def gated_states(packed: Packed, given: tf.Tensor, recurrent: tf.Tensor) -> tf.Tensor:
-    """A GRU's states at the filled places, `(N, D)`.
+    """The states of a GRU for N events, `(N, D)`.
 
     Args:
-      packed: the places.
-      given: `W x + b` `(N, 3D)`, of u, r and c.
+      packed: the positions of the events.
+      given: `W x + b` `(N, 3D)`, for u, r and c.
       recurrent: U `(D, 3D)`.
     """
     scale = tf.ones([tf.shape(given)[0], 1], given.dtype)
@@ -70,13 +74,13 @@ def gated_states(packed: Packed, given: tf.Tensor, recurrent: tf.Tensor) -> tf.T
 def scaled_states(
     packed: Packed, given: tf.Tensor, scale: tf.Tensor, recurrent: tf.Tensor
 ) -> tf.Tensor:
-    """The states at the filled places for K scales of the update gate, `(N, K, D)`.
+    """The states for N events and K scales of the update gate, `(N, K, D)`.
 
-    Its gradient is written out, and can be taken once.
+    The gradient is hand-written and cannot be differentiated again.
 
     Args:
-      packed: the places.
-      given: `W x + b` `(N, 3D)`, of u, r and c.
+      packed: the positions of the events.
+      given: `W x + b` `(N, 3D)`, for u, r and c.
       scale: a `(N, K)`.
       recurrent: U `(D, 3D)`.
     """
@@ -90,7 +94,7 @@ def scaled_states(
 
     @tf.custom_gradient
     def states(given: tf.Tensor, scale: tf.Tensor, recurrent: tf.Tensor) -> Any:
-        none = tf.zeros(tf.stack([0, count, units]), given.dtype)
+        empty = tf.zeros(tf.stack([0, count, units]), given.dtype)
         scale_at = packed.columns(tf.expand_dims(scale, 2))
         given_at = packed.columns(tf.expand_dims(given, 1))
 
@@ -107,14 +111,14 @@ def scaled_states(
 
         widths = (units, units, units, 2 * units, units)
         arrays = [packed.unwritten(given.dtype, [scale.shape[1], width]) for width in widths]
-        _, made, *kept = packed.run(step, (none, *arrays))
-        made = made.concat()
+        _, all_states, *saved = packed.run(step, (empty, *arrays))
+        all_states = all_states.concat()
 
         def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, ...]:
             upstream_at, back = packed.columns(upstream), tf.transpose(recurrent)
 
             def step(column: tf.Tensor, carried: tf.Tensor, *written: tf.TensorArray) -> Any:
-                state, own_fresh, gates, fresh = (each.read(column) for each in kept)
+                state, own_fresh, gates, fresh = (each.read(column) for each in saved)
                 update, reset = tf.split(gates, 2, axis=2)
                 here = upstream_at.read(column) + carried
                 change, scaled = fresh - state, here * scale_at.read(column)
@@ -133,13 +137,13 @@ def scaled_states(
 
             shapes = ([scale.shape[1], 3 * units], given.shape[1:], scale.shape[1:])
             arrays = [packed.unwritten(given.dtype, shape) for shape in shapes]
-            carried = tf.zeros_like(packed.last_column(made))
-            _, *found = packed.run(step, (carried, *arrays), backwards=True)
-            by_state, by_given, by_scale = (each.concat() for each in found)
-            before = tf.reshape(kept[0].concat(), [-1, units])
+            carried = tf.zeros_like(packed.last_column(all_states))
+            _, *gradients = packed.run(step, (carried, *arrays), backwards=True)
+            by_state, by_given, by_scale = (each.concat() for each in gradients)
+            before = tf.reshape(saved[0].concat(), [-1, units])
             by_state = tf.reshape(by_state, [-1, 3 * units])
             return by_given, by_scale, tf.matmul(before, by_state, transpose_a=True)
 
-        return made, gradient
+        return all_states, gradient
 
     return states(given, scale, tf.convert_to_tensor(recurrent))

@@ -1,4 +1,4 @@
-"""From a user and a candidate to a logit."""
+"""The head: a perceptron that turns a user and a candidate into a logit."""
 
 from typing import Any
 
@@ -10,13 +10,13 @@ class Head(tf.keras.layers.Layer):
 
     Args:
       units: widths of the hidden layers (ReLU).
-      product: whether `u ∘ v` is an input; u must then be as wide as v.
+      product: whether `u ∘ v` is an input; u and v must then have the same width.
       dropout: rate after each hidden layer, while training.
-      batch_norm: normalises the input of every layer over the batch.
+      batch_norm: whether to normalize the input of every layer over the batch.
       l2: weight decay of the kernels.
 
     Raises:
-      ValueError: when called, if `product` meets widths that differ.
+      ValueError: when called, if `product` is set and the widths differ.
     """
 
     def __init__(
@@ -33,8 +33,11 @@ class Head(tf.keras.layers.Layer):
         widths = [*units, 1]
         self.dense = [tf.keras.layers.Dense(width, kernel_regularizer=decay) for width in widths]
         self.norms = [tf.keras.layers.BatchNormalization() for _ in widths] if batch_norm else []
+        self.units = tuple(units)
         self.product = product
         self.dropout = dropout
+        self.batch_norm = batch_norm
+        self.l2 = l2
 
     def call(
         self,
@@ -48,13 +51,13 @@ class Head(tf.keras.layers.Layer):
         Args:
           user: u `(B, K, D')`, or `(B, 1, D')` for all candidates.
           targets: v `(B, K, D)`.
-          training: whether dropout and batch statistics are on.
-          seed: two integers that decide the dropout of this step; needed while
-            training with dropout, so that a resumed training draws the same.
+          training: whether to use dropout and the statistics of the batch.
+          seed: two integers for dropout, required while training with dropout. A resumed
+            training then draws the same masks.
         """
         if self.product and user.shape[-1] != targets.shape[-1]:
             raise ValueError(
-                "`product` needs a user as wide as a candidate. "
+                "`product` requires that user and candidate have the same width. "
                 f"Received: {user.shape[-1]} and {targets.shape[-1]}."
             )
         shape = tf.concat([tf.shape(targets)[:2], [user.shape[-1]]], axis=0)
@@ -62,13 +65,23 @@ class Head(tf.keras.layers.Layer):
         parts = [user, targets, user * targets] if self.product else [user, targets]
         rows = tf.concat(parts, axis=-1)
         rows = tf.reshape(rows, [-1, rows.shape[-1]])
-        for place, dense in enumerate(self.dense):
+        for index, dense in enumerate(self.dense):
             if self.norms:
-                rows = self.norms[place](rows, training=training)
+                rows = self.norms[index](rows, training=training)
             rows = dense(rows)
-            if place < len(self.dense) - 1:
+            if index < len(self.dense) - 1:
                 rows = tf.nn.relu(rows)
                 if training and self.dropout:
-                    own = tf.random.experimental.stateless_fold_in(seed, place)
-                    rows = tf.nn.experimental.stateless_dropout(rows, self.dropout, seed=own)
+                    layer_seed = tf.random.experimental.stateless_fold_in(seed, index)
+                    rows = tf.nn.experimental.stateless_dropout(rows, self.dropout, seed=layer_seed)
         return tf.reshape(rows, shape[:2])
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments that create the same layer, for Keras."""
+        return super().get_config() | {
+            "units": self.units,
+            "product": self.product,
+            "dropout": self.dropout,
+            "batch_norm": self.batch_norm,
+            "l2": self.l2,
+        }

@@ -1,4 +1,4 @@
-"""Other targets of the batch as further candidates of a row: negatives for nothing."""
+"""In-batch negatives: targets of other rows as extra candidates."""
 
 import tensorflow as tf
 
@@ -6,18 +6,18 @@ import tensorflow as tf
 def draw(
     targets: tf.Tensor, history: tf.Tensor, length: tf.Tensor, count: int, seed: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Draws candidates for every row from the targets of the other rows.
+    """Draws extra candidates for every row from the targets of the other rows.
 
     Args:
       targets: int64 ids `(B,)`.
       history: int64 ids `(B, L)`, padded on the right.
-      length: how many of the L are filled, `(B,)`.
-      count: E, candidates a row; they may repeat.
-      seed: two integers; the same ones draw the same.
+      length: number of events in each history, `(B,)`.
+      count: E, candidates for each row; they may repeat.
+      seed: two integers; the same seed draws the same candidates.
 
     Returns:
-      ids `(B, E)`, and `(B, E)` False where the drawn item must not count as a
-      negative: the row's own target, or an item of its history.
+      ids `(B, E)`, and `(B, E)` False for accidental hits: the target of the row, or an item of
+      its history.
     """
     rows = tf.shape(targets)[0]
     others = tf.maximum(rows - 1, 1)
@@ -33,9 +33,9 @@ def softmax_loss(logits: tf.Tensor, allowed: tf.Tensor, labels: tf.Tensor) -> tf
     """Mean over the positive rows of `−log softmax(logits)_0`.
 
     Args:
-      logits: `(B, 1 + E)`, the row's own target first.
-      allowed: `(B, E)`, which of the others count.
-      labels: `(B,)`, 1 where the own target is the user's; other rows are left out.
+      logits: `(B, 1 + E)`, the target of the row first.
+      allowed: `(B, E)`, which of the extra candidates count.
+      labels: `(B,)`; rows with label 0 are ignored.
 
     Returns:
       a scalar; 0 for a batch without positive rows.

@@ -1,4 +1,4 @@
-"""First values with which a GRU passes on what it reads, or what it holds."""
+"""Initializers with which a GRU passes on its input, or keeps its state."""
 
 import math
 from typing import Any
@@ -7,13 +7,12 @@ import tensorflow as tf
 
 
 class IdentityCandidateKernel(tf.keras.initializers.Initializer):
-    """A GRU's input kernel `(inputs, 3 * units)` whose new state is `tanh(x)`, nearly.
+    """Input kernel `(inputs, 3 * units)` of a GRU whose candidate state is about `tanh(x)`.
 
-    The two gates start as Keras' (Glorot); in the part of the new state, the last one,
-    the first `units` inputs start at the identity, with a tenth of Glorot's noise. What
-    a recurrence read can then be told from the candidate by the head's product from the
-    first step on; through six random matrices in a row, as in IMN 3P+, it takes long to
-    learn to.
+    The gates start as in Keras (Glorot). In the last third, for the candidate state, the first
+    `units` inputs start at the identity plus a tenth of Glorot's noise. The head's product can
+    then separate history from candidate from the first step on. Through six randomly initialized
+    GRU cells in a row (IMN 3P+) this takes many steps to learn.
     """
 
     def __init__(self, seed: int | None = None):
@@ -26,28 +25,29 @@ class IdentityCandidateKernel(tf.keras.initializers.Initializer):
         return tf.concat([gates, tf.eye(shape[0], shape[1] // 3, dtype=new.dtype) + new / 10], 1)
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments that make the same initializer again."""
+        """The arguments that create the same initializer, for Keras."""
         return {"seed": self.seed}
 
 
 class UpdateGateBias(tf.keras.initializers.Initializer):
-    """A GRU cell's bias `(2, 3 * units)` whose update gate starts at `kept`.
+    """Bias `(2, 3 * units)` of a GRU cell whose update gate starts at `keep`.
 
-    `kept` is the share of the old state in the new one; half of it by Keras' zeros.
+    Args:
+      keep: share of the old state in the new one. Keras' zeros give one half.
     """
 
-    def __init__(self, kept: float):
-        self.kept = kept
+    def __init__(self, keep: float):
+        self.keep = keep
 
     def __call__(self, shape: Any, dtype: Any = tf.float32, **kwargs: Any) -> tf.Tensor:
-        """The bias: of the update gate, which is the first third; zeros elsewhere."""
-        gate = tf.fill([shape[-1] // 3], tf.cast(math.log(self.kept / (1 - self.kept)), dtype))
+        """The bias: the update gate is the first third; zeros elsewhere."""
+        gate = tf.fill([shape[-1] // 3], tf.cast(math.log(self.keep / (1 - self.keep)), dtype))
         inputs = tf.concat([gate, tf.zeros([2 * shape[-1] // 3], dtype)], axis=0)
         return tf.stack([inputs, tf.zeros_like(inputs)])
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments that make the same initializer again."""
-        return {"kept": self.kept}
+        """The arguments that create the same initializer, for Keras."""
+        return {"keep": self.keep}
 
 
 def candidate_kernel(start: str) -> tf.keras.initializers.Initializer:
@@ -59,6 +59,6 @@ def candidate_kernel(start: str) -> tf.keras.initializers.Initializer:
     )
 
 
-def update_gate_bias(start: str, kept: float) -> tf.keras.initializers.Initializer:
-    """The initializer of a GRU's bias: with `passing_on` at `kept`, or else zeros."""
-    return UpdateGateBias(kept) if start == "passing_on" else tf.keras.initializers.Zeros()
+def update_gate_bias(start: str, keep: float) -> tf.keras.initializers.Initializer:
+    """The initializer of a GRU's bias: `UpdateGateBias(keep)` for `passing_on`, else zeros."""
+    return UpdateGateBias(keep) if start == "passing_on" else tf.keras.initializers.Zeros()

@@ -1,4 +1,4 @@
-"""Iterative memory update: the history read again and again, each time with new eyes."""
+"""Iterative memory update: N attention passes, each with the memory of the pass before."""
 
 from typing import Any
 
@@ -7,23 +7,23 @@ import tensorflow as tf
 from model.layers.attention import MultiwayAttention
 from model.layers.initializers import candidate_kernel, update_gate_bias
 
-_KEPT = 0.12  # of the memory by a pass, at the start
+_INITIAL_KEEP = 0.12  # share of the memory that a pass keeps at first
 
 
 class MemoryUpdate(tf.keras.layers.Layer):
     """N passes of attention and a GRU over the whole history (IMN paper, algorithm 1).
 
     `m⁰ = v`; for t = 1..N: `m^t = GRU(input = Attention(e, m^{t−1}, v),
-    state = m^{t−1})`. One GRU cell serves all passes. Without passes the memory
-    is the candidate itself.
+    state = m^{t−1})`. All passes share one GRU cell. Without passes the memory is the
+    candidate itself.
 
     Args:
       passes: N.
-      share_attention: one attention for all passes instead of one each.
-      feedback: False lets every pass attend with m = v, as the authors' released
-        code does by default; the GRU's state still runs on.
+      share_attention: whether all passes share one attention.
+      feedback: if False, every pass attends with m = v, as the authors' released code does by
+        default; the state of the GRU still goes from pass to pass.
       attention: arguments of `MultiwayAttention`.
-      start: first values of the cell, `passing_on` or `random`.
+      start: initial values of the cell, `passing_on` or `random`.
     """
 
     def __init__(
@@ -38,22 +38,22 @@ class MemoryUpdate(tf.keras.layers.Layer):
         super().__init__(**kwargs)
         self.passes = passes
         self.feedback = feedback
-        made = [
-            MultiwayAttention(**(attention or {}))
+        self.attention = dict(attention or {})
+        self.attentions = [
+            MultiwayAttention(**self.attention)
             for _ in range(min(passes, 1) if share_attention else passes)
         ]
-        self.attentions = made
         self.share_attention = share_attention
         self.start = start
 
     def build(self, input_shape: Any) -> None:
-        """Makes the cell as wide as the history."""
+        """Creates the cell, as wide as the history."""
         if self.passes:
-            # A memory is what was read, not half of what was there before.
+            # The memory should hold the result of the attention, not half of the old memory.
             self.cell = tf.keras.layers.GRUCell(
                 input_shape[-1],
                 kernel_initializer=candidate_kernel(self.start),
-                bias_initializer=update_gate_bias(self.start, _KEPT),
+                bias_initializer=update_gate_bias(self.start, _INITIAL_KEEP),
             )
         super().build(input_shape)
 
@@ -62,16 +62,16 @@ class MemoryUpdate(tf.keras.layers.Layer):
 
         Args:
           history: e `(B, L, D)`.
-          mask: `(B, L)`, True where filled.
+          mask: `(B, L)`, True for events.
           targets: v `(B, K, D)`.
 
         Returns:
-          m^N `(B, K, D)`. An empty history still passes zeros through the GRU.
+          m^N `(B, K, D)`. For an empty history the GRU reads zeros.
         """
         return self.memories(history, mask, targets)[-1]
 
     def memories(self, history: tf.Tensor, mask: tf.Tensor, targets: tf.Tensor) -> list[tf.Tensor]:
-        """m⁰ to m^N, each `(B, K, D)`; arguments as of `call`."""
+        """m⁰ to m^N, each `(B, K, D)`; the arguments are those of `call`."""
         flat = [-1, history.shape[-1]]
         memories = [targets]
         for step in range(self.passes):
@@ -84,7 +84,7 @@ class MemoryUpdate(tf.keras.layers.Layer):
     def attention_weights(
         self, history: tf.Tensor, mask: tf.Tensor, targets: tf.Tensor
     ) -> tf.Tensor:
-        """The weights of every pass, the mean of its heads, `(B, N, K, L)`; as `call` has them."""
+        """The weights of every pass in `call`, averaged over heads, `(B, N, K, L)`."""
         rows, length = tf.unstack(tf.shape(mask))
         count = tf.shape(targets)[1]
         passes = [tf.zeros(tf.stack([rows, 0, count, length]), history.dtype)]
@@ -101,3 +101,13 @@ class MemoryUpdate(tf.keras.layers.Layer):
 
     def _seen(self, memory: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
         return memory if self.feedback else targets
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments that create the same layer, for Keras."""
+        return super().get_config() | {
+            "passes": self.passes,
+            "share_attention": self.share_attention,
+            "feedback": self.feedback,
+            "attention": dict(self.attention),
+            "start": self.start,
+        }

@@ -1,25 +1,25 @@
-"""The loss of telling the next event of a history from another user's."""
+"""Next-event loss: a state must score the next event above an event of another user."""
 
 import tensorflow as tf
 
 
 def next_event_loss(states: tf.Tensor, events: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
-    """Mean loss of telling the next event from another row's, over all that have both.
+    """DIEN's auxiliary loss (arXiv 1809.03672, eq. 8).
 
-    DIEN's auxiliary loss, `−mean(log σ(h_t·e_{t+1}) + log(1 − σ(h_t·ê_{t+1})))`, with
-    the event at the same place of the row before for ê (arXiv 1809.03672, eq. 8). No
-    items are drawn: rows come shuffled, so that the other row is another user's nearly
-    always. What is next in a thinned history is the next event that was kept.
+    `−mean(log σ(h_t·e_{t+1}) + log(1 − σ(h_t·ê_{t+1})))`, where ê is the event at the same
+    position of the previous row. Rows are shuffled, so that the previous row almost always belongs
+    to another user. With history dropout the next event is the next remaining one.
 
     Args:
       states: h `(B, L, D)`, L at least 1.
       events: e `(B, L, D)`.
-      mask: `(B, L)`, True where there is an event.
+      mask: `(B, L)`, True for events.
 
     Returns:
-      a scalar; 0 where no state has a next event of its own and of another row.
+      a scalar, the mean over the states that have a next event here and in the previous row; 0
+      if there are none.
     """
-    # `tf.slice` has a pad as its gradient, which takes less time than that of `[:, 1:]`.
+    # The gradient of `tf.slice` is a pad, which is faster than the gradient of `[:, 1:]`.
     now = tf.slice(states, [0, 0, 0], [-1, tf.shape(states)[1] - 1, -1])
     following = tf.slice(events, [0, 1, 0], [-1, -1, -1])
     other = tf.roll(following, 1, axis=0)

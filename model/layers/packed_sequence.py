@@ -1,4 +1,4 @@
-"""Histories of many lengths, run through a recurrence without a step for padding."""
+"""Packed sequences: a recurrence over histories of different lengths without steps for padding."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,24 +7,23 @@ import tensorflow as tf
 
 
 def prepend_empty_step(history: tf.Tensor, mask: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """History and mask with a first place of padding, so that one of no places has one."""
+    """History and mask with one step of padding in front, so that L is at least 1."""
     return tf.pad(history, [[0, 0], [1, 0], [0, 0]]), tf.pad(mask, [[0, 0], [1, 0]])
 
 
 class Packed:
-    """The filled places of histories that are padded on the left, ordered by time.
+    """The events of histories that are padded on the left, ordered by time.
 
-    A recurrence takes the columns from the oldest on; a row joins at its first event,
-    so a step computes the `active[t]` rows that have one and nothing else. Rows are
-    sorted by length: those that are active are always the last ones. What belongs to
-    filled places is `(N, ...)`, the oldest column first.
+    A recurrence visits the columns from the oldest to the newest. A row joins at its first event,
+    so step t computes `active[t]` rows only. Rows are sorted by length; the active ones are always
+    the last. Values of events have the shape `(N, ...)`, oldest column first.
 
-    A loop over columns and its gradient, a loop from the newest column back, are both
-    written with what is here: TensorFlow's own gradient of a loop keeps and reads each
-    value between, which for steps as small as these takes longer than the computation.
+    The methods serve both a loop over columns and its hand-written gradient, a loop back from the
+    newest column. The automatic gradient of a loop stores and reads every intermediate value,
+    which takes longer than the computation for steps this small.
 
     Args:
-      mask: `(B, L)`, True where filled, False on the left.
+      mask: `(B, L)`, True for events, padded on the left.
     """
 
     def __init__(self, mask: tf.Tensor):
@@ -32,68 +31,70 @@ class Packed:
         self._order = tf.argsort(lengths, stable=True)
         self._shape = tf.shape(mask)
         by_time = tf.transpose(tf.gather(mask, self._order))
-        # How many rows have an event in each column, and how many of these their first, `(L,)`.
+        # Rows with an event in each column, and rows with their first event there, `(L,)`.
         self.active = tf.reduce_sum(tf.cast(by_time, tf.int32), axis=1)
         self.joining = self.active - tf.pad(self.active[:-1], [[1, 0]])
         column, row = tf.unstack(tf.cast(tf.where(by_time), tf.int32), axis=1)
-        self._places = tf.stack([tf.gather(self._order, row), column], axis=1)
+        self._positions = tf.stack([tf.gather(self._order, row), column], axis=1)
 
     def flat(self, values: tf.Tensor) -> tf.Tensor:
-        """The filled places `(N, ...)` of `(B, L, ...)`."""
-        return tf.gather_nd(values, self._places)
+        """The values of the events, `(N, ...)`, of `(B, L, ...)`."""
+        return tf.gather_nd(values, self._positions)
 
     def unflat(self, flat: tf.Tensor) -> tf.Tensor:
-        """`(B, L, ...)` of the filled places `(N, ...)`, zero where padded."""
+        """`(B, L, ...)` of the events' values `(N, ...)`; zeros for padding."""
         shape = tf.concat([self._shape, tf.shape(flat)[1:]], axis=0)
-        return tf.scatter_nd(self._places, flat, shape)
+        return tf.scatter_nd(self._positions, flat, shape)
 
     def last_column(self, flat: tf.Tensor) -> tf.Tensor:
-        """The newest place `(active[L - 1], ...)` of each row that has one."""
-        # `tf.slice` has a pad as its gradient, which takes less time than that of `[n:]`.
+        """The value of the newest event of each row with events, `(active[L - 1], ...)`."""
+        # The gradient of `tf.slice` is a pad, which is faster than the gradient of `[n:]`.
         rest = [0] * (len(flat.shape) - 1)
         return tf.slice(flat, [tf.shape(flat)[0] - self.active[-1], *rest], [-1] * len(flat.shape))
 
     def newest(self, flat: tf.Tensor, first: Any = None) -> tf.Tensor:
-        """Of each row the newest place, `(B, ...)`; `first` `(...)`, or zeros, without events."""
+        """The newest value of each row, `(B, ...)`; `first` `(...)`, or zeros, for an empty row."""
         every = preceded(self.last_column(flat), self._shape[0] - self.active[-1], first)
         return tf.gather(every, tf.math.invert_permutation(self._order))
 
     def columns(self, flat: tf.Tensor) -> tf.TensorArray:
-        """The filled places `(N, ...)`, to be read a column `(active[t], ...)` at a time."""
+        """The values `(N, ...)` as an array of columns `(active[t], ...)`, for reading."""
         return self.unwritten(flat.dtype, flat.shape[1:]).split(flat, self.active)
 
     def unwritten(self, dtype: tf.DType, shape: Any) -> tf.TensorArray:
-        """To be written a column `(active[t], *shape)` at a time; `concat` gives `(N, *shape)`."""
+        """An array of columns `(active[t], *shape)`, for writing; `concat` gives `(N, *shape)`."""
         return tf.TensorArray(
             dtype,
             self._shape[1],
-            clear_after_read=False,  # eagerly, a place could be read once
+            clear_after_read=False,  # in eager mode each column could be read only once
             infer_shape=False,
             element_shape=[None, *shape],
         )
 
     def divided(self, part: tf.Tensor, count: int) -> tuple["Packed", tf.Tensor]:
-        """Each history as `count` histories, by which part `(N,)` a place belongs to.
+        """Splits each history into `count` histories; `part` `(N,)` assigns the events.
 
         Returns:
-          the places of `B * count` histories, those of a row side by side; and `(N,)`,
-          which of the places here is at each place there.
+          the packed sequence of `B * count` histories, those of a row side by side; and `(N,)`,
+          the index of each of its events in this sequence.
         """
-        row, column = tf.unstack(self._places, axis=1)
+        row, column = tf.unstack(self._positions, axis=1)
         ones = self.unflat(tf.one_hot(part, count, dtype=tf.int32))
-        # How many of the part are at a place and after it.
+        # Number of events of the same part from this position on.
         left = tf.gather_nd(
             tf.cumsum(ones, axis=1, reverse=True), tf.stack([row, column, part], axis=1)
         )
         lengths = tf.reshape(tf.reduce_sum(ones, axis=1), [-1])
         longest = tf.reduce_max(tf.concat([lengths, [1]], axis=0))
         there = Packed(tf.reverse(tf.sequence_mask(lengths, longest), [1]))
-        places = tf.stack([row * count + part, longest - left], axis=1)
-        here = tf.scatter_nd(places, tf.range(tf.size(part)), tf.stack([tf.size(lengths), longest]))
+        positions = tf.stack([row * count + part, longest - left], axis=1)
+        here = tf.scatter_nd(
+            positions, tf.range(tf.size(part)), tf.stack([tf.size(lengths), longest])
+        )
         return there, there.flat(here)
 
     def joined(self, state: tf.Tensor, column: tf.Tensor, first: Any = None) -> tf.Tensor:
-        """The state before a column: that of the rows so far, and `first` for those that join.
+        """The state before a column: adds `first` for the rows that join.
 
         Args:
           state: `(active[t - 1], ...)`.
@@ -106,17 +107,17 @@ class Packed:
         return preceded(state, tf.gather(self.joining, column), first)
 
     def parted(self, state: tf.Tensor, column: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """The undoing of `joined`: of `(active[t], ...)` the rows that joined, and the others."""
+        """The inverse of `joined`: splits `(active[t], ...)` into rows that joined and others."""
         joining = tf.gather(self.joining, column)
         return state[:joining], state[joining:]
 
     def run(self, step: Any, states: Any, backwards: bool = False) -> Any:
-        """The loop over the columns: `step(t, *states)` gives the states after column t.
+        """Runs the loop over the columns.
 
         Args:
-          step: takes and gives states of active rows, calling `joined` (or `parted`) itself.
-          states: before the loop: `(n, ...)`, of rows that may become more or fewer, or a
-            TensorArray.
+          step: `step(t, *states)` returns the states after column t. It calls `joined` (or
+            `parted`) itself.
+          states: initial states: `(n, ...)`, where n may change from step to step, or TensorArrays.
           backwards: from the newest column to the oldest.
 
         Returns:
@@ -128,15 +129,15 @@ class Packed:
         ]
         end = self._shape[1]
 
-        def body(place: tf.Tensor, *before: Any) -> Any:
-            after = step(end - 1 - place if backwards else place, *before)
+        def body(index: tf.Tensor, *before: Any) -> Any:
+            after = step(end - 1 - index if backwards else index, *before)
             for state, shape in zip(after, invariants, strict=True):
-                if shape is not None:  # a width that TensorFlow lost sight of on the way
+                if shape is not None:  # restores the static width
                     state.set_shape(shape)
-            return place + 1, *after
+            return index + 1, *after
 
         _, *last = tf.while_loop(
-            lambda place, *_: place < end,
+            lambda index, *_: index < end,
             body,
             (0, *states),
             shape_invariants=(tf.TensorShape([]), *invariants),
@@ -148,12 +149,12 @@ class Packed:
 def write(
     arrays: Sequence[tf.TensorArray], column: tf.Tensor, values: Sequence[tf.Tensor]
 ) -> list[tf.TensorArray]:
-    """The arrays with a column written to each."""
+    """Writes one column to each array."""
     return [array.write(column, value) for array, value in zip(arrays, values, strict=True)]
 
 
 def preceded(state: tf.Tensor, count: Any, first: Any = None) -> tf.Tensor:
-    """`count` rows of `first`, or of zeros, before those of `state`."""
+    """`count` rows of `first` (zeros by default), then the rows of `state`."""
     if first is None:
         return tf.pad(state, [[count, 0], *[[0, 0]] * (len(state.shape) - 1)])
     shape = tf.concat([[count], tf.shape(first)], axis=0)

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from model import presets
 from model.configs import ModelConfig, TrainingConfig
+from model.layers.block import SequenceBlock
 from model.ranker import DataSpec, build_ranker
 from tests.support.batches import ITEMS, B, L, RecordingAdam, batch, step
 from transforms import features
@@ -160,12 +161,12 @@ class DropoutConfig(ModelConfig):
     """A block whose output is its dropout mask, so that a test can read the masks."""
 
     def block(self):
-        return Dropout()
+        return Dropout(self)
 
 
-class Dropout(tf.keras.layers.Layer):
-    def __init__(self):
-        super().__init__()
+class Dropout(SequenceBlock):
+    def __init__(self, config):
+        super().__init__(config)
         self.masks = []
 
     def call(self, history, mask, targets, training=False, seed=None):
@@ -192,3 +193,13 @@ def test_dropout_draws_another_mask_for_each_part_of_a_batch_and_each_step(extra
     again = build_ranker(DropoutConfig(embedding_dim=64), DataSpec(ITEMS, L), recipe)
     step(again, inputs)
     np.testing.assert_array_equal(again.block.masks, masks[:4])
+
+
+def test_a_block_without_the_contract_is_refused():
+    @dataclasses.dataclass(frozen=True)
+    class PlainConfig(ModelConfig):
+        def block(self):
+            return tf.keras.layers.Dense(3)
+
+    with pytest.raises(TypeError, match=r"SequenceBlock\. Received: Dense"):
+        build_ranker(PlainConfig(), DataSpec(ITEMS, L), TrainingConfig())

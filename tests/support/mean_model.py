@@ -5,6 +5,7 @@ import dataclasses
 import tensorflow as tf
 
 from model.configs import ModelConfig, number
+from model.layers.block import SequenceBlock
 
 
 @dataclasses.dataclass(frozen=True)
@@ -14,17 +15,15 @@ class MeanConfig(ModelConfig):
     scale: float = number(1.0, 0.0)  # factor of the mean
 
     def block(self):
-        return Mean(self.scale)
+        return Mean(self)
 
 
-class Mean(tf.keras.layers.Layer):
+class Mean(SequenceBlock):
     """The mean of the history, `(B, 1, D)`: the same user for every candidate."""
 
-    def __init__(self, scale):
-        super().__init__()
-        self.scale = scale
+    config_class = MeanConfig
 
     def call(self, history, mask, targets, training=False, seed=None):
         count = tf.reduce_sum(tf.cast(mask, history.dtype), axis=1)[:, None, None]
         total = tf.reduce_sum(history, axis=1, keepdims=True)
-        return self.scale * total / tf.maximum(count, 1)
+        return self.config.scale * total / tf.maximum(count, 1)

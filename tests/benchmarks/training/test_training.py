@@ -12,12 +12,12 @@ import tensorflow as tf
 
 from benchmarks.peers import environment
 from benchmarks.training import figures, lower_bound, measurements, processes, step_profile, steps
-from benchmarks.training.naive_imn import NaiveConfig, PlainIMN
+from benchmarks.training.naive_imn import NaiveConfig, NaiveIMN
 from experiments import cache, speed
 from model.imn import IMN, IMNConfig
 
 
-def copy_weights(plain: PlainIMN, shipped: IMN) -> list[tuple[tf.Variable, tf.Variable]]:
+def copy_weights(plain: NaiveIMN, shipped: IMN) -> list[tuple[tf.Variable, tf.Variable]]:
     """Gives the plain layer the shipped one's weights; pairs of variables to compare."""
     pairs = []
     for hidden, weight, attention in zip(

@@ -16,7 +16,9 @@ def sigmoid(x):
 def plain(layer, e, mask, m, v):
     """Σ_j w_j e_j with α = [e − m, e − v, e ∘ m, e ∘ v] written out, loop by loop."""
     w1, b1, w2, b2 = (weight.numpy() for weight in layer.weights)
-    w1 = w1 * np.reshape(layer.used, (4, 1, 1, 1))
+    w1 = w1 * np.reshape(
+        (layer.differences, layer.differences, layer.products, layer.products), (4, 1, 1, 1)
+    )
     heads, width = layer.num_heads, D // layer.num_heads
     out = np.zeros_like(m)
     for b, k, h in np.ndindex(len(e), m.shape[1], heads):
@@ -58,7 +60,7 @@ def built(float64, **options):
 @pytest.mark.parametrize(("differences", "products"), [(True, False), (False, True)])
 def test_what_is_left_out_of_the_attention_has_no_part_in_it(float64, differences, products):
     layer = built(float64, differences=differences, products=products)
-    assert layer.used == [differences, differences, products, products]
+    assert (layer.differences, layer.products) == (differences, products)
     e, mask, m, v = inputs()
     np.testing.assert_allclose(layer(e, mask, m, v), plain(layer, e, mask, m, v), atol=1e-10)
 

@@ -131,7 +131,7 @@ def test_head_normalises_drops_out_and_decays():
 def test_head_refuses_a_product_of_widths_that_differ():
     u, v = np.zeros((1, 1, 3), np.float32), np.zeros((1, 1, 4), np.float32)
     assert Head(product=False)(u, v).shape == (1, 1)
-    with pytest.raises(ValueError, match=r"`product` needs.*Received: 3 and 4"):
+    with pytest.raises(ValueError, match=r"`product` requires.*Received: 3 and 4"):
         Head(product=True)(u, v)
 
 
