@@ -171,6 +171,7 @@ def _make(settings: Settings, folder: str, scored: set[bytes] | None, leaking: b
     from tfx_bsl.coders import example_coder
     from tfx_bsl.public import tfxio
 
+    from pipeline.ingest.item_counts import write_frequent_items
     from pipeline.ingest.job import ingest
     from pipeline.schema import filled_schema
     from transforms import preprocessing
@@ -181,6 +182,10 @@ def _make(settings: Settings, folder: str, scored: set[bytes] | None, leaking: b
         resplit.deal(f"{folder}/raw", scored, leaking)
     schema = filled_schema(settings.max_history_length)
     config = dataclasses.asdict(settings)
+    if settings.min_item_count > 1:
+        config["frequent_items"] = f"{folder}/frequent_items"
+        least = settings.min_item_count
+        write_frequent_items(f"{folder}/raw", least, config["frequent_items"])
 
     def source(split: str) -> Any:
         # TFXIO takes TFRecords of any compression by their names.

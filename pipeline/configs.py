@@ -62,7 +62,7 @@ class Validation(Checked):
 class Transform(Checked):
     """Vocabulary and buckets of TensorFlow Transform."""
 
-    min_item_count: int = number(1, 1)  # occurrences in training samples
+    min_item_count: int = number(1, 1)  # training events of an item that has its own id
     max_vocabulary_size: int = number(5_000_000, 1)
     oov_buckets: int = number(8, 1)  # ids shared by items outside the vocabulary
     time_unit: int = number(86_400, 1)  # seconds in the first bucket of elapsed time

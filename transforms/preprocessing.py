@@ -22,8 +22,10 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
     Args:
       inputs: raw features by name, dense: `history_item` and `history_time`
         `(B, L)`, the others `(B, 1)`.
-      custom_config: the settings `min_item_count`, `max_vocabulary_size`,
-        `oov_buckets` and `time_unit`.
+      custom_config: the settings `min_item_count`, `max_vocabulary_size`, `oov_buckets` and
+        `time_unit`. With `min_item_count` above 1 also `frequent_items`: the path of a file
+        with the items that have as many events, one a line. Samples cannot say it: each event
+        is in the histories of several samples.
 
     Returns:
       `history_item` and `history_elapsed` int64 `(B, L)`, 0 at padding;
@@ -32,12 +34,17 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
     history = inputs[features.HISTORY_ITEM]
     target = inputs[features.TARGET_ITEM]
     length = inputs[features.HISTORY_LENGTH]
-    least = custom_config["min_item_count"]
+    items = tf.concat([history, target], axis=1)
+    if custom_config["min_item_count"] > 1:
+        frequent = tft.apply_vocabulary(
+            items,
+            deferred_vocab_filename_tensor=tf.constant(custom_config["frequent_items"]),
+            default_value=-1,
+        )
+        items = tf.where(frequent >= 0, items, tf.zeros_like(items))  # "" is not counted
     vocabulary = tft.vocabulary(
-        tf.concat([history, target], axis=1),
+        items,
         top_k=custom_config["max_vocabulary_size"],
-        # TensorFlow Transform wants None, not 1, where every item is kept.
-        frequency_threshold=least if least > 1 else None,
         vocab_filename=features.ITEM_VOCABULARY,
     )
     oov_buckets = custom_config["oov_buckets"]

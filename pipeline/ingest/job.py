@@ -31,6 +31,7 @@ from pipeline.ingest.stages import Job, Tally
 from transforms import features
 
 BUCKET_BYTES = 24 << 20  # of text a bucket, about: what decides the memory of a worker
+_BESIDE = ("bad_lines", stages.ITEM_COUNTS)  # folders beside those of the splits
 _BUCKETS = 8  # at least, of a megabyte and more, so that several workers get like shares
 
 
@@ -72,7 +73,7 @@ def ingest(
     buckets = max(1, text // bucket_bytes, min(_BUCKETS, text >> 20))
     job = Job(settings, folder, output, buckets, started)
     made = [os.path.join(output, f"Split-{name}") for name in features.SPLITS]
-    for path in (folder, os.path.join(output, "bad_lines"), *made):
+    for path in (folder, *(os.path.join(output, name) for name in _BESIDE), *made):
         fileio.makedirs(path)
     try:
         _build(pipeline, job, ranges)

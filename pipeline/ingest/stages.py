@@ -25,6 +25,7 @@ from transforms import features
 
 Tally = dict[str, Any]
 
+ITEM_COUNTS = "item_counts"  # folder of the training events of each item
 _BAD_LINES_KEPT = 10_000  # of a block, in the side output
 _ITEM_SCHEMA = pa.schema([("hash", pa.uint64()), ("item", pa.binary()), ("count", pa.int64())])
 
@@ -199,6 +200,9 @@ def count_items(job: Job, part: int, plan: Tally) -> Tally:
     columns = [pa.array(hashes), ids, pa.array(count.astype(np.int64))]
     counted = pa.RecordBatch.from_arrays(columns, schema=_ITEM_SCHEMA)
     arrow_files.write(job.path("counted", part), _ITEM_SCHEMA, [counted])
+    # Beside the Examples, for Transform: it sees an event once for each window that holds it.
+    path = os.path.join(job.output, ITEM_COUNTS, f"{part:05}")
+    arrow_files.write(path, _ITEM_SCHEMA, [counted])
     return {"items": len(hashes)}
 
 

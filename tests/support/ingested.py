@@ -73,7 +73,12 @@ def by_stages(
     settings: Settings, folder: pathlib.Path, range_bytes: int = 1 << 20, buckets: int = 1
 ) -> dict:
     """The stages of the job one after the other, without Beam's seconds; its plan."""
-    for name in ("spill", "bad_lines", *(f"Split-{split}" for split in features.SPLITS)):
+    for name in (
+        "spill",
+        "bad_lines",
+        "item_counts",
+        *(f"Split-{split}" for split in features.SPLITS),
+    ):
         os.makedirs(folder / name, exist_ok=True)
     run = stages.Job(settings, str(folder / "spill"), str(folder), buckets, time.time())
     ranges, _ = reading.plan(settings, range_bytes)

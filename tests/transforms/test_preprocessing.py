@@ -108,9 +108,16 @@ def test_elapsed_time_falls_into_exponential_buckets(analysed):
 
 
 def test_a_vocabulary_can_leave_out_what_is_rare(tmp_path):
-    _, transform = analyse(tmp_path, CONFIG | {"min_item_count": 3})
-    kept = transform.vocabulary_by_name(features.ITEM_VOCABULARY)
-    assert sorted(kept) == [b"a", b"b"]  # 4 and 3 occurrences; c has 2
+    """By the events of the items, whatever the number of samples that hold them."""
+    frequent = tmp_path / "frequent"
+    frequent.write_bytes(b"c\na\nnever\n")
+    config = CONFIG | {"min_item_count": 3, "frequent_items": str(frequent)}
+    rows, transform = analyse(tmp_path, config)
+    assert transform.vocabulary_by_name(features.ITEM_VOCABULARY) == [b"a", b"c"]
+    history = np.asarray(rows[0][features.HISTORY_ITEM]).reshape(-1)  # a, b, c
+    assert history[0] == 1 + OOV
+    assert 1 <= history[1] <= OOV
+    assert history[2] == 2 + OOV
 
 
 @pytest.mark.parametrize("unit", [1, DAY])

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.configs import Settings
 from pipeline.errors import InputError
-from pipeline.ingest import arrow_files, example_encoder, stages
+from pipeline.ingest import arrow_files, example_encoder, item_counts, stages
 from pipeline.ingest.sources import reading
 from tests.support import ingested
 from tests.support.ingested import DAY, FIRST, Sample
@@ -79,6 +79,7 @@ def test_users_written_by_hand(tmp_path):
         "Split-test",
         "Split-train",
         "bad_lines",
+        "item_counts",
         "report.json",
     ]
 
@@ -235,3 +236,19 @@ def test_a_partition_written_twice_is_there_once(tmp_path):
     assert len(list((tmp_path / "spill").iterdir())) == 1
     rows = sum(len(arrow_files.read_partition(again["pieces"], bucket)) for bucket in range(2))
     assert rows == len(PEOPLE)
+
+
+def test_items_are_counted_by_their_events_not_by_the_samples_that_hold_them(tmp_path):
+    # "once" is the first event of a user with many windows: in each of their histories.
+    events = [("u1", "once", FIRST * DAY)]
+    events += [("u1", f"i{n}", (FIRST + n) * DAY) for n in range(1, 30)]
+    events += [(f"u{n}", "twice", (FIRST + n) * DAY) for n in (2, 3)]
+    events += [(f"u{n}", f"x{n}{m}", (FIRST + n + m) * DAY) for n in (2, 3) for m in range(1, 12)]
+    path = ingested.write_csv(tmp_path / "ratings.csv", events)
+    settings = Settings(ratings=path, layout="2014", split="leave_last")
+    ingested.by_stages(settings, tmp_path / "out", buckets=2)
+    samples = [s for s in ingested.read(tmp_path / "out") if s.split == "train"]
+    assert sum("once" in dict(s.history) for s in samples) > 20
+    frequent = tmp_path / "frequent"
+    assert item_counts.write_frequent_items(str(tmp_path / "out"), 2, str(frequent)) == 1
+    assert frequent.read_text() == "twice\n"
