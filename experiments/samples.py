@@ -183,7 +183,7 @@ def _make(settings: Settings, folder: str, scored: set[bytes] | None, leaking: b
     schema = filled_schema(settings.max_history_length)
     config = dataclasses.asdict(settings)
     if settings.min_item_count > 1:
-        config["frequent_items"] = f"{folder}/frequent_items"
+        config["frequent_items"] = f"{folder}/frequent_items.npy"
         least = settings.min_item_count
         write_frequent_items(f"{folder}/raw", least, config["frequent_items"])
 

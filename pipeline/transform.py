@@ -33,7 +33,7 @@ class Executor(transform.Executor):
         with tempfile.TemporaryDirectory() as folder:
             if config["min_item_count"] > 1:
                 (examples,) = input_dict["examples"]
-                config["frequent_items"] = os.path.join(folder, "frequent_items")
+                config["frequent_items"] = os.path.join(folder, "frequent_items.npy")
                 least = config["min_item_count"]
                 write_frequent_items(examples.uri, least, config["frequent_items"])
             custom = {"custom_config": json.dumps(config)}

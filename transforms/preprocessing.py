@@ -7,6 +7,7 @@ itself. Nothing here depends on the order or the size of a batch.
 
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 
@@ -14,6 +15,7 @@ from transforms import features
 
 # Beyond any clock, and far from what would overflow a difference of two.
 _LATEST = 1 << 50
+_HASHES = 1 << 62
 
 
 def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> dict[str, Any]:
@@ -23,9 +25,9 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
       inputs: raw features by name, dense: `history_item` and `history_time`
         `(B, L)`, the others `(B, 1)`.
       custom_config: the settings `min_item_count`, `max_vocabulary_size`, `oov_buckets` and
-        `time_unit`. With `min_item_count` above 1 also `frequent_items`: the path of a file
-        with the items that have as many events, one a line. Samples cannot say it: each event
-        is in the histories of several samples.
+        `time_unit`. With `min_item_count` above 1 also `frequent_items`: the path of a `.npy`
+        file with the sorted `item_hashes` of the items that have as many events. Samples cannot
+        say it, because each event is in the histories of several samples.
 
     Returns:
       `history_item` and `history_elapsed` int64 `(B, L)`, 0 at padding;
@@ -36,12 +38,11 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
     length = inputs[features.HISTORY_LENGTH]
     items = tf.concat([history, target], axis=1)
     if custom_config["min_item_count"] > 1:
-        frequent = tft.apply_vocabulary(
-            items,
-            deferred_vocab_filename_tensor=tf.constant(custom_config["frequent_items"]),
-            default_value=-1,
-        )
-        items = tf.where(frequent >= 0, items, tf.zeros_like(items))  # "" is not counted
+        frequent = np.append(np.load(custom_config["frequent_items"]), np.iinfo(np.int64).max)
+        hashes = tf.reshape(item_hashes(items), [-1])
+        found = tf.gather(frequent, tf.searchsorted(frequent, hashes)) == hashes
+        # "" is not counted.
+        items = tf.where(tf.reshape(found, tf.shape(items)), items, tf.zeros_like(items))
     vocabulary = tft.vocabulary(
         items,
         top_k=custom_config["max_vocabulary_size"],
@@ -59,6 +60,11 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
         features.TARGET_ITEM: item_ids(target, vocabulary, oov_buckets),
         features.LABEL: inputs[features.LABEL],
     }
+
+
+def item_hashes(items: Any) -> tf.Tensor:
+    """Hashes of item ids, int64 in the shape of `items`."""
+    return tf.strings.to_hash_bucket_fast(items, _HASHES)
 
 
 def item_ids(items: tf.Tensor, vocabulary: Any, oov_buckets: int) -> tf.Tensor:

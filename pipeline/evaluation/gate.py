@@ -61,10 +61,14 @@ def judge(
     bootstrap over users. The long slice is judged only if test has at least `min_long_users`
     users in it.
 
+    The log loss overall should beat that of a constant prediction, the positive rate of test, at
+    the lower end of the difference. If it does not, the scores are no probabilities, and the
+    model is refused only with `require_calibrated`.
+
     Args:
       candidate: metrics by slice and name, from `eval_config.load_metrics`.
       baseline: the same for the served model, on the same rows; None without one.
-      settings: the fields named above, and `allow_uncompared`.
+      settings: the fields that this text names, and `allow_uncompared`.
       uncompared: why a served model could not be scored; "" if it was, or if none is served.
     """
     checks = [
@@ -72,6 +76,7 @@ def judge(
         *([_uncompared(uncompared, settings)] if uncompared else []),
         _floor("auc", candidate, settings.min_auc),
         _floor("gauc", candidate, settings.min_gauc),
+        _beats_constant(candidate, settings),
         *(
             _not_worse(name, place, candidate, baseline, settings)
             for place in (OVERALL, LONG)
@@ -145,6 +150,36 @@ def _floor(name: str, candidate: SliceMetrics, bound: float) -> Check:
         f"(the floor `min_{name}`)"
     )
     return Check(rule, OVERALL, low, bound, PASSED if passed else FAILED, reason)
+
+
+def _beats_constant(candidate: SliceMetrics, settings: Gate) -> Check:
+    """The check that the lower end of the gain in log loss over a constant is not below 0."""
+    metrics = candidate[OVERALL]
+    low = metrics["log_loss_gain"] - _Z_ONE_SIDED * standard_error(
+        metrics["log_loss_gain_replicates"]
+    )
+    loss = f"log loss overall {metrics['log_loss']:.4f}"
+    constant = f"the constant prediction's {metrics['constant_log_loss']:.4f}"
+    value = low if math.isfinite(low) else None
+    if low >= 0:  # False for NaN
+        outcome, reason = PASSED, f"{loss}, at least {low:.4f} below {constant}"
+    elif settings.require_calibrated:
+        outcome, reason = (
+            FAILED,
+            (
+                f"{loss} does not beat {constant} (IMN_REQUIRE_CALIBRATED): the scores are no "
+                "probabilities"
+            ),
+        )
+    else:
+        outcome, reason = (
+            NOT_JUDGED,
+            (
+                f"not judged: {loss} does not beat {constant}, so the scores rank but are no "
+                "probabilities (IMN_REQUIRE_CALIBRATED=true refuses this)"
+            ),
+        )
+    return Check("log_loss_beats_constant", OVERALL, value, 0.0, outcome, reason)
 
 
 def _not_worse(

@@ -2,23 +2,23 @@
 
 import os
 
+import numpy as np
 import pyarrow.compute as pc
 from tfx.dsl.io import fileio
 
 from pipeline.errors import InputError
 from pipeline.ingest import arrow_files
 from pipeline.ingest.stages import ITEM_COUNTS
+from transforms.preprocessing import item_hashes
 
 
 def write_frequent_items(examples: str, least: int, path: str) -> int:
-    """Writes the items with at least `least` events in training, one a line.
-
-    Ids with a line break are left out; such an item has no id of its own.
+    """Writes the hashes of the items with at least `least` events in training, as `.npy`.
 
     Args:
       examples: the folder that ingestion wrote.
       least: events of an item, each counted once.
-      path: of the file.
+      path: of the file, which ends in `.npy`.
 
     Returns:
       the number of items.
@@ -32,12 +32,11 @@ def write_frequent_items(examples: str, least: int, path: str) -> int:
             "`min_item_count` above 1 needs the counts of items that ingestion writes. "
             f"Received: no {ITEM_COUNTS} in {examples}. Ingest the ratings again."
         )
-    written = 0
-    with fileio.open(path, "wb") as file:
-        for part in parts:
-            table = arrow_files.read(part)
-            items = table.filter(pc.greater_equal(table["count"], least))["item"].to_pylist()
-            items = [item for item in items if b"\n" not in item and b"\r" not in item]
-            file.write(b"".join(item + b"\n" for item in items))
-            written += len(items)
-    return written
+    hashes = []
+    for part in parts:
+        table = arrow_files.read(part)
+        items = table.filter(pc.greater_equal(table["count"], least))["item"]
+        hashes.append(item_hashes(items.to_numpy()).numpy())
+    frequent = np.sort(np.concatenate(hashes))
+    np.save(path, frequent)
+    return len(frequent)

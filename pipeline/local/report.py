@@ -7,6 +7,7 @@ from typing import Any
 from ml_metadata.proto import metadata_store_pb2
 from tfx.dsl.io import fileio
 
+from pipeline.evaluation import remarks
 from pipeline.evaluation.controls import table
 from pipeline.evaluation.eval_config import OVERALL
 from pipeline.ingest import summary
@@ -80,7 +81,8 @@ def _read(path: str) -> Any:
 
 
 def _lines(report: dict[str, Any]) -> list[str]:
-    lines = [*summary.lines(report["ingestion"]), ""]
+    lines = summary.lines(report["ingestion"])
+    lines += [*remarks.lines(report["metrics"], report["ingestion"]), ""]
     lines += [f"{'Test split':<28}" + "".join(f"{name:>12}" for name in _SHOWN)]
     for slice_name in _SLICES:
         if values := report["metrics"].get(slice_name):

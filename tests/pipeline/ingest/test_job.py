@@ -3,6 +3,7 @@
 import gzip
 import json
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -13,6 +14,7 @@ from pipeline.ingest import arrow_files, example_encoder, item_counts, stages
 from pipeline.ingest.sources import reading
 from tests.support import ingested
 from tests.support.ingested import DAY, FIRST, Sample
+from transforms.preprocessing import item_hashes
 
 
 def person(name, count, first=0):
@@ -249,6 +251,6 @@ def test_items_are_counted_by_their_events_not_by_the_samples_that_hold_them(tmp
     ingested.by_stages(settings, tmp_path / "out", buckets=2)
     samples = [s for s in ingested.read(tmp_path / "out") if s.split == "train"]
     assert sum("once" in dict(s.history) for s in samples) > 20
-    frequent = tmp_path / "frequent"
+    frequent = tmp_path / "frequent.npy"
     assert item_counts.write_frequent_items(str(tmp_path / "out"), 2, str(frequent)) == 1
-    assert frequent.read_text() == "twice\n"
+    assert np.load(frequent).tolist() == item_hashes([b"twice"]).numpy().tolist()
