@@ -141,8 +141,8 @@ def no_negatives(count: dict[str, int], plan: Tally) -> str:
         return ""
     return (
         f"No negative can be drawn for the split {' and '.join(lost)}: a negative is an item that "
-        f"the user never rated, and the {plan['users']:,} users leave none. {plan['events']:,} "
-        f"events of {plan['users']:,} users; {plan['pooled_items']:,} items were seen in training. "
+        f"its user never rated, and no item is left. Received: {plan['events']:,} events of "
+        f"{plan['users']:,} users and {plan['pooled_items']:,} items in training. "
         "Give ratings of more users and items, or set IMN_NEGATIVES=uniform to draw from all items."
     )
 

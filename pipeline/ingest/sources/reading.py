@@ -17,7 +17,7 @@ from pipeline.ingest.sources import (
     parquet,
 )
 from pipeline.ingest.sources.interpret import Parsed
-from pipeline.ingest.sources.layout import JSONL, PARQUET, Layout
+from pipeline.ingest.sources.layout import JSONL, NAMES, PARQUET, TIME, Layout
 from pipeline.ingest.sources.records import BLOCK_BYTES, Range, Records
 
 _RANGES = 8  # of a file, at least, of a megabyte and more, so that several workers share it
@@ -56,7 +56,11 @@ def _recognise(path: str, layout: str, columns: str, separator: str) -> tuple[La
         raise EmptyFileError(f"`ratings` names {path!r}, which is empty. Give files with ratings.")
     if layout == JSONL or (layout == "auto" and lines[0].lstrip().startswith("{")):
         return json_lines.recognise(path, lines, columns), kind
-    return delimited_layout.recognise(path, lines, layout, columns, separator), kind
+    found = delimited_layout.recognise(path, lines, layout, columns, separator)
+    for number, line in enumerate(lines[1:], 2):  # a fault here need not wait for the Beam job
+        if any(name in line.lower() for name in NAMES[TIME]):
+            _is_second_header(f"{path} near line {number}", found, line)
+    return found, kind
 
 
 def layouts(paths: Sequence[str], settings: Ingestion) -> dict[str, tuple[Layout, str]]:
@@ -177,15 +181,18 @@ def describe(settings: Ingestion) -> list[str]:
     return [*lines, f"  {found[paths[0]][0].describe()}"]
 
 
+def _is_second_header(where: str, layout: Layout, text: str) -> bool:
+    try:
+        return delimited.second_header(layout, text)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
+
+
 def _leave_out_headers(part: Range, parsed: Parsed) -> None:
     """Drops repeated headers from the bad lines; a header of other columns is an error."""
     bad = []
     for place, reason, text in parsed.bad:
-        try:
-            repeated = delimited.second_header(part.layout, text)
-        except InputError as error:
-            raise InputError(f"{part.path} at {part.place} {place:,}: {error}") from None
-        if repeated:
+        if _is_second_header(f"{part.path} at {part.place} {place:,}", part.layout, text):
             parsed.lines -= 1
         else:
             bad.append((place, reason, text))

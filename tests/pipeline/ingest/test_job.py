@@ -181,7 +181,7 @@ def test_users_with_all_items_have_no_negative(tmp_path, users, split):
         (f"u{user}", f"i{n}", (FIRST + n) * DAY) for user in range(users) for n in range(30)
     ]
     path = ingested.write_csv(tmp_path / "ratings.csv", everything)
-    with pytest.raises(InputError, match=rf"No negative can be drawn .* the {users} users leave"):
+    with pytest.raises(InputError, match=rf"No negative can be drawn .* events of {users} users"):
         ingested.by_beam(Settings(ratings=path, split=split), tmp_path / "out")
 
 

@@ -186,8 +186,11 @@ def test_joined_files(tmp_path, range_bytes):
     assert read(plain, range_bytes=range_bytes)[1:3] == ([], 6)
     for other in ("item,user,rating,time\n", "user,item,time\n"):
         path = write(tmp_path / "other", header + rows + other + rows)
-        with pytest.raises(InputError, match=r"other at offset .*header with other columns"):
+        with pytest.raises(InputError, match=r"other near line 5: .*header with other columns"):
             read(path, range_bytes=range_bytes)
+    far = write(tmp_path / "far", header + rows * 1_000 + other + rows)
+    with pytest.raises(InputError, match=r"far at offset .*header with other columns"):
+        read(far, range_bytes=max(range_bytes, 5_000))
 
 
 def test_ratings_below_the_least_are_counted(tmp_path):
