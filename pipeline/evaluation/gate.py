@@ -159,26 +159,16 @@ def _beats_constant(candidate: SliceMetrics, settings: Gate) -> Check:
         metrics["log_loss_gain_replicates"]
     )
     loss = f"log loss overall {metrics['log_loss']:.4f}"
-    constant = f"the constant prediction's {metrics['constant_log_loss']:.4f}"
-    value = low if math.isfinite(low) else None
+    constant = f"{metrics['constant_log_loss']:.4f} of a constant prediction"
+    fault = f"{loss} is not surely below {constant}, so the scores are no probabilities"
     if low >= 0:  # False for NaN
         outcome, reason = PASSED, f"{loss}, at least {low:.4f} below {constant}"
     elif settings.require_calibrated:
-        outcome, reason = (
-            FAILED,
-            (
-                f"{loss} does not beat {constant} (IMN_REQUIRE_CALIBRATED): the scores are no "
-                "probabilities"
-            ),
-        )
+        outcome, reason = FAILED, f"{fault} (IMN_REQUIRE_CALIBRATED)"
     else:
-        outcome, reason = (
-            NOT_JUDGED,
-            (
-                f"not judged: {loss} does not beat {constant}, so the scores rank but are no "
-                "probabilities (IMN_REQUIRE_CALIBRATED=true refuses this)"
-            ),
-        )
+        outcome = NOT_JUDGED
+        reason = f"not judged: {fault} (IMN_REQUIRE_CALIBRATED=true refuses this)"
+    value = low if math.isfinite(low) else None
     return Check("log_loss_beats_constant", OVERALL, value, 0.0, outcome, reason)
 
 

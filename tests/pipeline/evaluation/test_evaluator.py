@@ -161,6 +161,7 @@ def test_runs_one_after_another_are_judged_by_what_was_blessed_before(project):
     overall = first.read("metrics")["overall"]
     assert (overall["rows"], overall["users"]) == (320, 40)
     assert overall["auc"] > 0.6
+    assert (overall["largest_user_share"], overall["share_of_users"]) == (1 / 40, 1)
     assert "baseline" not in overall
     assert first.read("verdict")["blessed"]
     controls = first.read("controls")

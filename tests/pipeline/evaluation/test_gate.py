@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from pipeline.configs import Gate
-from pipeline.evaluation import gate, ranking_metrics
+from pipeline.evaluation import gate, log_loss, ranking_metrics
 from pipeline.evaluation.eval_config import LONG, OVERALL
 
 SETTINGS = Gate(min_auc=0.6, min_gauc=0.58, tolerance=0.01, min_long_users=100)
 NOISE = np.random.default_rng(0).normal(size=200)
 
 
-def metrics(auc=0.7, gauc=0.68, long_auc=0.72, long_gauc=0.7, long_users=500, noise=0.0):
+def metrics(auc=0.7, gauc=0.68, long_auc=0.72, long_gauc=0.7, long_users=500, noise=0.0, gain=0.2):
     """Replicates are the value plus `noise` times one fixed draw."""
 
     def place(auc, gauc, users):
@@ -26,6 +26,10 @@ def metrics(auc=0.7, gauc=0.68, long_auc=0.72, long_gauc=0.7, long_users=500, no
             "rows": 10 * users,
             "auc_replicates": auc + noise * NOISE,
             "gauc_replicates": gauc + noise * NOISE,
+            "log_loss": 0.6931 - gain,
+            "constant_log_loss": 0.6931,
+            "log_loss_gain": gain,
+            "log_loss_gain_replicates": gain + noise * NOISE,
         }
 
     return {OVERALL: place(auc, gauc, 5_000), LONG: place(long_auc, long_gauc, long_users)}
@@ -50,6 +54,7 @@ def test_the_first_model_is_judged_by_the_floors_alone():
         ("min_test_rows", OVERALL): "passed",
         ("min_auc", OVERALL): "passed",
         ("min_gauc", OVERALL): "passed",
+        ("log_loss_beats_constant", OVERALL): "passed",
         ("auc_not_worse", OVERALL): "not judged",
         ("gauc_not_worse", OVERALL): "not judged",
         ("auc_not_worse", LONG): "not judged",
@@ -174,6 +179,32 @@ def test_a_served_model_that_cannot_be_compared_is_replaced_only_by_a_setting():
     assert "its files are gone" in verdict.reason
 
 
+@pytest.mark.parametrize(("gain", "beats"), [(1.6, False), (1.7, True), (-50.0, False)])
+def test_log_loss_must_beat_a_constant_at_the_lower_end_only_by_a_setting(gain, beats):
+    """Gains are in standard errors of the bootstrap."""
+    found = metrics(gain=gain * 0.02 * np.std(NOISE, ddof=1), noise=0.02)
+    verdict = gate.judge(found, None, SETTINGS)
+    assert verdict.blessed
+    outcome = outcomes(verdict)["log_loss_beats_constant", OVERALL]
+    assert outcome == ("passed" if beats else "not judged")
+    loss = found[OVERALL]["log_loss"]
+    assert (f"not judged: log loss overall {loss:.4f}" in verdict.reason) == (not beats)
+    required = dataclasses.replace(SETTINGS, require_calibrated=True)
+    verdict = gate.judge(found, None, required)
+    if beats:
+        assert verdict.blessed
+    else:
+        check = only_failure(verdict)
+        assert check.name == "log_loss_beats_constant"
+        assert "0.6931 of a constant prediction" in check.reason
+
+
+def test_an_undefined_log_loss_does_not_beat_a_constant():
+    required = dataclasses.replace(SETTINGS, require_calibrated=True)
+    check = only_failure(gate.judge(metrics(gain=math.nan), None, required))
+    assert (check.name, check.value) == ("log_loss_beats_constant", None)
+
+
 @pytest.mark.parametrize("rows", [10, 40, 100, 400])
 def test_random_scores_are_hardly_ever_blessed(rows):
     """By the real metrics; even where the least numbers of users and rows are waived."""
@@ -184,6 +215,7 @@ def test_random_scores_are_hardly_ever_blessed(rows):
         user = np.arange(rows, dtype=np.uint64) // 2
         score, label = chance.random(rows), np.arange(rows) % 2
         computed = ranking_metrics.ranking_metrics(user, score, label)
+        computed |= log_loss.gain_over_constant(user, score, label)
         blessed += gate.judge({OVERALL: computed}, None, settings).blessed
     assert blessed <= 0.05 * 200
     if rows < settings.min_test_rows:

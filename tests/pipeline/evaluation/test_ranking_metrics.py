@@ -1,5 +1,6 @@
 """Metrics against plain loops over pairs, alone and through a real TFMA run."""
 
+import collections
 import itertools
 import math
 
@@ -201,6 +202,12 @@ def check(metrics, data, score_key):
         assert got["calibration"] == pytest.approx(
             sum(s for _, s, _ in scored) / sum(y for _, _, y in scored), rel=1e-5
         )
+        assert got["log_loss_gain"] == pytest.approx(
+            got["constant_log_loss"] - got["log_loss"], abs=1e-9
+        )
+        largest = max(collections.Counter(user for user, _, _ in scored).values())
+        assert got["largest_user_share"] == pytest.approx(largest / len(inside))
+        assert got["share_of_users"] == 1
         assert got["auc_replicates"].shape == (ranking_metrics.REPLICATES,)
         assert got["gauc_replicates"].shape == (ranking_metrics.REPLICATES,)
 
@@ -228,3 +235,23 @@ def test_a_model_alone_is_the_candidate(tmp_path):
     metrics = evaluate(tmp_path, data, with_baseline=False)
     assert set(metrics) == {eval_config.CANDIDATE}
     check(metrics[eval_config.CANDIDATE], data, "score")
+
+
+def test_above_the_bound_the_metrics_are_those_of_a_sample_of_users(tmp_path, monkeypatch):
+    """The users with the smaller half of the hashes, or of that half, and so on."""
+    data = hand_made()
+    monkeypatch.setattr(tfma_metric, "MAX_ROWS", 200)
+    metrics = evaluate(tmp_path, data, with_baseline=False)[eval_config.CANDIDATE]
+    for name, inside in expected_slices(data):
+        share = 1.0
+        while len(inside) > 200:
+            share /= 2
+            inside = [r for r in inside if tfma_metric.user_hash(r["user"]) < share * 2**64]
+        got = metrics[name]
+        assert (got["share_of_users"], got["rows"]) == (share, len(inside))
+        scored = [(row["user"], row["score"] / 1000, row["label"]) for row in inside]
+        assert got["auc"] == pytest.approx(pairs_auc([row[1:] for row in scored]), abs=1e-6)
+        assert got["gauc"] == pytest.approx(users_gauc(scored)[0], abs=1e-6)
+    assert metrics[eval_config.OVERALL]["share_of_users"] < 1
+    largest = max(collections.Counter(row["user"] for row in data).values())
+    assert metrics[eval_config.OVERALL]["largest_user_share"] == pytest.approx(largest / len(data))
