@@ -32,8 +32,8 @@ class ServedModel(resolver.ResolverStrategy):
         Args:
           serving_dir: the folder of the versions.
           copies: a folder for copies of versions whose trained model is gone.
-          served: the newest version under `serving_dir`, "0" if there is none; "" if the runner
-            cannot see the folder: then it is the version that was pushed last.
+          served: the newest version under `serving_dir`, "0" without one. "" means that the runner
+            cannot see the folder, and the last pushed version is taken.
         """
         self._serving_dir, self._copies, self._served = serving_dir, copies, served
 
@@ -48,17 +48,17 @@ class ServedModel(resolver.ResolverStrategy):
             and _slot(_text(artifact, "pushed_destination")) == os.path.basename(self._serving_dir)
         }
         version = self._served or max(pushes, key=int, default="0")
-        found: list[types.Artifact] = []
+        models: list[types.Artifact] = []
         if version != "0":
             candidates = {artifact.id for artifact in input_dict["candidate"]}
             push = pushes.get(version)
             model_id = _pushed_model(store, push) if push else None
             if model_id is not None and model_id in candidates:
                 model_id = _baseline_of(store, model_id)
-                found = [_model(store, model_id)] if model_id else []
+                models = [_model(store, model_id)] if model_id else []
             else:
-                found = [self._with_files(store, version, push, model_id)]
-        return dict(input_dict, model=found)
+                models = [self._with_files(store, version, push, model_id)]
+        return dict(input_dict, model=models)
 
     def _with_files(
         self,
@@ -96,14 +96,14 @@ def is_saved_model(path: str) -> bool:
 
 
 def _registered(store: mlmd.MetadataStore, uri: str, served_from: str) -> types.Artifact:
-    """The Model artifact at `uri`, made if the store does not know it."""
+    """The Model artifact at `uri`; makes it if the store does not know it."""
     known = store.get_artifacts_by_uri(uri)
     if known:
         return _model(store, known[0].id)
     model = standard_artifacts.Model()
     model.uri = uri
     model.set_string_custom_property(_SERVED_FROM, served_from)
-    model.mlmd_artifact.state = mlmd.proto.Artifact.LIVE  # TFX hands on no others
+    model.mlmd_artifact.state = mlmd.proto.Artifact.LIVE  # TFX resolves no others
     model.type_id = store.put_artifact_type(model.artifact_type, can_add_fields=True)
     (model.id,) = store.put_artifacts([model.mlmd_artifact])
     return model

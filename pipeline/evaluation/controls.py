@@ -167,8 +167,8 @@ def _training(
         items.add(batch["item"], label, batch["time"])
         seen.add(batch["item"])
         seen.add(history[history != 0])
-        own = np.where(label == 1, batch["item"], 0)[:, None]
-        window = np.concatenate([history, own], axis=1)[batch["user"] < limit]
+        positive = np.where(label == 1, batch["item"], 0)[:, None]
+        window = np.concatenate([history, positive], axis=1)[batch["user"] < limit]
         user = np.broadcast_to(batch["user"][batch["user"] < limit][:, None], window.shape)
         windows.add(_pairs(user[window != 0], window[window != 0]))
     return items, seen, windows, rows

@@ -25,11 +25,11 @@ from transforms import features
 
 VERDICT_FILE, METRICS_FILE, CONTROLS_FILE = "verdict.json", "metrics.json", "controls.json"
 _TRAIN, _, _TEST = features.SPLITS
-_TRIED_ROWS = 16
+_PROBE_ROWS = 16
 
 
 class Executor(executor.Executor):
-    """Runs TFX's own Evaluator without thresholds, then blesses by `pipeline.evaluation.gate`.
+    """Runs TFX's Evaluator without thresholds, then blesses by `pipeline.evaluation.gate`.
 
     Writes `verdict.json` (`gate.Verdict`), `metrics.json` (by slice and name) and
     `controls.json` (`controls.controls`) into the evaluation artifact. Undefined numbers are
@@ -153,7 +153,7 @@ def _why_uncompared(input_dict: dict[str, list[types.Artifact]]) -> str:
         return f"the files of the served model are gone from {path}"
     try:
         model = tf.saved_model.load(path)
-        rows = list(tf.data.TFRecordDataset(files, "GZIP").take(_TRIED_ROWS).as_numpy_iterator())
+        rows = list(tf.data.TFRecordDataset(files, "GZIP").take(_PROBE_ROWS).as_numpy_iterator())
         model.signatures["serving_default"](examples=tf.constant(rows))
     except (tf.errors.OpError, ValueError, TypeError, KeyError, OSError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
@@ -169,11 +169,11 @@ def _files(input_dict: dict[str, list[types.Artifact]], split: str) -> list[str]
 def _summary(metrics: dict[str, Any]) -> dict[str, Any]:
     """The candidate's metrics by slice, with the baseline's under `baseline`."""
     summary = {}
-    for place, values in metrics[eval_config.CANDIDATE].items():
-        summary[place] = _without_replicates(values)
+    for slice_name, values in metrics[eval_config.CANDIDATE].items():
+        summary[slice_name] = _without_replicates(values)
         if eval_config.BASELINE in metrics:
-            baseline = metrics[eval_config.BASELINE][place]
-            summary[place][eval_config.BASELINE] = _without_replicates(baseline)
+            baseline = metrics[eval_config.BASELINE][slice_name]
+            summary[slice_name][eval_config.BASELINE] = _without_replicates(baseline)
     return summary
 
 

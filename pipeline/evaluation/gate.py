@@ -15,7 +15,7 @@ PASSED, FAILED, NOT_JUDGED = "passed", "failed", "not judged"
 _Z = 1.96
 _Z_ONE_SIDED = 1.645
 _NAMES = {"auc": "AUC", "gauc": "GAUC"}
-_PLACES = {OVERALL: "overall", LONG: "on long histories"}
+_WHERE = {OVERALL: "overall", LONG: "on long histories"}
 
 SliceMetrics = Mapping[str, Mapping[str, Any]]
 
@@ -78,8 +78,8 @@ def judge(
         _floor("gauc", candidate, settings.min_gauc),
         _beats_constant(candidate, settings),
         *(
-            _not_worse(name, place, candidate, baseline, settings)
-            for place in (OVERALL, LONG)
+            _not_worse(name, slice_name, candidate, baseline, settings)
+            for slice_name in (OVERALL, LONG)
             for name in ("auc", "gauc")
         ),
     ]
@@ -160,9 +160,9 @@ def _beats_constant(candidate: SliceMetrics, settings: Gate) -> Check:
     )
     loss = f"log loss overall {metrics['log_loss']:.4f}"
     constant = f"{metrics['constant_log_loss']:.4f} of a constant prediction"
-    fault = f"{loss} is not surely below {constant}, so the scores are no probabilities"
+    fault = f"{loss} is not surely below the {constant}, so the scores are no probabilities"
     if low >= 0:  # False for NaN
-        outcome, reason = PASSED, f"{loss}, at least {low:.4f} below {constant}"
+        outcome, reason = PASSED, f"{loss}, at least {low:.4f} below the {constant}"
     elif settings.require_calibrated:
         outcome, reason = FAILED, f"{fault} (IMN_REQUIRE_CALIBRATED)"
     else:
@@ -174,53 +174,55 @@ def _beats_constant(candidate: SliceMetrics, settings: Gate) -> Check:
 
 def _not_worse(
     name: str,
-    place: str,
+    slice_name: str,
     candidate: SliceMetrics,
     baseline: SliceMetrics | None,
     settings: Gate,
 ) -> Check:
     rule = f"{name}_not_worse"
-    value = _value(name, place, candidate)
-    if place == LONG:
+    value = _value(name, slice_name, candidate)
+    if slice_name == LONG:
         users = candidate.get(LONG, {}).get("users", 0)
         if users < settings.min_long_users:
             return _not_judged(
                 rule,
-                place,
+                slice_name,
                 value,
                 f"long histories not judged: {users} test users have one, "
                 f"{settings.min_long_users} are needed",
             )
     if baseline is None:
         # Where a served model could not be scored, the check `compared` says so.
-        return _not_judged(rule, place, value, "no served model to compare with")
-    reference = _value(name, place, baseline)
+        return _not_judged(rule, slice_name, value, "no served model to compare with")
+    reference = _value(name, slice_name, baseline)
     if reference is None:
         return _not_judged(
             rule,
-            place,
+            slice_name,
             value,
-            f"{_NAMES[name]} {_PLACES[place]} not compared: undefined for the served model",
+            f"{_NAMES[name]} {_WHERE[slice_name]} not compared: undefined for the served model",
         )
     allowed = settings.tolerance
     if value is not None:
         replicates = f"{name}_replicates"
-        error = standard_error(candidate[place][replicates] - baseline[place][replicates])
+        error = standard_error(candidate[slice_name][replicates] - baseline[slice_name][replicates])
         allowed = max(allowed, _Z * (0.0 if math.isnan(error) else error))
     source = f"served model {reference:.4f} - tolerance {allowed:.4f}"
-    return _compare(rule, name, place, candidate, reference - allowed, source)
+    return _compare(rule, name, slice_name, candidate, reference - allowed, source)
 
 
-def _not_judged(rule: str, place: str, value: float | None, reason: str) -> Check:
-    return Check(name=rule, slice=place, value=value, bound=None, outcome=NOT_JUDGED, reason=reason)
+def _not_judged(rule: str, slice_name: str, value: float | None, reason: str) -> Check:
+    return Check(
+        name=rule, slice=slice_name, value=value, bound=None, outcome=NOT_JUDGED, reason=reason
+    )
 
 
 def _compare(
-    rule: str, name: str, place: str, candidate: SliceMetrics, bound: float, source: str
+    rule: str, name: str, slice_name: str, candidate: SliceMetrics, bound: float, source: str
 ) -> Check:
     """The check `value >= bound`; `source` says in words where the bound comes from."""
-    value = _value(name, place, candidate)
-    metric = f"{_NAMES[name]} {_PLACES[place]}"
+    value = _value(name, slice_name, candidate)
+    metric = f"{_NAMES[name]} {_WHERE[slice_name]}"
     if value is None:
         passed = False
         reason = f"{metric} is undefined: the rows have a single class or non-finite scores"
@@ -229,7 +231,7 @@ def _compare(
         reason = f"{metric} {value:.4f} {'>=' if passed else '<'} {bound:.4f} ({source})"
     return Check(
         name=rule,
-        slice=place,
+        slice=slice_name,
         value=value,
         bound=bound,
         outcome=PASSED if passed else FAILED,
@@ -237,6 +239,6 @@ def _compare(
     )
 
 
-def _value(name: str, place: str, metrics: SliceMetrics) -> float | None:
-    value = metrics.get(place, {}).get(name, math.nan)
+def _value(name: str, slice_name: str, metrics: SliceMetrics) -> float | None:
+    value = metrics.get(slice_name, {}).get(name, math.nan)
     return float(value) if math.isfinite(value) else None

@@ -86,7 +86,7 @@ class History:
 
     def baseline(self, candidate, served="", slot="imn"):
         """The resolved baseline: a model's name, or the content of a copy; None if none is."""
-        given: dict[str, list[types.Artifact]] = {
+        inputs: dict[str, list[types.Artifact]] = {
             "candidate": [self.models[candidate]],
             "model": [],
         }
@@ -95,8 +95,8 @@ class History:
             copies=str(self.folder / "copies"),
             served=served,
         )
-        result = strategy.resolve_artifacts(self.store, given)
-        assert result["candidate"] == given["candidate"]
+        result = strategy.resolve_artifacts(self.store, inputs)
+        assert result["candidate"] == inputs["candidate"]
         if not result["model"]:
             return None
         (model,) = result["model"]

@@ -203,10 +203,10 @@ def test_another_users_history_keeps_its_age_and_its_padding():
         row(b"b", [b"b1"], b"y", 0, time=7_000),
         row(b"b", [b"old"], b"y", 0, time=6_000),
     ]
-    given = shuffled_histories.histories(
+    examples = shuffled_histories.histories(
         np.array([10, 20, 20]), np.array([5_000, 7_000, 6_000]), rows
     )
-    first, second, third = (tf.train.Example.FromString(r).features.feature for r in given)
+    first, second, third = (tf.train.Example.FromString(r).features.feature for r in examples)
 
     def history(example):
         return (

@@ -1,4 +1,4 @@
-"""Resolver, Evaluator and TFX's own Pusher in the local runner, on hand-made Examples."""
+"""Resolver, Evaluator and TFX's Pusher in the local runner, on hand-made Examples."""
 
 import dataclasses
 import itertools
@@ -63,7 +63,7 @@ class Project:
         self.connection = sqlite_metadata_connection_config(str(folder / "metadata.db"))
 
     def run(self, name, settings=SETTINGS, served=""):
-        """Runs the pipeline with a trained model; gives what the Evaluator made of it."""
+        """Runs the pipeline with a trained model. Returns what the Evaluator wrote."""
         splits = [tfx.proto.Input.Split(name=s, pattern=f"{s}/*") for s in ("train", "test")]
         example_gen = tfx.components.ImportExampleGen(
             input_base=str(self.folder / "examples"), input_config=tfx.proto.Input(splits=splits)
@@ -190,7 +190,7 @@ def test_runs_one_after_another_are_judged_by_what_was_blessed_before(project):
 
     long = project.run("worse_on_long")
     assert (long.blessed, long.baseline) == (False, "better")
-    assert {place for _, place in long.failed()} == {"history_bucket=long"}
+    assert {slice_name for _, slice_name in long.failed()} == {"history_bucket=long"}
 
     reverted = project.run("good")
     assert (reverted.blessed, reverted.baseline) == (False, "better")

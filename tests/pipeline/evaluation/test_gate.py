@@ -18,7 +18,7 @@ NOISE = np.random.default_rng(0).normal(size=200)
 def metrics(auc=0.7, gauc=0.68, long_auc=0.72, long_gauc=0.7, long_users=500, noise=0.0, gain=0.2):
     """Replicates are the value plus `noise` times one fixed draw."""
 
-    def place(auc, gauc, users):
+    def values(auc, gauc, users):
         return {
             "auc": auc,
             "gauc": gauc,
@@ -32,7 +32,7 @@ def metrics(auc=0.7, gauc=0.68, long_auc=0.72, long_gauc=0.7, long_users=500, no
             "log_loss_gain_replicates": gain + noise * NOISE,
         }
 
-    return {OVERALL: place(auc, gauc, 5_000), LONG: place(long_auc, long_gauc, long_users)}
+    return {OVERALL: values(auc, gauc, 5_000), LONG: values(long_auc, long_gauc, long_users)}
 
 
 def outcomes(verdict):
@@ -77,7 +77,7 @@ def test_on_a_floor_is_not_below_it():
 
 
 @pytest.mark.parametrize(
-    ("worse", "name", "place"),
+    ("worse", "name", "slice_name"),
     [
         ({"auc": 0.689}, "auc_not_worse", OVERALL),
         ({"gauc": 0.669}, "gauc_not_worse", OVERALL),
@@ -85,9 +85,9 @@ def test_on_a_floor_is_not_below_it():
         ({"long_gauc": 0.689}, "gauc_not_worse", LONG),
     ],
 )
-def test_worse_than_the_blessed_one_is_refused(worse, name, place):
+def test_worse_than_the_blessed_one_is_refused(worse, name, slice_name):
     check = only_failure(gate.judge(metrics(**worse), metrics(), SETTINGS))
-    assert (check.name, check.slice) == (name, place)
+    assert (check.name, check.slice) == (name, slice_name)
 
 
 def test_the_tolerance_is_allowed():
@@ -134,13 +134,13 @@ def test_no_long_histories_at_all_are_not_judged():
 
 
 @pytest.mark.parametrize(
-    ("nan", "place"), [({"auc": math.nan}, OVERALL), ({"long_gauc": math.nan}, LONG)]
+    ("nan", "slice_name"), [({"auc": math.nan}, OVERALL), ({"long_gauc": math.nan}, LONG)]
 )
-def test_no_number_is_refused_with_a_reason(nan, place):
+def test_no_number_is_refused_with_a_reason(nan, slice_name):
     verdict = gate.judge(metrics(**nan), metrics(), SETTINGS)
     assert not verdict.blessed
     failed = [check for check in verdict.checks if check.outcome == gate.FAILED]
-    assert {check.slice for check in failed} == {place}
+    assert {check.slice for check in failed} == {slice_name}
     assert all("is undefined" in check.reason for check in failed)
 
 
@@ -182,15 +182,15 @@ def test_a_served_model_that_cannot_be_compared_is_replaced_only_by_a_setting():
 @pytest.mark.parametrize(("gain", "beats"), [(1.6, False), (1.7, True), (-50.0, False)])
 def test_log_loss_must_beat_a_constant_at_the_lower_end_only_by_a_setting(gain, beats):
     """Gains are in standard errors of the bootstrap."""
-    found = metrics(gain=gain * 0.02 * np.std(NOISE, ddof=1), noise=0.02)
-    verdict = gate.judge(found, None, SETTINGS)
+    computed = metrics(gain=gain * 0.02 * np.std(NOISE, ddof=1), noise=0.02)
+    verdict = gate.judge(computed, None, SETTINGS)
     assert verdict.blessed
     outcome = outcomes(verdict)["log_loss_beats_constant", OVERALL]
     assert outcome == ("passed" if beats else "not judged")
-    loss = found[OVERALL]["log_loss"]
+    loss = computed[OVERALL]["log_loss"]
     assert (f"not judged: log loss overall {loss:.4f}" in verdict.reason) == (not beats)
     required = dataclasses.replace(SETTINGS, require_calibrated=True)
-    verdict = gate.judge(found, None, required)
+    verdict = gate.judge(computed, None, required)
     if beats:
         assert verdict.blessed
     else:

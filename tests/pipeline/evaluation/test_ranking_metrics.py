@@ -34,12 +34,12 @@ def users_gauc(data):
     """Users in a loop; also how many have one class."""
     total, weight, skipped = 0.0, 0, 0
     for user in {u for u, _, _ in data}:
-        own = [(s, y) for u, s, y in data if u == user]
-        value = pairs_auc(own)
+        scored = [(s, y) for u, s, y in data if u == user]
+        value = pairs_auc(scored)
         if math.isnan(value):
             skipped += 1
         else:
-            total, weight = total + value * len(own), weight + len(own)
+            total, weight = total + value * len(scored), weight + len(scored)
     return (total / weight if weight else math.nan), skipped
 
 
@@ -147,7 +147,7 @@ def hand_made(count=300):
 
 
 def evaluate(folder, data, with_baseline):
-    """The Evaluator's own TFMA calls, in memory."""
+    """The TFMA calls of the Evaluator, in memory."""
     path = scored_examples.write(
         folder / "test" / "data.gz", [scored_examples.example(**row) for row in data]
     )
