@@ -1,9 +1,9 @@
-"""What a run may end with, beside a traceback: a user's mistake has one line."""
+"""Errors of users, which end a run with one line instead of a traceback."""
 
 
 class InputError(ValueError):
-    """Settings or ratings that no run can start from. `make run` ends with 2."""
+    """Wrong settings or ratings. `make run` ends with status 2."""
 
 
 class AnomalyError(RuntimeError):
-    """Examples that disagree with the schema. `make run` ends with 4."""
+    """Examples that disagree with the schema. `make run` ends with status 4."""

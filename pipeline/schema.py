@@ -1,7 +1,7 @@
-"""The schema of the raw Examples: a template in the repository, filled in for a run.
+"""The schema of the raw Examples: a template, with L filled in for a run.
 
-`python -m pipeline.schema` (`make schema`) proposes a new template from the
-statistics of the last run.
+`python -m pipeline.schema` (`make schema`) proposes a new template from the statistics of the last
+run.
 """
 
 import argparse
@@ -24,7 +24,7 @@ _PADDED = (features.HISTORY_ITEM, features.HISTORY_TIME)
 
 
 def filled_schema(max_history_length: int) -> schema_pb2.Schema:
-    """The template's schema with L = `max_history_length` in every shape that depends on it."""
+    """The template with L = `max_history_length` in every shape that depends on it."""
     schema = text_format.Parse(TEMPLATE.read_text(encoding="utf-8"), schema_pb2.Schema())
     for feature in schema.feature:
         if feature.name in _PADDED:
@@ -39,7 +39,7 @@ def HistorySchema(
     schema: OutputArtifact[tfx.types.standard_artifacts.Schema],
     max_history_length: Parameter[int],
 ) -> None:
-    """Writes the filled-in schema as the run's Schema artifact."""
+    """Writes the schema of the run as its Schema artifact."""
     path = os.path.join(schema.uri, "schema.pbtxt")
     with fileio.open(path, "w") as file:
         file.write(text_format.MessageToString(filled_schema(max_history_length)))
@@ -52,10 +52,10 @@ def proposed_schema(statistics_path: str) -> schema_pb2.Schema:
 
 
 def main(argv: list[str]) -> int:
-    """Writes the proposal and says how it differs from the template.
+    """Writes a proposed template and prints its path.
 
     Returns:
-      0, or 2 when there is no run to take statistics from.
+      0, or 2 if there are no statistics of a run.
     """
     parser = argparse.ArgumentParser(prog="python -m pipeline.schema", description=__doc__)
     parser.add_argument("--output", default="runs", help="the output folder of the run")
@@ -72,7 +72,7 @@ def main(argv: list[str]) -> int:
     )
     found = sorted(glob.glob(pattern), key=os.path.getmtime)
     if not found:
-        sys.stderr.write(f"No statistics under {output}: `make run` writes them first.\n")
+        sys.stderr.write(f"There are no statistics under {output}. Run `make run` first.\n")
         return 2
     proposal = os.path.join(output, "report", "schema.pbtxt")
     os.makedirs(os.path.dirname(proposal), exist_ok=True)

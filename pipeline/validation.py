@@ -1,7 +1,7 @@
-"""Statistics of bounded cost, and the stop that TFX leaves out.
+"""Statistics of a sample, and a component that stops the run at anomalies.
 
-ExampleValidator records anomalies and succeeds; `AnomalyStop` reads what it
-recorded and fails, upstream of everything that would learn from bad data.
+ExampleValidator records anomalies and succeeds. `AnomalyStop` reads them and fails, before any
+component learns from bad data.
 """
 
 import copy
@@ -28,7 +28,7 @@ _ROWS = "rows"
 
 
 class SamplingExecutor(statistics_gen.Executor):
-    """Statistics from at most about `rows` Examples of each split."""
+    """Computes statistics from about `rows` Examples of each split."""
 
     def Do(
         self,
@@ -36,10 +36,10 @@ class SamplingExecutor(statistics_gen.Executor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Names the shards to read and the share of their rows to keep, then runs TFDV.
+        """Chooses shards and the share of their rows, then runs TFDV.
 
-        TFDV decodes all that it reads before it samples batches of it. A shard holds the users of
-        a range of hashes, so that some shards are as good a sample as all.
+        TFDV decodes everything that it reads before it samples. A shard holds the users of a range
+        of hashes, so some shards are as good a sample as all.
         """
         require_all_shards(input_dict["examples"])
         rows = exec_properties.pop(_ROWS)
@@ -60,18 +60,17 @@ class SamplingExecutor(statistics_gen.Executor):
 
 
 def choose_shards(names: Sequence[str], share: float) -> tuple[str, float]:
-    """A glob of the first shards that hold at least a share of the rows.
+    """A glob for the first shards, which hold at least a share of the rows.
 
-    A glob can say "all numbers below" 1 to 10, 20, 30, ... 100, 200 and so on, so
-    up to twice as many shards as wanted are read.
+    A glob can express "all numbers below n" only for n = 1 to 10, 20, 30, ... 100, 200 and so on.
+    So it may match up to twice as many shards as needed.
 
     Args:
-      names: of a split's shards, `data_tfrecord-NUMBER-of-COUNT.gz`; some numbers
-        may be missing.
-      share: of the rows, taken to be spread evenly; above 0, at most 1.
+      names: names of the shards, `data_tfrecord-NUMBER-of-COUNT.gz`; numbers may be missing.
+      share: share of the rows, above 0 and at most 1; rows are assumed to be spread evenly.
 
     Returns:
-      the glob, and the share of the shards that it names.
+      the glob, and the share of the shards that it matches.
     """
     numbers = sorted(int(name.split("-")[1]) for name in names)
     last = numbers[math.ceil(share * len(numbers)) - 1]
@@ -82,7 +81,7 @@ def choose_shards(names: Sequence[str], share: float) -> tuple[str, float]:
 
 
 class SampledStatisticsGen(tfx.components.StatisticsGen):
-    """StatisticsGen over a sample where a split has more than `rows` Examples."""
+    """StatisticsGen that samples splits with more than `rows` Examples."""
 
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(SamplingExecutor)
 
@@ -92,7 +91,7 @@ class SampledStatisticsGen(tfx.components.StatisticsGen):
 
 
 def describe(anomalies_by_split: dict[str, anomalies_pb2.Anomalies]) -> list[str]:
-    """One line an anomaly: split, feature, what is wrong. Empty where nothing is."""
+    """One line for each anomaly: split, feature, reason."""
     lines = []
     for split, anomalies in anomalies_by_split.items():
         for name, info in sorted(anomalies.anomaly_info.items()):
@@ -105,10 +104,10 @@ def describe(anomalies_by_split: dict[str, anomalies_pb2.Anomalies]) -> list[str
 
 @tfx.dsl.components.component
 def AnomalyStop(anomalies: InputArtifact[tfx.types.standard_artifacts.ExampleAnomalies]) -> None:
-    """Stops the run when ExampleValidator recorded an anomaly.
+    """Stops the run if ExampleValidator recorded an anomaly.
 
     Raises:
-      AnomalyError: with one line an anomaly and where to read more.
+      AnomalyError: with one line for each anomaly, and where to read more.
     """
     found = {}
     for split in artifact_utils.decode_split_names(anomalies.split_names):
@@ -120,6 +119,6 @@ def AnomalyStop(anomalies: InputArtifact[tfx.types.standard_artifacts.ExampleAno
         raise AnomalyError(
             "The Examples disagree with the schema (pipeline/schema.pbtxt):\n  "
             + "\n  ".join(lines)
-            + f"\nRecorded in {anomalies.uri}. Mend the ratings, or, where the data is right, the "
-            "schema (`make schema` proposes one), and run again."
+            + f"\nRecorded in {anomalies.uri}. Correct the ratings, or the schema if the data is "
+            "right (`make schema` proposes one), and run again."
         )

@@ -1,8 +1,7 @@
-"""Arrow tables that stages hand on through files: whole, or in partitions.
+"""Arrow IPC files between the stages, whole or in partitions.
 
-Files are Arrow IPC; in a partitioned one, record batch p is partition p. A file
-appears under its name only when it is whole, so a bundle that a runner repeats
-overwrites what it wrote before.
+In a partitioned file, record batch p is partition p. A file gets its name when it is complete, so a
+bundle that a runner repeats overwrites its earlier output.
 """
 
 import uuid
@@ -14,12 +13,12 @@ import pyarrow as pa
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
-# Beam's files, and not TFX's, because Arrow can read and seek in them.
+# Beam's file systems instead of TFX's, because Arrow can read and seek in their files.
 _PLAIN = CompressionTypes.UNCOMPRESSED
 
 
 def write(path: str, schema: pa.Schema, batches: Sequence[pa.RecordBatch]) -> None:
-    """Writes record batches, if there are any, to an IPC file at `path`."""
+    """Writes record batches (possibly none) to an IPC file."""
     temporary = f"{path}.{uuid.uuid4().hex}"
     with (
         FileSystems.create(temporary, compression_type=_PLAIN) as file,
@@ -31,13 +30,13 @@ def write(path: str, schema: pa.Schema, batches: Sequence[pa.RecordBatch]) -> No
 
 
 def write_partitions(path: str, batch: pa.RecordBatch, part: np.ndarray, parts: int) -> None:
-    """Writes the rows of `batch` so that one partition can be read at a time.
+    """Writes the rows of `batch` so that each partition can be read on its own.
 
     Args:
-      path: of the file.
+      path: path of the file.
       batch: N rows.
-      part: the partition of each row, shape (N,), in [0, parts).
-      parts: how many partitions.
+      part: partition of each row, shape (N,), in [0, parts).
+      parts: number of partitions.
     """
     order = np.argsort(part, kind="stable")
     ends = np.cumsum(np.bincount(part, minlength=parts))
@@ -56,7 +55,7 @@ def read(path: str) -> pa.Table:
 
 
 def read_partition(paths: Sequence[str], part: int) -> pa.Table:
-    """The rows of one partition of all files, which share a schema; columns in one chunk each."""
+    """One partition of all files, with one chunk in each column; the files share a schema."""
     batches = []
     for path in paths:
         with _open(path) as file, pa.ipc.open_file(file) as reader:

@@ -1,10 +1,8 @@
-"""Samples as serialized tf.Examples, without building one.
+"""Encodes samples as serialized tf.Examples without building protocol buffers.
 
-A window is a run of its user's events, so the bytes of its history are a slice
-of the bytes of all events, which are encoded once. What is left to do for a
-sample is to join a few pieces, which `map` and `zip` do without a line of
-Python a sample. The C++ encoder of tfx_bsl gives examples that parse to the
-same; a test compares them.
+A window is a run of its user's events. All events are encoded once, and the bytes of a history are
+a slice of them. `map` and `zip` join the pieces of a sample, without Python code for each sample.
+A test compares the result with tfx_bsl's C++ encoder.
 """
 
 import functools
@@ -16,21 +14,20 @@ import pyarrow.compute as pc
 
 from transforms import features
 
-_TIME_BYTES = 5  # of a varint of 2^28 to 2^35 - 1: seconds from 1978 to 3058
+_TIME_BYTES = 5  # size of a varint from 2^28 to 2^35 - 1: seconds from 1978 to 3058
 
 
 class Encoder:
-    """Encodes samples of the events it is given.
+    """Encodes samples of some events.
 
     Args:
-      users: ids of the users, U of them.
-      items: id of each event's item, N of them.
-      time: seconds since 1970 of each event, shape (N,).
+      users: ids of U users.
+      items: the item id of each of N events.
+      time: time of each event in seconds since 1970, shape (N,).
       max_history_length: L.
 
     Raises:
-      AssertionError: if an id is empty or a time cannot be: those would look
-        like padding, and `history_length` would disagree with it.
+      AssertionError: if an id is empty or a time is out of range: these would look like padding.
     """
 
     def __init__(
@@ -39,7 +36,9 @@ class Encoder:
         if len(items) and not (
             _lengths(items).min() > 0 and time.min() >= 1 << 28 and time.max() < 1 << 35
         ):
-            raise AssertionError("Events without an item, or with a time that is none, were kept.")
+            raise AssertionError(
+                "Got an event with an empty item or an invalid time; the reader must drop these."
+            )
         self._users = _bytes_features(features.USER_ID, users)
         self._items, self._offsets = _joined(_value_heads(items), items)
         shifts = np.arange(0, 7 * _TIME_BYTES, 7)
@@ -71,18 +70,18 @@ class Encoder:
         target: np.ndarray,
         bucket: np.ndarray,
     ) -> list[bytes]:
-        """What the positive and the negatives of a target have in common.
+        """The part that the positive and the negatives of a target share.
 
         Args:
-          user: row of the user, shape (T,).
-          begin: row of the oldest event of the history, shape (T,).
-          end: row after the newest one, shape (T,).
-          target: row of the target, shape (T,).
-          bucket: index into `features.HISTORY_BUCKETS`, shape (T,).
+          user: index of the user, shape (T,).
+          begin: index of the oldest event of the history, shape (T,).
+          end: index after the newest event, shape (T,).
+          target: index of the target, shape (T,).
+          bucket: index in `features.HISTORY_BUCKETS`, shape (T,).
         """
         length = end - begin
         if len(length) and not (length.min() >= 0 and length.max() <= self._length):
-            raise AssertionError(f"A history has not 0 to {self._length} events.")
+            raise AssertionError(f"A history must have 0 to {self._length} events.")
         from_, to = self._offsets[begin], self._offsets[end]
         sizes = to - from_ + 2 * (self._length - length)
         lengths = length.tolist()
@@ -105,11 +104,11 @@ class Encoder:
 
 
 def targets(items: pa.Array, buckets: np.ndarray, label: int) -> list[bytes]:
-    """What a sample has beside its history: target item, its bucket, and the label.
+    """The part of a sample beside its history: target item, its bucket, and the label.
 
     Args:
-      items: ids, N of them.
-      buckets: index into `features.TARGET_BUCKETS` of each, shape (N,).
+      items: N ids.
+      buckets: index in `features.TARGET_BUCKETS` of each, shape (N,).
       label: 1 or 0.
     """
     ends = pa.array(
@@ -130,7 +129,7 @@ def examples(histories: Sequence[bytes], targets: Sequence[bytes]) -> list[bytes
 
 @functools.lru_cache(maxsize=1 << 16)
 def varint(value: int) -> bytes:
-    """A number as protocol buffers write it."""
+    """A number in the varint encoding of protocol buffers."""
     digits = bytearray()
     while value > 0x7F:
         digits.append(value & 0x7F | 0x80)
@@ -150,7 +149,7 @@ def _item_head(size: int) -> bytes:
 
 
 def _feature_head(name: str, kind: bytes, list_head: bytes, size: int) -> bytes:
-    """All bytes of an entry of the map of features before `size` bytes of values.
+    """The bytes of an entry in the feature map that come before `size` bytes of values.
 
     Features.feature is field 1, its key field 1 and its value field 2; a
     Feature's bytes_list is field 1 and its int64_list field 3.
@@ -177,7 +176,7 @@ def _int_feature(name: str, value: int) -> bytes:
 
 
 def _bytes_features(name: str, values: pa.Array, *more: pa.Array) -> list[bytes]:
-    """A feature of each value, with what follows it from each of `more`."""
+    """A feature for each value, followed by the bytes of each of `more`."""
     by_length = [_bytes_head(name, n) for n in range(_longest(values) + 1)]
     heads = pa.array(by_length).take(pa.array(_lengths(values)))
     data, offsets = _joined(heads, values, *more)
@@ -185,13 +184,13 @@ def _bytes_features(name: str, values: pa.Array, *more: pa.Array) -> list[bytes]
 
 
 def _value_heads(values: pa.Array) -> pa.Array:
-    """What stands before each value in a BytesList."""
+    """The bytes before each value in a BytesList."""
     by_length = [b"\x0a" + varint(n) for n in range(_longest(values) + 1)]
     return pa.array(by_length).take(pa.array(_lengths(values)))
 
 
 def _joined(*columns: pa.Array) -> tuple[bytes, np.ndarray]:
-    """The bytes of all rows, one after the other, and where each row begins, shape (N + 1,)."""
+    """The concatenated bytes of all rows, and the offset of each row, shape (N + 1,)."""
     joined = pc.binary_join_element_wise(*columns, b"")
     offsets = np.frombuffer(joined.buffers()[1], np.int32)[: len(joined) + 1].astype(np.int64)
     return (joined.buffers()[2] or pa.py_buffer(b"")).to_pybytes()[: int(offsets[-1])], offsets

@@ -1,8 +1,7 @@
-"""64-bit hashes of ids and numbers, whole arrays at a time.
+"""64-bit hashes of arrays of ids and numbers.
 
-Every choice that ingestion makes (the order within a day, a user's split, a
-negative) is a hash of a seed and of what is chosen for, so that it does not
-depend on workers, shards or the order of lines.
+Every random choice of ingestion (the order within a day, the split of a user, a negative) is a
+hash of a seed and of its subject. So it does not depend on workers, shards or the order of lines.
 """
 
 import numpy as np
@@ -15,13 +14,13 @@ _LOW_BYTES = np.array([0] + [(1 << 8 * n) - 1 for n in range(1, 9)], np.uint64)
 
 
 def mix(*values: np.ndarray | np.uint64 | int) -> np.ndarray:
-    """Hash of the values in their order, element by element.
+    """Hashes of tuples of values, element by element.
 
     From h = 0, each value v gives h = f(h · 0x9E3779B97F4A7C15 + v mod 2^64),
     where f is the finalizer of SplitMix64 (Steele, Lea, Flood 2014).
 
     Args:
-      *values: whole numbers; arrays of one shape, or numbers for all of it.
+      *values: integers: arrays of one shape, or scalars.
 
     Returns:
       uint64, in the common shape; at least one dimension.
@@ -35,10 +34,10 @@ def mix(*values: np.ndarray | np.uint64 | int) -> np.ndarray:
 
 
 def hash_strings(ids: pa.Array) -> np.ndarray:
-    """Hash of each id: its length, then its bytes as little-endian words, mixed as by `mix`.
+    """Hashes of ids: `mix` of the length and of the bytes as little-endian words.
 
     Args:
-      ids: N texts or byte strings, none of them null.
+      ids: N strings or byte strings without nulls.
 
     Returns:
       uint64 of shape (N,).
@@ -46,7 +45,7 @@ def hash_strings(ids: pa.Array) -> np.ndarray:
     _, offsets, data = ids.buffers()
     bounds = np.frombuffer(offsets, np.int32)[ids.offset : ids.offset + len(ids) + 1]
     begins, lengths = bounds[:-1].astype(np.int64), np.diff(bounds)
-    # Seven bytes of slack, so that the last word may be read whole.
+    # Padding, so that the last word can be read as a whole.
     raw = np.frombuffer(data, np.uint8) if data is not None else np.zeros(0, np.uint8)
     raw = np.concatenate([raw[: int(bounds[-1])], np.zeros(8, np.uint8)])
     words: np.ndarray = np.ndarray((len(raw) - 7,), "<u8", raw, strides=(1,))
@@ -68,17 +67,17 @@ def _step(h: np.ndarray, value: np.ndarray) -> np.ndarray:
 
 
 def share(hashes: np.ndarray) -> np.ndarray:
-    """The hashes as numbers in [0, 1), float64."""
+    """Hashes as float64 in [0, 1)."""
     return (hashes >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 def threshold(expected: int, total: int) -> np.uint64:
-    """The bound below which `expected` of `total` hashes lie on average; all, if that is fewer."""
+    """The bound below which `expected` of `total` hashes lie on average, or the largest hash."""
     if total <= expected:
         return np.uint64(0xFFFFFFFFFFFFFFFF)
     return np.uint64((expected << 64) // total)
 
 
 def ranges(hashes: np.ndarray, count: int) -> np.ndarray:
-    """Which of `count` equal ranges of hashes each lies in, int64."""
+    """The index of each hash among `count` equal ranges, int64."""
     return (share(hashes) * count).astype(np.int64)

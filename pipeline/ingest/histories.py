@@ -1,4 +1,4 @@
-"""Events of users in order, their splits, targets and windows, in NumPy.
+"""Sorts the events of users; assigns splits, targets and windows, in NumPy.
 
 All arrays of N events are sorted by user, then time, then a hash of user and item: Amazon's
 clock has days, and events of the same time must not keep the order of the file. Times are
@@ -22,15 +22,15 @@ _TIE, _SPLIT = 1, 2  # keep the hashes of different choices apart
 
 @dataclasses.dataclass
 class Events:
-    """The events of some users, all of each of them.
+    """All events of some users.
 
     Attributes:
       users: ids of the U users.
       items: ids of the I items.
-      user: row in `users` of each event, shape (N,).
-      item: row in `items` of each event, shape (N,).
+      user: index in `users` of each event, shape (N,).
+      item: index in `items` of each event, shape (N,).
       time: seconds since 1970, shape (N,).
-      fresh: whether the user has no earlier event with the item, shape (N,).
+      fresh: whether this is the user's first event with the item, shape (N,).
     """
 
     users: pa.Array
@@ -47,21 +47,21 @@ class Events:
 
     @property
     def start(self) -> np.ndarray:
-        """Row of the first event of the event's user, shape (N,)."""
+        """Index of the first event of the same user, shape (N,)."""
         return run_starts(self.user)
 
 
 @dataclasses.dataclass
 class Targets:
-    """Events that become positive samples, in the order of the events.
+    """The events that become positive samples, in order.
 
     Attributes:
-      row: of the event, shape (T,).
+      row: index of the event, shape (T,).
       split: 0 train, 1 eval, 2 test, shape (T,).
-      begin: row of the oldest event of the history, shape (T,).
-      end: row after the newest one, shape (T,).
-      length: of the history before it is cut to L, shape (T,).
-      capped: how many training targets the cap on windows dropped.
+      begin: index of the oldest event of the history, shape (T,).
+      end: index after the newest event of the history, shape (T,).
+      length: length of the history before it is cut to L, shape (T,).
+      capped: number of training targets that the cap on windows dropped.
     """
 
     row: np.ndarray
@@ -77,10 +77,10 @@ def sort_events(table: pa.Table, seed: int) -> tuple[Events, int]:
 
     Args:
       table: user, item and time (microseconds since 1970); one chunk a column.
-      seed: of the order within the same time.
+      seed: decides the order of events with the same time.
 
     Returns:
-      the events, and how many were dropped.
+      the events, and the number of dropped ones.
     """
     users, user = _encode(table[USER])
     items, item = _encode(table[ITEM])
@@ -98,24 +98,24 @@ def sort_events(table: pa.Table, seed: int) -> tuple[Events, int]:
     again[1:] = np.logical_and.reduce(
         [column[order[1:]] == column[order[:-1]] for column in columns]
     )
-    kept = order[~again]
-    user, item = user[kept], item[kept]
-    fresh = np.zeros(len(kept), bool)
+    unique = order[~again]
+    user, item = user[unique], item[unique]
+    fresh = np.zeros(len(unique), bool)
     pairs = (user.astype(np.int64) << 32) | item
     fresh[np.unique(pairs, return_index=True)[1]] = True
-    return Events(users, items, user, item, seconds[kept], fresh), int(again.sum())
+    return Events(users, items, user, item, seconds[unique], fresh), int(again.sum())
 
 
 def boundaries(days: dict[int, int], eval_share: float, test_share: float) -> tuple[int, int]:
-    """The days on which eval and test begin, when splits go by time.
+    """The days on which eval and test begin, for splits by time.
 
     A boundary is the start of the day that holds the quantile of all events:
     the day of the event number floor(count · share before the split).
 
     Args:
-      days: events a day, by days since 1970.
-      eval_share: share of the events that go to eval, about.
-      test_share: share of the events that go to test, about.
+      days: number of events by day since 1970.
+      eval_share: approximate share of the events in eval.
+      test_share: approximate share of the events in test.
     """
     ordered = sorted(days)
     before = np.cumsum([days[day] for day in ordered])
@@ -127,7 +127,7 @@ def boundaries(days: dict[int, int], eval_share: float, test_share: float) -> tu
 
 
 def splits(events: Events, settings: Ingestion, edges: tuple[int, int]) -> np.ndarray:
-    """The split that each event lies in: 0 train, 1 eval, 2 test; shape (N,).
+    """The split of each event: 0 train, 1 eval, 2 test; shape (N,).
 
     `temporal` compares the event's day with `edges`. `user` compares a hash of
     the user, as a number in [0, 1), with the shares. `leave_last` counts a
@@ -136,9 +136,9 @@ def splits(events: Events, settings: Ingestion, edges: tuple[int, int]) -> np.nd
     one, but the first event always stays in train, and test goes before eval.
 
     Args:
-      events: of whole users.
+      events: all events of some users.
       settings: `split` and the shares.
-      edges: the days on which eval and test begin; for `temporal` alone.
+      edges: the days on which eval and test begin; used by `temporal` only.
     """
     if settings.split == "temporal":
         return np.searchsorted(np.array(edges), events.day, side="right").astype(np.int8)
@@ -170,8 +170,8 @@ def choose_targets(events: Events, split: np.ndarray, settings: Ingestion) -> Ta
     newest `max_targets_per_user` stay.
 
     Args:
-      events: of whole users.
-      split: of each event, shape (N,).
+      events: all events of some users.
+      split: split of each event, shape (N,).
       settings: `shift`, the lengths, `same_day` and the cap.
     """
     rows = np.arange(len(events.user))
@@ -201,15 +201,15 @@ def choose_targets(events: Events, split: np.ndarray, settings: Ingestion) -> Ta
 
 
 def last_lengths(events: Events, targets: Targets) -> np.ndarray:
-    """Length of the user's history at the last target in the same split, shape (T,)."""
+    """Length of the history at the user's last target in the same split, shape (T,)."""
     begins = run_starts(events.user[targets.row], targets.split)
     last = np.zeros(len(begins), np.int64)
-    last[begins] = np.arange(len(begins))  # the last to write a run's place is its last row
+    last[begins] = np.arange(len(begins))  # the last row of a run overwrites the others
     return targets.length[last[begins]]
 
 
 def run_starts(*columns: np.ndarray) -> np.ndarray:
-    """Row at which the run of equal values begins that each row lies in, shape (N,)."""
+    """For each row, the index at which its run of equal values begins, shape (N,)."""
     begins = np.zeros(len(columns[0]), np.int64)
     new = np.zeros(len(begins), bool)
     for column in columns:
@@ -238,7 +238,7 @@ def length_bounds(lengths: dict[int, int]) -> tuple[int, int]:
 
 
 def _beyond(user: np.ndarray, chosen: np.ndarray, most: int) -> np.ndarray:
-    """Rows that are chosen, but not among the last `most` of their user's chosen ones."""
+    """Chosen rows that are not among the last `most` chosen rows of their user."""
     rows = np.flatnonzero(chosen)
     newer = np.searchsorted(user[rows], user[rows], side="right") - 1 - np.arange(len(rows))
     return rows[newer >= most]

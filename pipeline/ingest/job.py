@@ -1,13 +1,12 @@
-"""The Beam job: stages of buckets, and what is decided between them.
+"""The Beam job: stages over ranges and buckets, with a decision after each.
 
     ranges of files ─ partition ─► buckets ─ sort ─► count ─► pool ─► write
                           │                   │        │  └ count_items ┘
                        bad lines?        boundaries  empty splits? blocks
 
-Beam moves references and counts; rows stay in files (`stages`), because its
-local runner holds a shuffle in memory at several times the bytes. A mistake of
-the user found by a worker ends the later stages early and is raised here, in
-words, not through Beam's traceback.
+Beam moves only references and counts. Rows stay in files (see `stages`), because Beam's local
+runner keeps a shuffle in memory at several times its size. If a worker finds a mistake of the
+user, later stages do nothing, and `ingest` raises the error without Beam's traceback.
 """
 
 import functools
@@ -30,9 +29,9 @@ from pipeline.ingest.sources import layout, reading, records
 from pipeline.ingest.stages import Job, Tally
 from transforms import features
 
-BUCKET_BYTES = 24 << 20  # of text a bucket, about: what decides the memory of a worker
+BUCKET_BYTES = 24 << 20  # approximate text of a bucket; decides the memory of a worker
 _BESIDE = ("bad_lines", stages.ITEM_COUNTS)  # folders beside those of the splits
-_BUCKETS = 8  # at least, of a megabyte and more, so that several workers get like shares
+_BUCKETS = 8  # at least, if each holds a megabyte, so that workers get equal shares
 
 
 def ingest(
@@ -49,13 +48,13 @@ def ingest(
 
     Args:
       settings: `ratings` and how to sample.
-      output: a folder, seen by all workers.
-      pipeline: an empty one; it is run here.
-      range_bytes: of text that a worker parses at once.
-      bucket_bytes: of text a bucket of users, about.
+      output: a folder that all workers can access.
+      pipeline: an empty Beam pipeline; this function runs it.
+      range_bytes: bytes of text that a worker parses at once.
+      bucket_bytes: approximate bytes of text in a bucket of users.
 
     Returns:
-      what `report.json` holds.
+      the content of `report.json`.
 
     Raises:
       InputError: if the ratings are missing, empty, of an unknown layout, have too
@@ -72,8 +71,8 @@ def ingest(
     folder = os.path.join(output, "spill")
     buckets = max(1, text // bucket_bytes, min(_BUCKETS, text >> 20))
     job = Job(settings, folder, output, buckets, started)
-    made = [os.path.join(output, f"Split-{name}") for name in features.SPLITS]
-    for path in (folder, *(os.path.join(output, name) for name in _BESIDE), *made):
+    splits = [os.path.join(output, f"Split-{name}") for name in features.SPLITS]
+    for path in (folder, *(os.path.join(output, name) for name in _BESIDE), *splits):
         fileio.makedirs(path)
     try:
         _build(pipeline, job, ranges)
@@ -83,7 +82,7 @@ def ingest(
         if result["error"]:
             raise InputError(result["error"])
     except BaseException:
-        for path in made:
+        for path in splits:
             fileio.rmtree(path)
         raise
     finally:
@@ -100,7 +99,8 @@ def _build(pipeline: beam.Pipeline, job: Job, ranges: list[records.Range]) -> No
     settings = job.settings
 
     def each_bucket(stage: Callable, plan: Any) -> beam.PCollection:
-        # References of its own: Beam's local runner cannot order stages that share them.
+        # Each stage has its own references, because Beam's local runner cannot order stages that
+        # share them.
         return (
             pipeline
             | f"Buckets to {stage.__name__}" >> beam.Create(range(job.buckets))
@@ -135,13 +135,13 @@ def _build(pipeline: beam.Pipeline, job: Job, ranges: list[records.Range]) -> No
 
 
 class _Stage(beam.DoFn):
-    """Runs one stage on one range or bucket; nothing, once the job is refused."""
+    """Runs one stage on one range or bucket; does nothing after an error."""
 
     def __init__(self, stage: Callable, job: Job) -> None:
         self._stage, self._job = stage, job
 
     def process(self, element: Any, plan: Tally | None = None) -> Iterable[Tally]:
-        """Called by Beam for every reference."""
+        """Beam calls this function for every range or bucket."""
         if plan is not None and plan["error"]:
             return
         start, cpu = time.time(), time.thread_time()

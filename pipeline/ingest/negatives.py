@@ -1,10 +1,9 @@
-"""Negatives: from which items they are drawn, and the draw.
+"""Negatives: the pools of items, and the draw.
 
-A pool is a sample of items that a hash chose, bounded in size and the same for
-any sharding. `matched` has a pool for every split and block of time, taken
-from the positive targets there, so that neither popularity nor the age of an
-item tells a negative from a positive. `uniform` has one pool of training items,
-`popularity` one of training events.
+A pool is a sample of items, chosen by hash. Its size is bounded and it does not depend on the
+sharding. `matched` has a pool for each split and block of time, made of the positive targets
+there, so that neither popularity nor age distinguishes negatives from positives. `uniform` has one
+pool of training items, `popularity` one of training events.
 """
 
 import dataclasses
@@ -15,11 +14,11 @@ import pyarrow as pa
 
 from pipeline.ingest import hashing
 
-BLOCK_TARGETS = 1_000  # in a block of time, at least
-BLOCKS = 256  # in a split, about, at most
-BLOCK_POOL = 8_192  # items of a block's pool, about, at most
-POOL = 1 << 20  # items of the one pool of `uniform` and of `popularity`
-_DRAWS = 16  # from the block, then as many from the whole split
+BLOCK_TARGETS = 1_000  # least number of targets in a block of time
+BLOCKS = 256  # approximate largest number of blocks in a split
+BLOCK_POOL = 8_192  # approximate largest number of items in the pool of a block
+POOL = 1 << 20  # items in the pool of `uniform` and of `popularity`
+_DRAWS = 16  # attempts in the block, then as many in the whole split
 _DRAW, _POOL = 3, 4  # keep the hashes of different choices apart
 
 POOL_SCHEMA = pa.schema(
@@ -30,11 +29,11 @@ POOL_SCHEMA = pa.schema(
 def time_blocks(days: dict[int, int]) -> tuple[list[int], list[int]]:
     """Blocks of time of one split.
 
-    Days join a block until it has `BLOCK_TARGETS` targets, or 1/`BLOCKS` of
-    all, if that is more; a rest that is too small joins the block before it.
+    A block collects days until it has `BLOCK_TARGETS` targets, or 1/`BLOCKS` of all if more.
+    A last block with too few joins the one before it.
 
     Args:
-      days: targets a day, by days since 1970.
+      days: number of targets by day since 1970.
 
     Returns:
       the first day of each block, and its number of targets.
@@ -57,20 +56,19 @@ def time_blocks(days: dict[int, int]) -> tuple[list[int], list[int]]:
 
 
 def pool_places(seed: int, *what: np.ndarray) -> np.ndarray:
-    """Where an event or an item lies in the order of its pool: a hash, shape (N,)."""
+    """The position of an event or item in its pool: a hash, shape (N,)."""
     return hashing.mix(seed, _POOL, *what)
 
 
 @dataclasses.dataclass
 class Pools:
-    """Items to draw from, in the order of group and place.
+    """Items to draw from, ordered by group and position.
 
     Attributes:
-      items: ids, P of them; an item may be there more than once.
-      hashes: of the ids, shape (P,).
-      bounds: group g is rows bounds[g] to bounds[g + 1], shape (G + 1,).
-      wider: the first group and the one after the last that a draw from group g
-        may fall back to, shape (G, 2).
+      items: P ids; an item may occur more than once.
+      hashes: hashes of the ids, shape (P,).
+      bounds: group g has the rows bounds[g] to bounds[g + 1], shape (G + 1,).
+      wider: the range of groups that a draw from group g may fall back to, shape (G, 2).
     """
 
     items: pa.Array
@@ -80,16 +78,16 @@ class Pools:
 
 
 def build_pools(table: pa.Table, groups_of_splits: list[int]) -> Pools:
-    """Pools from what all buckets gave to them.
+    """Builds the pools from the rows of all buckets.
 
     Args:
       table: rows of `POOL_SCHEMA`, in any order.
-      groups_of_splits: how many groups each split has; a draw falls back to the
-        other groups of its split.
+      groups_of_splits: number of groups of each split. A draw falls back to the other groups of
+        its split.
     """
     table = table.combine_chunks()
     group = table["group"].to_numpy()
-    # The hash breaks ties of the place, which equal events of a pool cannot have.
+    # The hash of the item breaks ties.
     order = np.lexsort((table["hash"].to_numpy(), table["place"].to_numpy(), group))
     firsts = np.cumsum([0, *groups_of_splits])
     wider = [
@@ -109,22 +107,22 @@ def build_pools(table: pa.Table, groups_of_splits: list[int]) -> Pools:
 def draw(
     pools: Pools, group: np.ndarray, key: np.ndarray, user: np.ndarray, record: np.ndarray
 ) -> tuple[np.ndarray, int]:
-    """A negative for each sample: an item of its pool that the user's record has not.
+    """Draws a negative for each sample: an item of its pool that the user never rated.
 
-    The draw number t of a sample takes row `first + mix(3, key, t) mod size` of
-    its group. After `_DRAWS` refused ones, as many follow from all groups of
-    the split, then all rows of those in turn, from the one drawn last.
+    Attempt t of a sample takes row `first + mix(3, key, t) mod size` of its group. After `_DRAWS`
+    failed attempts it tries as many rows of all groups of the split, then all rows of these
+    groups in turn, from the last attempt on.
 
     Args:
-      pools: to draw from.
-      group: of each sample, shape (S,).
-      key: hash of each sample's seed, user, target and number, shape (S,).
-      user: hash of each sample's user, shape (S,).
-      record: sorted hashes of (user, item) of all events of these users.
+      pools: the pools.
+      group: group of each sample, shape (S,).
+      key: hash of the seed, user, target and number of each sample, shape (S,).
+      user: hash of the user of each sample, shape (S,).
+      record: sorted hashes of (user, item) for all events of these users.
 
     Returns:
-      the row in the pools of each sample's negative, shape (S,), -1 if the user
-      has all items; and how many samples were not served by their own block.
+      the row of each negative in the pools, shape (S,), or -1 if the user has all items; and the
+      number of samples whose negative is not from their own block.
     """
     chosen = np.full(len(key), -1, np.int64)
     low, high = pools.bounds[group], pools.bounds[group + 1]
@@ -152,7 +150,7 @@ def draw(
 
 
 def contains(ordered: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Which of the values are in a sorted array, bool of the shape of `values`."""
+    """Whether each value is in a sorted array, bool of the shape of `values`."""
     if not len(ordered):
         return np.zeros(len(values), bool)
     place = np.searchsorted(ordered, values)

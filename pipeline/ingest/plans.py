@@ -1,7 +1,7 @@
-"""What is decided between the stages, from the counts of all workers.
+"""Decisions between the stages, from the counts of all workers.
 
-A plan is the dictionary that goes to the workers of the next stage; its `error`
-is the reason to stop, or empty.
+A plan is the dictionary for the workers of the next stage. Its `error` is the reason to stop, or
+"".
 """
 
 import datetime
@@ -14,7 +14,7 @@ from transforms import features
 
 
 def add_up(tallies: Iterable[Tally]) -> Tally:
-    """Sum of tallies: numbers add, lists follow one another, dictionaries go key by key."""
+    """The sum of tallies: adds numbers, concatenates lists, merges dictionaries key by key."""
     result: Tally = {}
     for tally in tallies:
         _add(result, tally)
@@ -32,7 +32,7 @@ def _add(into: dict, tally: dict) -> None:
 
 
 def check_lines(settings: Ingestion, tally: Tally) -> Tally:
-    """What `sort` needs, or the reason to stop: damaged files, bad lines, no events."""
+    """The plan for `sort`; stops at damaged files, too many bad lines, or no events."""
     bad = sum(tally["bad"].values())
     shown = sorted(tally["examples"])[:3]
     error = ""
@@ -48,18 +48,18 @@ def check_lines(settings: Ingestion, tally: Tally) -> Tally:
             + "; ".join(
                 f"{path} at {place:,} ({why}): {text!r}" for path, place, why, text in shown
             )
-            + ". Mend the file, or set IMN_LAYOUT or IMN_MAX_BAD_SHARE."
+            + ". Correct the file, or set IMN_COLUMNS, IMN_LAYOUT or IMN_MAX_BAD_SHARE."
         )
     elif not tally["rows"]:
         error = (
-            f"`ratings` has no usable user: none of {tally['lines']:,} lines is an event. "
+            f"`ratings` has no usable user: 0 of {tally['lines']:,} lines are events. "
             f"{tally['unwanted']:,} have a rating below `min_rating` = {settings.min_rating}."
         )
     return tally | {"error": error, "pieces": sorted(tally["pieces"])}
 
 
 def place_edges(settings: Ingestion, tally: Tally, before: Tally) -> Tally:
-    """Adds the days on which eval and test begin, when splits go by time."""
+    """Adds the days on which eval and test begin, for splits by time."""
     plan = carry(before, tally) | {"boundaries": (0, 0)}
     if not before["error"]:
         days = tally["days"]
@@ -70,7 +70,7 @@ def place_edges(settings: Ingestion, tally: Tally, before: Tally) -> Tally:
 
 
 def check_splits(settings: Ingestion, tally: Tally, before: Tally) -> Tally:
-    """Adds blocks of time, sizes of pools and bounds of lengths; an empty split stops."""
+    """Adds blocks of time, sizes of pools and bounds of lengths; stops at an empty split."""
     plan = carry(before, tally)
     if plan["error"]:
         return plan
@@ -88,7 +88,7 @@ def check_splits(settings: Ingestion, tally: Tally, before: Tally) -> Tally:
             for size in sizes
         ]
     else:
-        # `uniform` takes its pool from the counted items, and none from the buckets.
+        # `uniform` draws from all counted items and needs no items from the buckets.
         share = hashing.threshold(negatives.POOL, tally["train_events"])
         plan["groups"] = [1]
         plan["thresholds"] = [int(share) if settings.negatives == "popularity" else 0]
@@ -97,19 +97,19 @@ def check_splits(settings: Ingestion, tally: Tally, before: Tally) -> Tally:
 
 
 def close_pools(settings: Ingestion, tally: Tally, before: Tally) -> Tally:
-    """Adds what the pools and the counts of items came to."""
+    """Adds the number of items in the pools."""
     del settings
     plan = carry(before, tally)
     return plan | {"pooled_items": plan.get("items", 0)}
 
 
 def carry(before: Tally, tally: Tally) -> Tally:
-    """The plan so far and a new tally; its counts join the others."""
+    """The plan so far, extended by a new tally."""
     return before | tally | {"stages": before["stages"] + tally.get("stages", [])}
 
 
 def empty_split(settings: Ingestion, count: dict[str, int], plan: Tally) -> str:
-    """The reason to stop if a split has no targets, by their number in each; or nothing."""
+    """The reason to stop if a split has no targets, or ""; `count` is their number in each."""
     empty = [name for name in features.SPLITS if not count[name]]
     if not empty:
         return ""
@@ -135,7 +135,7 @@ def empty_split(settings: Ingestion, count: dict[str, int], plan: Tally) -> str:
 
 
 def no_negatives(count: dict[str, int], plan: Tally) -> str:
-    """The reason to stop if a split lost all its targets because no negative could be drawn."""
+    """The reason to stop if a split has targets but no negative for any of them, or ""."""
     lost = [name for name in features.SPLITS if not count[name] and plan[name]["targets"]]
     if not lost:
         return ""
@@ -148,5 +148,5 @@ def no_negatives(count: dict[str, int], plan: Tally) -> str:
 
 
 def date(day: int) -> str:
-    """A day since 1970 as year, month and day."""
+    """A day, counted from 1970, as YYYY-MM-DD."""
     return (datetime.date(1970, 1, 1) + datetime.timedelta(days=day)).isoformat()

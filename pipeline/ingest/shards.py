@@ -1,4 +1,4 @@
-"""The last stage: windows, negatives and examples of a bucket, written as its shards."""
+"""The last stage: writes windows and negatives of a bucket as shards of Examples."""
 
 import functools
 import itertools
@@ -20,12 +20,12 @@ from pipeline.ingest import (
 from pipeline.ingest.stages import Job, Tally
 from transforms import features
 
-_SAMPLE = 5  # keeps the keys of samples apart from other hashes
-_PLACES = 1 << 16  # of histories that are encoded at once: a few hundred kilobytes
+_SAMPLE = 5  # separates the keys of samples from other hashes
+_PLACES = 1 << 16  # history positions encoded at once: a few hundred kilobytes
 
 
 def write(job: Job, bucket: int, plan: Tally) -> Tally:
-    """Cuts a bucket's windows, draws their negatives and writes its shard of each split."""
+    """Cuts the windows of a bucket, draws negatives and writes one shard of each split."""
     events, _, targets = job.targets(bucket, plan)
     row = targets.row
     pools = _pools(job, tuple(plan["groups"]), plan["pooled_items"])
@@ -37,7 +37,7 @@ def write(job: Job, bucket: int, plan: Tally) -> Tally:
 
     length = histories.last_lengths(events, targets)
     history_bucket = np.searchsorted(np.array(plan["length_bounds"]), length, side="right")
-    # Items of targets and of negatives, once each, with what follows the history.
+    # The part of a sample after the history, once for each item of targets and of negatives.
     own, own_at = np.unique(events.item[row], return_inverse=True)
     other, other_at = np.unique(drawn[:, served], return_inverse=True)
     seen = _target_buckets(job, np.concatenate([item_hash[own], pools.hashes[other]]))
@@ -94,7 +94,7 @@ def _draw(
     pools: negatives.Pools,
     group: np.ndarray,
 ) -> tuple[np.ndarray, int]:
-    """Row in the pools of each negative, (negatives, T), and how many left their block."""
+    """Rows of the negatives in the pools, (negatives, T), and how many left their block."""
     settings = job.settings
     user_hash = hashing.hash_strings(events.users)
     record = np.sort(hashing.mix(user_hash[events.user], item_hash[events.item]))
@@ -110,7 +110,7 @@ def _draw(
 
 
 def _target_buckets(job: Job, hashes: np.ndarray) -> np.ndarray:
-    """Index into `features.TARGET_BUCKETS` of each item, by the hash of its id."""
+    """Index in `features.TARGET_BUCKETS` of each item, by the hash of its id."""
     count = np.zeros(len(hashes), np.int64)
     part = hashing.ranges(hashes, job.buckets)
     for number in np.unique(part).tolist():
@@ -124,7 +124,7 @@ def _target_buckets(job: Job, hashes: np.ndarray) -> np.ndarray:
 
 @functools.lru_cache(maxsize=1)
 def _pools(job: Job, groups: tuple[int, ...], items: int) -> negatives.Pools:
-    """The pools, read once a process."""
+    """The pools, read once for each process."""
     numbers = range(job.buckets)
     if job.settings.negatives != "uniform":
         table = pa.concat_tables([arrow_files.read(job.path("pool", number)) for number in numbers])

@@ -1,7 +1,7 @@
-"""What a worker does at each stage: a range of a file or a bucket of users in, counts out.
+"""The stages of ingestion: each takes a range of a file or a bucket of users and returns counts.
 
-Rows travel between stages in files under the folder of the job, named after
-the range or the bucket, so that any worker may repeat any step.
+Stages hand rows on through files in the folder of the job. A file is named after its range or
+bucket, so that any worker may repeat any step.
 """
 
 import dataclasses
@@ -26,20 +26,20 @@ from transforms import features
 Tally = dict[str, Any]
 
 ITEM_COUNTS = "item_counts"  # folder of the training events of each item
-_BAD_LINES_KEPT = 10_000  # of a block, in the side output
+_BAD_LINES_KEPT = 10_000  # per block
 _ITEM_SCHEMA = pa.schema([("hash", pa.uint64()), ("item", pa.binary()), ("count", pa.int64())])
 
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """What all workers know.
+    """The arguments that all workers share.
 
     Attributes:
-      settings: of the run.
-      folder: where stages leave files for each other.
-      output: the folder of the examples.
-      buckets: how many buckets of users, and of items, there are.
-      now: seconds since 1970 when the job began.
+      settings: settings of the run.
+      folder: folder for files between stages.
+      output: folder of the Examples.
+      buckets: number of buckets of users, and of items.
+      now: start of the job, in seconds since 1970.
     """
 
     settings: Ingestion
@@ -51,7 +51,7 @@ class Job:
     def targets(
         self, bucket: int, plan: Tally
     ) -> tuple[histories.Events, np.ndarray, histories.Targets]:
-        """A bucket's events, the split of each, and the targets."""
+        """The events of a bucket, the split of each event, and the targets."""
         table = arrow_files.read(self.path("sorted", bucket)).combine_chunks()
         user, item = (_whole(table[name]) for name in (USER, ITEM))
         events = histories.Events(
@@ -68,23 +68,23 @@ class Job:
     def groups(
         self, events: histories.Events, targets: histories.Targets, plan: Tally
     ) -> np.ndarray:
-        """The pool that each target's negatives come from, shape (T,)."""
+        """The index of each target's pool of negatives, shape (T,)."""
         group = np.zeros(len(targets.row), np.int64)
         if self.settings.negatives == "matched":
             day = events.day[targets.row]
             for number, first_days in enumerate(plan["blocks"]):
-                of_split = targets.split == number
-                block = np.searchsorted(first_days, day[of_split], side="right") - 1
-                group[of_split] = sum(plan["groups"][:number]) + block
+                in_split = targets.split == number
+                block = np.searchsorted(first_days, day[in_split], side="right") - 1
+                group[in_split] = sum(plan["groups"][:number]) + block
         return group
 
     def path(self, kind: str, name: int | str) -> str:
-        """Where a stage leaves a file of one kind."""
+        """The path of a file between stages."""
         return os.path.join(self.folder, f"{kind}-{name}")
 
 
 def partition(job: Job, part: Range) -> Tally:
-    """Parses a range and sends its events to buckets of users."""
+    """Reads a range and distributes its events to buckets of users."""
     tally: Tally = {"lines": 0, "unwanted": 0, "rows": 0, "bad": {}, "examples": []}
     tally |= {"pieces": [], "damaged": []}
     try:
@@ -106,7 +106,7 @@ def _partition_block(job: Job, part: Range, number: int, parsed: Parsed, tally: 
         if len(tally["examples"]) < 3:
             tally["examples"].append((part.path, place, reason, text))
     if parsed.bad:
-        _keep_bad_lines(job, name, part, parsed.bad[:_BAD_LINES_KEPT])
+        _write_bad_lines(job, name, part, parsed.bad[:_BAD_LINES_KEPT])
     if len(parsed.events):
         users = hashing.hash_strings(parsed.events.column(0))
         path = job.path("events", name)
@@ -116,7 +116,7 @@ def _partition_block(job: Job, part: Range, number: int, parsed: Parsed, tally: 
         tally["pieces"].append(path)
 
 
-def _keep_bad_lines(job: Job, name: str, part: Range, bad: list[BadLine]) -> None:
+def _write_bad_lines(job: Job, name: str, part: Range, bad: list[BadLine]) -> None:
     temporary = job.path("bad", uuid.uuid4().hex)
     with fileio.open(temporary, "w") as file:
         for place, reason, text in bad:
@@ -130,7 +130,7 @@ def _keep_bad_lines(job: Job, name: str, part: Range, bad: list[BadLine]) -> Non
 
 
 def sort(job: Job, bucket: int, plan: Tally) -> Tally:
-    """Puts a bucket's events in order, once each, and counts them by day."""
+    """Sorts the events of a bucket, drops repeated ones, and counts them by day."""
     table = arrow_files.read_partition(plan["pieces"], bucket)
     events, duplicates = histories.sort_events(table, job.settings.sampling_seed)
     columns = {
@@ -156,7 +156,7 @@ def sort(job: Job, bucket: int, plan: Tally) -> Tally:
 
 
 def count(job: Job, bucket: int, plan: Tally) -> Tally:
-    """Chooses a bucket's targets, and counts them, its users and its training items."""
+    """Chooses the targets of a bucket; counts targets, users and training items."""
     events, split, targets = job.targets(bucket, plan)
     lengths = histories.last_lengths(events, targets)
     tally: Tally = {"capped": targets.capped, "lengths": {}, "train_events": 0}
@@ -188,7 +188,7 @@ def count(job: Job, bucket: int, plan: Tally) -> Tally:
 
 
 def count_items(job: Job, part: int, plan: Tally) -> Tally:
-    """Adds up the training events of the items whose hash lies in a range of hashes."""
+    """Counts the training events of each item in a range of hashes."""
     table = arrow_files.read_partition(
         [job.path("items", bucket) for bucket in range(job.buckets)], part
     )
@@ -207,7 +207,7 @@ def count_items(job: Job, part: int, plan: Tally) -> Tally:
 
 
 def pool(job: Job, bucket: int, plan: Tally) -> Tally:
-    """Gives a bucket's share of the items that negatives are drawn from."""
+    """Writes the items that a bucket contributes to the pools of negatives."""
     events, split, targets = job.targets(bucket, plan)
     if job.settings.negatives == "matched":
         rows, group = targets.row, job.groups(events, targets, plan)

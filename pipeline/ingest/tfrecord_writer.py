@@ -1,8 +1,7 @@
-"""TFRecords, compressed, a list of them at a time.
+"""Writes lists of records as compressed TFRecord files.
 
-TensorFlow's own writer takes one record a call and compresses with zlib, which
-takes most of the time of a job whose records repeat each other. Intel's ISA-L
-writes the same format several times as fast, and smaller.
+TensorFlow's writer takes one record at a time and compresses with zlib, which takes most of the
+time of a job. Intel's ISA-L writes the same format several times as fast, and smaller.
 """
 
 import functools
@@ -28,7 +27,7 @@ class Writer:
     """Writes a gzip file of TFRecords; a context manager.
 
     Args:
-      path: of the file.
+      path: path of the file.
     """
 
     def __init__(self, path: str) -> None:
@@ -53,12 +52,12 @@ class Writer:
         self._file.write(self.compress(frame(records)))
 
     def compress(self, data: bytes) -> bytes:
-        """What the next bytes add to the compressed file so far, as far as it is decided."""
+        """The compressed bytes that are ready after adding `data`."""
         return self._compressor.compress(data)
 
 
 def frame(records: Sequence[bytes]) -> bytes:
-    """Records as TFRecord files hold them: length, its checksum, the record, its checksum."""
+    """Records in the TFRecord format: length, its checksum, record, its checksum."""
     checksums = np.fromiter(map(google_crc32c.value, records), np.uint32, len(records))
     tails = itertools.chain.from_iterable(struct.iter_unpack("4s", _masked(checksums).tobytes()))
     heads = map(_head, map(len, records))
@@ -73,6 +72,6 @@ def _head(length: int) -> bytes:
 
 
 def _masked(checksums: np.ndarray) -> np.ndarray:
-    """CRC-32C turned by 15 bits plus a constant, so that checksums of checksums differ."""
+    """CRC-32C rotated by 15 bits plus a constant, as TFRecord files mask it."""
     turned = (checksums >> np.uint32(15)) | (checksums << np.uint32(17))
     return (turned + np.uint32(0xA282EAD8)).astype("<u4")
