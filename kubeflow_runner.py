@@ -1,4 +1,4 @@
-"""Compiles the pipeline for Kubeflow: paths on the cluster, and the runner this TFX has.
+"""Compiles the pipeline for Kubeflow, with paths on the cluster.
 
     tfx pipeline compile --engine=kubeflow --pipeline_path=kubeflow_runner.py
 

@@ -1,4 +1,4 @@
-"""What a run is wired to: the metadata store and the runner of its Beam jobs."""
+"""Connections of a run: metadata store and Beam options."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MYSQL_PORT = 3306
 
 
 def metadata(settings: Settings, output: str) -> metadata_store_pb2.ConnectionConfig:
-    """The metadata store: SQLite under `output`, or the MySQL that the setting names.
+    """The metadata store: SQLite in `output`, or MySQL by the setting `metadata`.
 
     Raises:
       SettingsError: for an address that is not `mysql://user:password@host:port/database`.
@@ -38,7 +38,7 @@ def metadata(settings: Settings, output: str) -> metadata_store_pb2.ConnectionCo
 
 
 def kubeflow_metadata(settings: Settings) -> kubeflow_pb2.KubeflowMetadataConfig | None:
-    """The MySQL that the setting names, for Kubeflow's steps; None is the cluster's own store.
+    """MySQL by the setting `metadata`, for the steps of Kubeflow; None for the cluster's store.
 
     Raises:
       SettingsError: as `metadata` does.
@@ -69,16 +69,15 @@ def _mysql(address: str) -> urllib.parse.SplitResult:
 
 
 def beam_args(settings: Settings, root: str) -> list[str]:
-    """Options of every Beam job: in this process by default, or the runner the setting names.
+    """Options of every Beam job: by default in this process, or on the runner in `beam_args`.
 
     Args:
       settings: `beam_args` is a command line such as
         `--runner=FlinkRunner --flink_master=host:8081`.
-      root: the project's folder: another runner's workers get the code through
-        its setup.py.
+      root: folder of the project, whose setup.py brings the code to workers of other runners.
     """
-    given = shlex.split(settings.beam_args)
-    if any(arg.startswith("--runner") for arg in given):
-        return [f"--setup_file={os.path.join(root, 'setup.py')}", *given]
-    # In memory: Beam's newer default for a local job is another process to start and to trust.
-    return ["--runner=DirectRunner", "--direct_running_mode=in_memory", *given]
+    options = shlex.split(settings.beam_args)
+    if any(arg.startswith("--runner") for arg in options):
+        return [f"--setup_file={os.path.join(root, 'setup.py')}", *options]
+    # In memory, because Beam's newer default for local jobs starts another process.
+    return ["--runner=DirectRunner", "--direct_running_mode=in_memory", *options]

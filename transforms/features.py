@@ -1,23 +1,22 @@
 """Names and shapes of the features, from ingestion to the model.
 
-A sample is one history of a user and one target. Raw features are what
-ingestion writes and what a client of the served model sends; transformed
-features are what TensorFlow Transform makes of them and what a model reads.
-Histories run from the oldest event to the newest and are padded on the right.
+A sample has one history of a user and one target. Ingestion writes raw features, and a client of
+the served model sends them. TensorFlow Transform turns them into transformed features, which a
+model reads. Histories start with the oldest event and are padded on the right.
 """
 
 # Raw features. L is the setting `max_history_length`.
 USER_ID = "user_id"  # bytes [1]
 HISTORY_ITEM = "history_item"  # bytes [L], padding is b""
 HISTORY_TIME = "history_time"  # int64 [L], seconds since 1970, padding is 0
-HISTORY_LENGTH = "history_length"  # int64 [1], how many of the L places are filled
+HISTORY_LENGTH = "history_length"  # int64 [1], number of events, at most L
 TARGET_ITEM = "target_item"  # bytes [1]
 TARGET_TIME = "target_time"  # int64 [1], seconds since 1970
-LABEL = "label"  # int64 [1], 1 = the user's own event, 0 = a drawn negative
+LABEL = "label"  # int64 [1], 1 for an event of the user, 0 for a negative
 
-# Slice keys: raw, for evaluation only, never an input of a model.
+# Slice keys: raw features for evaluation only; a model never reads them.
 HISTORY_BUCKET = "history_bucket"  # bytes [1], one value per user and split
-TARGET_BUCKET = "target_bucket"  # bytes [1], how often the target was seen in training
+TARGET_BUCKET = "target_bucket"  # bytes [1], number of training events of the target
 
 # Transformed features beside HISTORY_ITEM, HISTORY_LENGTH, TARGET_ITEM and
 # LABEL, which keep their names: items become int64 ids (0 is padding, then the

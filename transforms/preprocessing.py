@@ -1,8 +1,8 @@
-"""From raw features to what a model reads: ids and buckets of elapsed time.
+"""Turns raw features into the inputs of a model: ids and buckets of elapsed time.
 
-TensorFlow Transform analyses the training split once and freezes the result
-into a graph; training reads what that graph wrote, serving runs the graph
-itself. Nothing here depends on the order or the size of a batch.
+TensorFlow Transform analyses the training split once and freezes the result into a graph. Training
+reads the output of that graph; serving runs the graph. The result does not depend on the order or
+size of a batch.
 """
 
 from typing import Any
@@ -13,13 +13,13 @@ import tensorflow_transform as tft
 
 from transforms import features
 
-# Beyond any clock, and far from what would overflow a difference of two.
+# Later than any clock, and small enough that differences cannot overflow.
 _LATEST = 1 << 50
 _HASHES = 1 << 62
 
 
 def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> dict[str, Any]:
-    """TFX Transform will call this function.
+    """TFX Transform calls this function.
 
     Args:
       inputs: raw features by name, dense: `history_item` and `history_time`
@@ -72,8 +72,8 @@ def item_ids(items: tf.Tensor, vocabulary: Any, oov_buckets: int) -> tf.Tensor:
 
     Args:
       items: strings of any shape, `""` is padding.
-      vocabulary: what `tft.vocabulary` gave.
-      oov_buckets: how many ids items outside the vocabulary share, by hash.
+      vocabulary: the result of `tft.vocabulary`.
+      oov_buckets: number of ids that items outside the vocabulary share, by hash.
 
     Returns:
       int64 ids in the shape of `items`.

@@ -1,7 +1,7 @@
-"""What a person sees of a local run: a line a component, a reason where it ends early.
+"""The screen of a local run: one line for each component, and the reason if it stops early.
 
-TFX, Beam and TensorFlow log to stderr at length; that goes to a file under the
-output folder. The screen keeps Python's `sys.stdout`.
+The logs of TFX, Beam and TensorFlow go to a file in the output folder. The screen shows Python's
+`sys.stdout` only.
 """
 
 import contextlib
@@ -26,13 +26,13 @@ _CACHED = "A cached execution"
 
 
 def say(text: str = "") -> None:
-    """Writes a line to the person at the screen."""
+    """Writes a line to the screen."""
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
 
 class Progress(logging.Handler):
-    """Turns what TFX's local runner logs into one line a component, with its time."""
+    """Turns the log of TFX's local runner into one line for each component, with its time."""
 
     def __init__(self) -> None:
         super().__init__(logging.INFO)
@@ -40,7 +40,7 @@ class Progress(logging.Handler):
         self._component, self._start, self._cached = "", 0.0, False
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Called by logging for every record; most are none of ours."""
+        """Ignores all records but the start and end of a component, and lines of ingestion."""
         message = record.getMessage()
         if message.startswith(_CACHED):
             self._cached = True
@@ -60,7 +60,7 @@ class Progress(logging.Handler):
             self.end("reused" if self._cached else f"{time.monotonic() - self._start:.1f} s")
 
     def end(self, outcome: str) -> None:
-        """Ends the line of the component that runs, if one does."""
+        """Ends the line of the running component, if there is one."""
         if self._component:
             say(f"  {self._component:<20} {outcome:>10}")
         self._component = ""
@@ -68,7 +68,9 @@ class Progress(logging.Handler):
 
 @contextlib.contextmanager
 def logs_to(folder: str) -> Iterator[str]:
-    """Sends both standard descriptors and `sys.stderr` to a new file; `sys.stdout` stays.
+    """Redirects both standard descriptors and `sys.stderr` to a new log file.
+
+    `sys.stdout` still goes to the screen.
 
     Yields:
       the path of the log.
@@ -96,13 +98,13 @@ def logs_to(folder: str) -> Iterator[str]:
 
 
 def run(output: str, start: Callable[[], Any], report: Callable[[], int]) -> int:
-    """Runs a pipeline and tells how it went.
+    """Runs a pipeline and prints the outcome.
 
     Args:
-      output: the folder of the run; logs go to `logs` in it.
-      start: builds the pipeline and runs it.
-      report: says what came of it and gives the exit status; not called when
-        nothing ran (the `tfx` command line only reads the pipeline then).
+      output: the folder of the run; logs go to its subfolder `logs`.
+      start: builds and runs the pipeline.
+      report: prints the report and returns the exit status. It is not called if nothing ran,
+        because some `tfx` commands only read the pipeline.
 
     Returns:
       the exit status: 0 pushed or served already, 2 bad input, 3 refused by the
@@ -121,20 +123,20 @@ def run(output: str, start: Callable[[], Any], report: Callable[[], int]) -> int
             return report() if progress.seen else PUSHED
         except KeyboardInterrupt:
             progress.end("stopped")
-            say("Stopped. What was done is kept: run the same command again to go on.")
+            say("Stopped. Run the same command again to continue from here.")
             return 130
         except Exception as error:
             progress.end("failed")
             traceback.print_exc()
             status, reason = explain(error)
-            say(reason if status != FAILED else f"{reason}\nThe log has the rest: {log}")
+            say(reason if status != FAILED else f"{reason}\nThe log has the details: {log}")
             return status
         finally:
             absl_logging.get_absl_logger().removeHandler(progress)
 
 
 def explain(error: BaseException) -> tuple[int, str]:
-    """The exit status and the reason in words for what ended a run."""
+    """The exit status and the reason for an error that ended a run."""
     link: BaseException | None = error
     while link is not None:
         if isinstance(link, InputError):

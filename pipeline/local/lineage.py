@@ -1,4 +1,4 @@
-"""What the metadata store knows of the last run: a state and artifacts for each component."""
+"""Reads the metadata store: the components of the last run, and the run behind a served model."""
 
 import dataclasses
 import json
@@ -13,30 +13,30 @@ from pipeline.errors import InputError
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """One component's execution: whether it was reused, and its output artifacts by key."""
+    """The execution of a component: whether it was reused, and its output artifacts by key."""
 
     reused: bool
     outputs: dict[str, list[metadata_store_pb2.Artifact]]
 
     def uri(self, key: str) -> str:
-        """Where the only artifact under an output key lies."""
+        """The URI of the only artifact under an output key."""
         return self.outputs[key][0].uri
 
     def number(self, key: str, name: str) -> int:
-        """An int custom property of the only artifact under an output key; 0 where unset."""
+        """An int custom property of the only artifact under an output key; 0 if unset."""
         return self.outputs[key][0].custom_properties[name].int_value
 
     def text(self, key: str, name: str) -> str:
-        """A string custom property of the only artifact under an output key; "" where unset."""
+        """A string custom property of the only artifact under an output key; "" if unset."""
         return self.outputs[key][0].custom_properties[name].string_value
 
 
 def last_run(connection: metadata_store_pb2.ConnectionConfig, pipeline: str) -> dict[str, Step]:
-    """The steps of a pipeline's newest run, by component id.
+    """The steps of the newest run of a pipeline, by component id.
 
     Args:
-      connection: the metadata store, which other pipelines may write to as well.
-      pipeline: its name.
+      connection: the metadata store, which other pipelines may share.
+      pipeline: name of the pipeline.
     """
     store = mlmd.MetadataStore(connection)
     of_pipeline = store.get_context_by_type_and_name("pipeline", pipeline)
@@ -70,15 +70,15 @@ def last_run(connection: metadata_store_pb2.ConnectionConfig, pipeline: str) -> 
 def ingestion_behind(
     connection: metadata_store_pb2.ConnectionConfig, pushed: str
 ) -> dict[str, Any] | None:
-    """What a pushed version's ratings were, and how they were read.
+    """The ratings and ingestion settings of the run that pushed a version.
 
     Args:
       connection: the metadata store.
-      pushed: the version's folder; its last two names, MODEL/VERSION, are what counts.
+      pushed: folder of the version; only its last two names, MODEL/VERSION, matter.
 
     Returns:
-      `ratings` and the other properties of ingestion by name, of the last run that pushed
-      this version; None if the store knows of none.
+      `ratings` and the other properties of ingestion by name, of the last run that pushed this
+      version; None if the store knows no such run.
     """
     store = mlmd.MetadataStore(connection)
     artifacts = [
@@ -105,23 +105,23 @@ def ingestion_behind(
 def check_generated(
     connection: metadata_store_pb2.ConnectionConfig, pushed: str, generated: str
 ) -> None:
-    """Keeps a model of generated ratings from taking the place of one of real ratings.
+    """Refuses to replace a model of real ratings by one of generated ratings.
 
     Args:
       connection: the metadata store.
-      pushed: the served version's folder.
+      pushed: folder of the served version.
       generated: the file of generated ratings.
 
     Raises:
-      InputError: if the served version was made from other ratings, or nobody knows from which.
+      InputError: if the served version was trained on other ratings, or on unknown ones.
     """
     known = ingestion_behind(connection, pushed)
     ratings = known["ratings"] if known else "ratings that the metadata store does not know"
     if os.path.basename(ratings) != os.path.basename(generated):
         raise InputError(
-            f"the model that is served was made from {ratings}, and one of generated "
-            "ratings would take its place. Give RATINGS=... for the next version of it, or "
-            "OUTPUT=... to try the pipeline elsewhere."
+            f"Refusing to replace the served model (trained on {ratings}) by one trained on "
+            "generated ratings. Give RATINGS=... for the next version of it, or OUTPUT=... to try "
+            "the pipeline in another folder."
         )
 
 

@@ -1,4 +1,4 @@
-"""What a run ends with: metrics and controls, the verdict, where the model is, what is next."""
+"""The report of a run: metrics, controls, verdict, the place of the model, and next commands."""
 
 import json
 import os
@@ -30,12 +30,12 @@ def tell(
 
     Args:
       connection: the metadata store.
-      pipeline: its name.
-      output: the run's output folder.
-      name: what a server calls the model.
+      pipeline: name of the pipeline.
+      output: output folder of the run.
+      name: name of the model for a server.
 
     Returns:
-      the exit status: 0 pushed or served already, 3 refused.
+      the exit status: 0 if pushed or already served, 3 if refused.
     """
     steps = lineage.last_run(connection, pipeline)
     evaluation = steps["Evaluator"].uri("evaluation")

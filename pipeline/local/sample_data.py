@@ -1,13 +1,12 @@
-"""Amazon-shaped ratings from a seed: the data of a run that was given none.
+"""Generates ratings in the style of Amazon, for runs without `RATINGS`.
 
-This data is generated. It shows that the pipeline works and what it prints; it
-says nothing about how good a model is on anybody's users.
+The data shows that the pipeline works and what it prints. It says nothing about the quality of a
+model on real users.
 
-What it takes from real ratings: the 2014 layout, ids of Amazon's shape, whole
-days, sorted by item; heavy tails of activity and of popularity. What it adds so
-that long memory pays: a user has several lasting interests, lives through
-phases that each follow one of them, and now and then returns for one event to
-an interest that may have been silent for hundreds of events.
+As in real ratings: the 2014 layout, ids of Amazon's shape, whole days, rows sorted by item, and
+heavy tails of activity and popularity. To reward long memory, a user has several lasting
+interests. Phases follow one interest each, and single events return to an interest that may have
+been silent for hundreds of events.
 """
 
 import os
@@ -26,13 +25,12 @@ _CHARACTERS = np.array(list("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"))
 
 
 def write_ratings(path: str, users: int = 1_500, items: int = 3_000, seed: int = 0) -> None:
-    """Writes a file of generated ratings, unless it is there already.
+    """Writes a file of generated ratings, unless it exists.
 
     Args:
-      path: where to, in the layout of Amazon's 2014 files:
-        `user,item,rating,timestamp`, no header.
-      users: how many users; they have 3 to about 300 events each, 26 on average.
-      items: how many items there are to choose from.
+      path: path of the file, in the layout `user,item,rating,timestamp` without a header.
+      users: number of users; each has 3 to about 300 events, 26 on average.
+      items: number of items.
       seed: the same seed writes the same bytes.
     """
     if os.path.exists(path):
@@ -69,7 +67,7 @@ def _zipf(count: int) -> np.ndarray:
 
 
 def _days(rng: np.random.Generator, events: int) -> np.ndarray:
-    """Days of a user's events, in order: bursts of a day or two, and long pauses."""
+    """Sorted days of a user's events: bursts of a day or two, and long pauses."""
     first = rng.integers(0, _DAYS // 2)
     last = rng.integers((first + _DAYS) // 2, _DAYS)
     passed = np.cumsum(rng.lognormal(0.0, 1.6, events))
@@ -79,7 +77,7 @@ def _days(rng: np.random.Generator, events: int) -> np.ndarray:
 def _user_items(
     rng: np.random.Generator, events: int, members: list[np.ndarray], fame: list[np.ndarray]
 ) -> np.ndarray:
-    """StreamingSet items of one user in the order of the events."""
+    """Distinct items of one user, in the order of the events."""
     interests = rng.choice(len(members), rng.integers(3, 8), replace=False)
     phase = 0
     chosen: dict[int, None] = {}

@@ -1,8 +1,8 @@
-"""TFX's Pusher, made safe to kill and safe to repeat.
+"""A Pusher that may be killed and repeated.
 
-The stock executor copies file by file into the version folder that a server
-watches, under a new version each time. This one copies under a temporary name
-and renames, and pushes nothing when the newest version already is this model.
+TFX's executor copies file by file into a version folder that a server watches, and creates a new
+version each time. This executor copies to a temporary name and renames it, and pushes nothing if
+the newest version is already this model.
 """
 
 import os
@@ -21,7 +21,7 @@ _BLOCK = 1 << 22
 
 
 class Executor(pusher.Executor):
-    """Pushes a blessed model into `base_directory/VERSION`, whole or not at all."""
+    """Pushes a blessed model to `base_directory/VERSION`, completely or not at all."""
 
     def Do(
         self,
@@ -29,7 +29,7 @@ class Executor(pusher.Executor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Records in the PushedModel artifact where the model is served, or that it is not."""
+        """Pushes the model and records the destination in the PushedModel artifact."""
         self._log_startup(input_dict, output_dict, exec_properties)
         pushed = artifact_utils.get_single_instance(
             output_dict[standard_component_specs.PUSHED_MODEL_KEY]
@@ -49,23 +49,23 @@ class Executor(pusher.Executor):
 
 
 def push(model_dir: str, folder: str) -> str:
-    """Copies a SavedModel to a new version under `folder`, unless the newest one is equal to it.
+    """Copies a SavedModel to a new version in `folder`, unless the newest version is equal.
 
     Args:
-      model_dir: the SavedModel.
-      folder: what a server watches; versions are folders named by a number.
+      model_dir: folder of the SavedModel.
+      folder: folder that a server watches; versions are subfolders named by a number.
 
     Returns:
-      The version that now serves this model.
+      the version of this model.
     """
     fileio.makedirs(folder)
     for name in fileio.listdir(folder):
-        if name.startswith(_TEMPORARY):  # left by a push that was killed
+        if name.startswith(_TEMPORARY):  # leftover of a killed push
             fileio.rmtree(os.path.join(folder, name))
     newest = max(versions(folder), default=0)
     if newest and _equal(model_dir, os.path.join(folder, str(newest))):
         return str(newest)
-    # The clock names versions, as TFX's Pusher does; a server wants them to grow.
+    # Versions are the time, as in TFX's Pusher. A server expects increasing numbers.
     version = str(max(int(time.time()), newest + 1))
     temporary = os.path.join(folder, _TEMPORARY + version)
     io_utils.copy_dir(model_dir, temporary)
@@ -74,7 +74,7 @@ def push(model_dir: str, folder: str) -> str:
 
 
 def versions(folder: str) -> list[int]:
-    """The versions that `folder` holds, in no order."""
+    """The versions in `folder`, unordered."""
     if not fileio.exists(folder):
         return []
     names = (name.rstrip("/") for name in fileio.listdir(folder))

@@ -150,7 +150,7 @@ def test_the_gate_refuses_with_status_3_and_pushes_nothing(project):
         ({"IMN_RATINGS": "missing.csv"}, "missing.csv"),
         ({"IMN_MODEL": "transformer"}, "transformer"),
         ({"IMN_OUTPUT": "ratings.csv"}, "`output` must be a folder"),
-        ({"IMN_RATINGS": ""}, "generated ratings would take its place"),
+        ({"IMN_RATINGS": ""}, "by one trained on generated ratings"),
         ({"IMN_MAX_HISTORY": "3"}, "IMN_MAX_HISTORY_LENGTH"),
     ],
 )
