@@ -1,1 +1,1 @@
-"""How fast ingestion is."""
+"""Speed of ingestion."""

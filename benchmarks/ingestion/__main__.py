@@ -1,18 +1,16 @@
-"""How fast ingestion is, and how much memory it takes.
+"""Speed and memory of ingestion.
 
-Three jobs on the same ratings: ours, the same work written an element at a time
-(`plain_ingest`), and Polars reading, sorting and grouping alone, which is less
-work and shows what is left. Each runs in a process of its own, as often as
-asked; the best time counts. Examples of ours and of the plain job are compared
-by a digest. Of more rows than the file has, the rest are the same users with
-new ids.
+Three jobs run on the same ratings: this project's; the naive Beam job
+(`naive_beam.py`), which does the same work one element at a time; and Polars,
+which only reads, sorts and groups, as a lower bound. Each run has its own process,
+and the fastest run counts. A digest compares the Examples of the first two jobs.
+If `--rows` exceeds the file, the ratings are repeated with new ids.
 
 Example: python -m benchmarks.ingestion --ratings ratings.csv.gz --rows 1000000 --output out
 """
 
 import argparse
 import os
-import time
 from typing import Any
 
 import matplotlib
@@ -20,7 +18,8 @@ import matplotlib
 from benchmarks.ingestion import jobs
 
 matplotlib.use("Agg")
-JOBS = ("ours", "plain", "polars")
+# The functions live in another module: a spawned process cannot import them from `__main__`.
+JOBS = {"ours": jobs.run_ours, "plain": jobs.run_naive, "polars": jobs.run_polars}
 
 
 def main() -> None:
@@ -29,7 +28,7 @@ def main() -> None:
 
 
 def measure(arguments: argparse.Namespace, scratch: str) -> dict[str, Any]:
-    """Times, memory, sizes and digests of the jobs."""
+    """Measures each job: rows/s, peak memory (MB), output size (bytes) and digest."""
     rows = {"ours": arguments.rows, "polars": arguments.rows}
     rows["plain"] = arguments.plain_rows if arguments.plain_rows is not None else arguments.rows
     paths: dict[int | None, tuple[str, int]] = {}
@@ -44,11 +43,12 @@ def measure(arguments: argparse.Namespace, scratch: str) -> dict[str, Any]:
         "repeats": arguments.repeats,
         "jobs": {},
     }
-    asked = [name for name in JOBS if rows[name] != 0]
-    for _ in range(arguments.repeats):  # in turn, so that a busy moment meets all of them
-        for name in asked:
+    names = [name for name in JOBS if rows[name] != 0]
+    # In turn, so that a busy moment slows all jobs.
+    for _ in range(arguments.repeats):
+        for name in names:
             path, count = paths[rows[name]]
-            run = jobs.in_a_process(_JOBS[name], path, os.path.join(scratch, name), arguments)
+            run = jobs.in_a_process(JOBS[name], path, os.path.join(scratch, name), arguments)
             job = result["jobs"].setdefault(name, {"rows": count, "runs": []})
             job["runs"].append(run)
             print(f"{name}: {run['seconds']:.1f} s", flush=True)
@@ -64,36 +64,12 @@ def measure(arguments: argparse.Namespace, scratch: str) -> dict[str, Any]:
     return result
 
 
-def _ours(path: str, output: str, arguments: argparse.Namespace) -> None:
-    import apache_beam as beam
-
-    from pipeline.ingest.job import ingest
-
-    ingest(
-        jobs.settings(path, arguments),
-        output,
-        beam.Pipeline(argv=jobs.beam_args(arguments.workers)),
-    )
-
-
-def _plain(path: str, output: str, arguments: argparse.Namespace) -> None:
-    import apache_beam as beam
-
-    from benchmarks.ingestion import naive_beam
-
-    pipeline = beam.Pipeline(argv=jobs.beam_args(arguments.workers))
-    naive_beam.run(jobs.settings(path, arguments), output, pipeline, time.time())
-
-
-_JOBS = {"ours": _ours, "plain": _plain, "polars": jobs.run_polars}
-
-
 def _compare(arguments: argparse.Namespace, path: str, scratch: str) -> dict[str, Any]:
-    """Digests of both jobs' examples on the rows that the plain one was given."""
+    """Compares the Examples of both jobs, on the rows of the naive job."""
     from benchmarks.ingestion import example_digest
 
     if arguments.plain_rows is not None and arguments.plain_rows != arguments.rows:
-        jobs.in_a_process(_ours, path, os.path.join(scratch, "ours"), arguments)
+        jobs.in_a_process(jobs.run_ours, path, os.path.join(scratch, "ours"), arguments)
     ours, plain = (example_digest.digest(os.path.join(scratch, name)) for name in ("ours", "plain"))
     return {"digest": ours, "same_examples": ours == plain}
 
@@ -103,9 +79,9 @@ def _markdown(result: dict[str, Any]) -> str:
         f"# Ingestion of {result['source']}",
         "",
         f"L = {result['max_history_length']}, d = {result['shift']}, workers: {result['workers']}, "
-        f"best of {result['repeats']}. Memory is the largest sum over a job's processes.",
+        f"best of {result['repeats']}. Memory is the peak of the sum over all processes of a job.",
         "",
-        "| job | rows | s | rows/s | s a million | peak memory, MB | output, MB |",
+        "| job | rows | s | rows/s | s per million | peak memory, MB | output, MB |",
         "|---|---|---|---|---|---|---|",
     ]
     for name, job in result["jobs"].items():
@@ -116,10 +92,13 @@ def _markdown(result: dict[str, Any]) -> str:
         )
     if "times_plain" in result:
         same = "the same set of examples" if result["same_examples"] else "DIFFERENT examples"
-        lines += ["", f"Ours is {result['times_plain']:.1f} times as fast a row; both give {same}."]
+        lines += [
+            "",
+            f"Ours is {result['times_plain']:.1f} times as fast per row; both write {same}.",
+        ]
         ours, plain = result["jobs"]["ours"], result["jobs"]["plain"]
         if ours["rows"] != plain["rows"]:
-            lines += [f"The plain job was given {plain['rows']:,} rows, which were compared."]
+            lines += [f"The naive job read {plain['rows']:,} rows; the comparison covers these."]
     return "\n".join(lines) + "\n"
 
 
@@ -134,7 +113,7 @@ def _picture(result: dict[str, Any], path: str) -> None:
     ):
         values = [result["jobs"][name][key] for name in names]
         if axis is axes[0]:
-            # Points, not bars: on a logarithmic axis a bar's length says nothing.
+            # Points: the length of a bar means nothing on a logarithmic axis.
             axis.plot(values, names, "o", color="#4c72b0")
             axis.set_xscale("log")
             axis.grid(axis="x", alpha=0.3)
@@ -151,8 +130,10 @@ def _picture(result: dict[str, Any], path: str) -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = jobs.parser(__doc__)
-    parser.add_argument("--plain-rows", type=int, help="ratings for the plain job; 0 leaves it out")
-    parser.add_argument("--workers", type=int, default=1, help="more than one are processes")
+    parser.add_argument("--plain-rows", type=int, help="ratings for the naive job; 0 skips it")
+    parser.add_argument(
+        "--workers", type=int, default=1, help="Beam workers; more than one run as processes"
+    )
     return parser.parse_args()
 
 

@@ -1,4 +1,4 @@
-"""A digest of the examples in a folder that does not depend on their order or their files."""
+"""A digest of a folder of Examples, independent of their order and of the files."""
 
 import glob
 import os
@@ -15,10 +15,13 @@ _ROWS = 4096
 
 
 def digest(folder: str) -> dict[str, str]:
-    """For each split, the number of examples and the sum of their hashes, by parsed features.
+    """Number of Examples and sum of their hashes, for each split.
 
     Args:
-      folder: with `Split-train` and the like, in TFRecords, gzip.
+      folder: `Split-train`, `Split-eval` and `Split-test` with gzip TFRecords.
+
+    Returns:
+      `COUNT:HASH` by split; the hash covers feature names, values and lengths.
     """
     result = {}
     for name in features.SPLITS:
@@ -29,14 +32,14 @@ def digest(folder: str) -> dict[str, str]:
         for batch in records.batch(_ROWS).as_numpy_iterator():
             rows = decoder.DecodeBatch(batch.tolist())
             count += rows.num_rows
-            # Twice mixed, so that the sum is not that of the parts.
+            # Mixed again, so that rows that exchange parts have another sum.
             total += int(hashing.mix(7, _hash_rows(rows)).sum(dtype=np.uint64))
         result[name] = f"{count}:{total & 0xFFFFFFFFFFFFFFFF:016x}"
     return result
 
 
 def _hash_rows(rows: pa.RecordBatch) -> np.ndarray:
-    """Hash of each row, shape (N,): of names, values and how many values there are."""
+    """Hash `(N,)` of each row over its feature names, values and numbers of values."""
     h = np.zeros(rows.num_rows, np.uint64)
     for name in sorted(rows.schema.names):
         column = rows.column(rows.schema.get_field_index(name))
@@ -47,8 +50,8 @@ def _hash_rows(rows: pa.RecordBatch) -> np.ndarray:
             hashes = hashing.hash_strings(values.cast(pa.binary()))
         offsets = np.asarray(column.offsets).astype(np.int64)
         lengths = np.diff(offsets)
-        place = np.arange(len(hashes)) - np.repeat(offsets[:-1] - offsets[0], lengths)
-        placed = np.concatenate([np.zeros(1, np.uint64), np.cumsum(hashing.mix(place, hashes))])
-        total = placed[offsets[1:] - offsets[0]] - placed[offsets[:-1] - offsets[0]]
+        position = np.arange(len(hashes)) - np.repeat(offsets[:-1] - offsets[0], lengths)
+        sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(hashing.mix(position, hashes))])
+        total = sums[offsets[1:] - offsets[0]] - sums[offsets[:-1] - offsets[0]]
         h = hashing.mix(h, hashing.hash_strings(pa.array([name]))[0], lengths, total)
     return h

@@ -1,4 +1,4 @@
-"""What the benchmarks of ingestion share: their files, their processes, their reports."""
+"""The jobs that the ingestion benchmarks compare, and how each is run and reported."""
 
 import argparse
 import json
@@ -23,17 +23,17 @@ Result = dict[str, Any]
 
 
 def parser(doc: str) -> argparse.ArgumentParser:
-    """The options of both benchmarks; `doc` begins with what theirs says."""
-    made = argparse.ArgumentParser(description=doc.splitlines()[0])
-    made.add_argument("--ratings", required=True, help="file or glob of ratings, any layout")
-    made.add_argument("--rows", type=int, help="ratings to ingest; as the file by default")
-    made.add_argument("--output", default="bench_out", help="folder of the results")
-    made.add_argument("--scratch", help="folder for what the jobs write, deleted at the end")
-    made.add_argument("--max-history-length", type=int, default=100, help="L")
-    made.add_argument("--shift", type=int, default=10, help="d")
-    made.add_argument("--split", default="temporal", help="as the setting")
-    made.add_argument("--repeats", type=int, default=3, help="runs of each job")
-    return made
+    """Options of both ingestion benchmarks. The first line of `doc` is the description."""
+    options = argparse.ArgumentParser(description=doc.splitlines()[0])
+    options.add_argument("--ratings", required=True, help="file or glob of ratings, any layout")
+    options.add_argument("--rows", type=int, help="ratings to ingest; default: all of the file")
+    options.add_argument("--output", default="bench_out", help="folder of the results")
+    options.add_argument("--scratch", help="folder for temporary files of the jobs")
+    options.add_argument("--max-history-length", type=int, default=100, help="L")
+    options.add_argument("--shift", type=int, default=10, help="d")
+    options.add_argument("--split", default="temporal", help="temporal, leave_last or user")
+    options.add_argument("--repeats", type=int, default=3, help="runs of each job")
+    return options
 
 
 def report(
@@ -43,7 +43,7 @@ def report(
     markdown: Callable[[Result], str],
     picture: Callable[[Result, str], None],
 ) -> None:
-    """Measures in a scratch folder that is deleted; writes JSON, Markdown and a picture."""
+    """Measures in a temporary folder, then writes NAME.json, NAME.md and NAME.png."""
     output = pathlib.Path(arguments.output)
     output.mkdir(parents=True, exist_ok=True)
     if arguments.scratch:
@@ -57,9 +57,15 @@ def report(
 
 
 def replicate(ratings: str, rows: int | None, path: str) -> int:
-    """Writes `rows` ratings in the 2014 layout; None means as many as there are.
+    """Writes ratings in the layout of Amazon 2014, repeated with new ids up to `rows`.
 
-    Copy c of the file has ids of its own for users and for items, in Amazon's shape.
+    Args:
+      ratings: file or glob to read.
+      rows: number of ratings to write; None writes all ratings once.
+      path: file to write.
+
+    Returns:
+      Number of ratings written.
     """
     from pipeline.configs import Settings
     from pipeline.ingest.sources import reading
@@ -72,8 +78,8 @@ def replicate(ratings: str, rows: int | None, path: str) -> int:
         for name in ("user", "item")
     )
     times = table["time"].to_numpy() // 1_000_000
-    left = len(table) if rows is None else rows
-    total = left
+    total = len(table) if rows is None else rows
+    left = total
     copy = 0
     with open(path, "wb") as file:
         while left > 0:
@@ -100,8 +106,28 @@ def replicate(ratings: str, rows: int | None, path: str) -> int:
     return total
 
 
+def run_ours(path: str, output: str, arguments: argparse.Namespace) -> None:
+    """The project's ingestion writes Examples under `output`."""
+    import apache_beam as beam
+
+    from pipeline.ingest.job import ingest
+
+    pipeline = beam.Pipeline(argv=beam_args(arguments.workers))
+    ingest(settings(path, arguments), output, pipeline)
+
+
+def run_naive(path: str, output: str, arguments: argparse.Namespace) -> None:
+    """The naive Beam job writes the same Examples under `output`."""
+    import apache_beam as beam
+
+    from benchmarks.ingestion import naive_beam
+
+    pipeline = beam.Pipeline(argv=beam_args(arguments.workers))
+    naive_beam.run(settings(path, arguments), output, pipeline, time.time())
+
+
 def run_polars(path: str, output: str, arguments: argparse.Namespace) -> None:
-    """Reads, sorts and groups."""
+    """Polars reads the file, sorts it and groups it by user. Writes nothing."""
     del output, arguments
     names = ["user", "item", "rating", "time"]
     table = polars.read_csv(path, has_header=False, new_columns=names)
@@ -114,9 +140,20 @@ def run_polars(path: str, output: str, arguments: argparse.Namespace) -> None:
 
 
 def in_a_process(job: Any, path: str, output: str, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Time, peak memory and output of a job, run in a process tree of its own.
+    """Runs a job in a new process and measures it.
 
-    What the job returns is added, if it is a dictionary.
+    Args:
+      job: function `(path, output, arguments)`; a dictionary it returns joins the result.
+        It must be importable by name, so not from a `__main__` module.
+      path: ratings to read.
+      output: folder to write; emptied first.
+      arguments: options of the benchmark.
+
+    Returns:
+      `seconds`, `peak_memory_mb` of the process and its children, and `output_bytes`.
+
+    Raises:
+      SystemExit: if the job fails.
     """
     shutil.rmtree(output, ignore_errors=True)
     context = multiprocessing.get_context("spawn")
@@ -141,7 +178,7 @@ def in_a_process(job: Any, path: str, output: str, arguments: argparse.Namespace
 
 
 def _child(job: Any, path: str, output: str, arguments: argparse.Namespace, sender: Any) -> None:
-    # What importing takes is the same for both Beam jobs, and no part of them.
+    # Imports take the same time in both Beam jobs and are not measured.
     import apache_beam  # noqa: F401
     import tensorflow  # noqa: F401
     import tfx.dsl.io.fileio  # noqa: F401
@@ -152,7 +189,7 @@ def _child(job: Any, path: str, output: str, arguments: argparse.Namespace, send
 
 
 def _watch(pid: int, peak: list[int], stop: threading.Event) -> None:
-    """Keeps the largest sum of resident memory of a process and its descendants."""
+    """Stores in `peak` the largest resident memory of a process and its children, in bytes."""
     root = psutil.Process(pid)
     while not stop.wait(0.2):
         total = 0
@@ -165,7 +202,7 @@ def _watch(pid: int, peak: list[int], stop: threading.Event) -> None:
 
 
 def settings(path: str, arguments: argparse.Namespace) -> Settings:
-    """The settings of a job on the file at `path`."""
+    """Ingestion settings for the file at `path`."""
     return Settings(
         ratings=path,
         max_history_length=arguments.max_history_length,
@@ -175,7 +212,7 @@ def settings(path: str, arguments: argparse.Namespace) -> Settings:
 
 
 def beam_args(workers: int) -> list[str]:
-    """Beam's options for one worker in this process, or for several processes."""
+    """Beam options: one worker runs in this process, more run as processes."""
     mode = "in_memory" if workers == 1 else "multi_processing"
     return [
         "--runner=DirectRunner",

@@ -1,8 +1,8 @@
-"""The ingestion job as Beam invites one to write it: an element a rating, a dictionary a user.
+"""The naive ingestion job: one Beam element for each rating, then one for each user.
 
-It does the same work as `pipeline.ingest` with the same choices, by hashes in
-Python's whole numbers, so that both write the same examples. It is what the
-benchmark of ingestion is measured against, and reads the 2014 layout alone.
+The ingestion benchmark compares it with `pipeline.ingest`. It makes the same choices
+with the same hashes, in Python integers, so that both jobs write the same Examples.
+It reads only the layout of Amazon 2014.
 """
 
 import bisect
@@ -23,7 +23,7 @@ from transforms import features
 _DAY = 86_400
 _MASK = (1 << 64) - 1
 _FIRST_TIME = 788_918_400
-# Time, tie, item, fresh. Hashes are Any: Beam's coder of int ends at 2^63.
+# Time, tie, item, is first with this item. Hashes are Any: Beam's coder of int ends at 2^63.
 Event = tuple[int, Any, str, bool]
 
 
@@ -87,7 +87,7 @@ def run(settings: Settings, output: str, pipeline: beam.Pipeline, now: float) ->
 
 
 def parse(line: str, min_rating: float, now: float) -> Iterator[tuple[str, tuple[str, int]]]:
-    """User, and item and time, of a line that is an event."""
+    """Yields user, item and time of a valid line; skips other lines."""
     try:
         user, item, rating, time = line.split(",")
         if float(rating) >= min_rating and _FIRST_TIME <= int(time) <= now + _DAY and user and item:
@@ -97,10 +97,10 @@ def parse(line: str, min_rating: float, now: float) -> Iterator[tuple[str, tuple
 
 
 def sort_events(user: tuple[str, Iterable[tuple[str, int]]], seed: int) -> tuple[str, list[Event]]:
-    """The user's events in order, once each, and whether each is the first with its item."""
-    mine = hash_text(user[0])
+    """Sorts the distinct events of a user; marks the first event with each item."""
+    user_hash = hash_text(user[0])
     ordered = sorted(
-        (time, mix(seed, 1, mine, hash_text(item)), item) for item, time in set(user[1])
+        (time, mix(seed, 1, user_hash, hash_text(item)), item) for item, time in set(user[1])
     )
     known: set[str] = set()
     events = []
@@ -113,7 +113,7 @@ def sort_events(user: tuple[str, Iterable[tuple[str, int]]], seed: int) -> tuple
 def choose_targets(
     user: tuple[str, list[Event]], settings: Settings, edges: tuple[int, int]
 ) -> tuple[str, list[Event], list[tuple[int, int]], list[int]]:
-    """Adds the row and split of each target, and the split of each event."""
+    """Adds row and split of each target, and the split of each event."""
     name, events = user
     split = _splits(name, events, settings, edges)
     last = split.count(0) - 1
@@ -133,18 +133,18 @@ def choose_targets(
 def pool_candidates(
     user: tuple, settings: Settings, blocks: list
 ) -> Iterator[tuple[tuple[int, int], tuple[Any, str]]]:
-    """Pool, and place and item in it, of each target of the user."""
+    """Yields pool, position in the pool, and item for each target of the user."""
     name, events, targets, _ = user
     for row, split in targets:
         time, _, item, _ = events[row]
         block = bisect.bisect(blocks[split][0], time // _DAY) - 1
-        place = mix(settings.sampling_seed, 4, hash_text(name), hash_text(item), time)
-        if place <= int(hashing.threshold(negatives.BLOCK_POOL, blocks[split][1][block])):
-            yield (split, block), (place, item)
+        position = mix(settings.sampling_seed, 4, hash_text(name), hash_text(item), time)
+        if position <= int(hashing.threshold(negatives.BLOCK_POOL, blocks[split][1][block])):
+            yield (split, block), (position, item)
 
 
 class Samples(beam.DoFn):
-    """Cuts the windows of a user, draws their negatives and builds their examples."""
+    """Cuts the windows of a user, draws negatives and builds Examples."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -152,11 +152,11 @@ class Samples(beam.DoFn):
     def process(
         self, user: tuple, blocks: list, bounds: tuple[int, int], seen: dict, pools: dict
     ) -> Iterator[Any]:
-        """Called by Beam for every user."""
+        """Beam calls this function for each user."""
         settings = self._settings
         name, events, targets, _ = user
         record = {event[2] for event in events}
-        lengths = {split: of[0] for split, of in _last_lengths(user, settings).items()}
+        lengths = {split: length for split, (length,) in _last_lengths(user, settings).items()}
         for row, split in targets:
             time, _, item, _ = events[row]
             end = _history_end(events, row, settings)
@@ -205,7 +205,7 @@ class Samples(beam.DoFn):
 
 
 def mix(*values: int) -> int:
-    """`hashing.mix` of whole numbers."""
+    """`hashing.mix` for Python integers."""
     h = 0
     for value in values:
         h = (h * 0x9E3779B97F4A7C15 + value) & _MASK
@@ -217,7 +217,7 @@ def mix(*values: int) -> int:
 
 @functools.lru_cache(maxsize=1 << 18)
 def hash_text(text: str) -> int:
-    """`hashing.hash_strings` of one id."""
+    """`hashing.hash_strings` for one id."""
     data = text.encode()
     words = (int.from_bytes(data[i : i + 8], "little") for i in range(0, len(data), 8))
     return mix(len(data), *words)
@@ -229,9 +229,9 @@ def _splits(
     if settings.split == "temporal":
         return [bisect.bisect(edges, event[0] // _DAY) for event in events]
     if settings.split == "user":
-        place = (mix(settings.sampling_seed, 2, hash_text(user)) >> 11) / 2**53
+        position = (mix(settings.sampling_seed, 2, hash_text(user)) >> 11) / 2**53
         held = settings.test_share + settings.eval_share
-        return [2 if place < settings.test_share else int(place < held)] * len(events)
+        return [2 if position < settings.test_share else int(position < held)] * len(events)
     count = len(events)
     test = min(max(math.floor(count * settings.test_share + 0.5), 1), count - 1)
     held = min(max(math.floor(count * settings.eval_share + 0.5), 1), count - 1 - test)
@@ -242,20 +242,20 @@ def _history_end(events: list[Event], row: int, settings: Settings) -> int:
     if settings.same_day == "exclude":
         while row and events[row - 1][0] // _DAY == events[row][0] // _DAY:
             row -= 1
-        # `row` is now the first of the target's day.
+        # `row` is now the first event of the target's day.
     return row
 
 
 def _last_lengths(user: tuple, settings: Settings) -> dict[int, list[int]]:
-    """Length of the history at the last target in each split, in a list of one."""
+    """History length at the last target of each split, as a list with one element."""
     return {split: [_history_end(user[1], row, settings)] for row, split in user[2]}
 
 
 def _blocks(days: dict[tuple[int, int], int]) -> list[tuple[list[int], list[int]]]:
-    of_split: dict[int, dict[int, int]] = collections.defaultdict(dict)
+    by_split: dict[int, dict[int, int]] = collections.defaultdict(dict)
     for (split, day), count in days.items():
-        of_split[split][day] = count
-    return [negatives.time_blocks(of_split[split]) for split in range(len(features.SPLITS))]
+        by_split[split][day] = count
+    return [negatives.time_blocks(by_split[split]) for split in range(len(features.SPLITS))]
 
 
 def _draw(key: int, pool: list[str], record: set[str], split: int, pools: dict) -> str | None:

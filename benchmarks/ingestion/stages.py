@@ -1,11 +1,10 @@
-"""Where ingestion spends its time, next to Polars, and what a second process gives.
+"""Time of each part of ingestion, compared with Polars, and the gain of a second process.
 
-One process runs the whole job, with every part of it timed without the parts it
-calls, and then TFX's statistics of what was written; another lets Polars read,
-sort and group the same file. Then the job runs in one process and in two, in
-turn. Start-up, which is Python's imports and Beam's own, is left out of that
-comparison: from the first stage's begin to the last one's end. Processor time
-stands beside the clock's, for on a busy machine only that can be compared.
+One process runs the whole job and times each part without the parts it calls. A
+second computes TFX's statistics of the Examples, and a third reads, sorts and groups
+the file with Polars. The job then runs in one and in two processes, in turn, timed
+from the start of the first stage to the end of the last, without start-up. Each time
+is given as wall time and as CPU time; compare CPU time on a busy machine.
 
 Example: python -m benchmarks.ingestion.stages --ratings ratings.csv.gz --rows 2000000 --output out
 """
@@ -46,19 +45,20 @@ def main() -> None:
 
 
 def measure(arguments: argparse.Namespace, scratch: str) -> dict[str, Any]:
-    """Times of the parts, of Polars, and of one and two processes."""
+    """Seconds and CPU seconds of the parts, statistics, Polars, and one and two processes."""
     path = os.path.join(scratch, "ratings.csv")
     rows = jobs.replicate(arguments.ratings, arguments.rows, path)
     folder = os.path.join(scratch, "examples")
     runs: dict[str, list[dict[str, Any]]] = collections.defaultdict(list)
-    for _ in range(arguments.repeats):  # in turn, so that a busy moment meets all of them
-        for name, job, of in (
+    # In turn, so that a busy moment slows all of them.
+    for _ in range(arguments.repeats):
+        for name, job, source in (
             ("parts", _parts, path),
             ("statistics", _statistics, folder),
             ("polars", _polars, path),
         ):
-            where = folder if name == "parts" else os.path.join(scratch, name)
-            runs[name].append(jobs.in_a_process(job, of, where, arguments))
+            target = folder if name == "parts" else os.path.join(scratch, name)
+            runs[name].append(jobs.in_a_process(job, source, target, arguments))
             print(f"{name}: {runs[name][-1]['seconds']:.1f} s", flush=True)
     workers: dict[str, list[dict[str, Any]]] = collections.defaultdict(list)
     for _ in range(arguments.repeats):
@@ -68,7 +68,7 @@ def measure(arguments: argparse.Namespace, scratch: str) -> dict[str, Any]:
             workers[str(count)].append(run)
             print(f"{count} process(es): {run['working_seconds']:.1f} s of work", flush=True)
     seconds, cpu = one_over_two(workers)
-    best = {name: min(found, key=lambda run: run["cpu_seconds"]) for name, found in runs.items()}
+    best = {name: min(times, key=lambda run: run["cpu_seconds"]) for name, times in runs.items()}
     return {
         "source": os.path.basename(arguments.ratings),
         "rows": rows,
@@ -81,10 +81,10 @@ def measure(arguments: argparse.Namespace, scratch: str) -> dict[str, Any]:
 
 
 def one_over_two(workers: dict[str, list[dict[str, Any]]]) -> tuple[float, float]:
-    """Medians of one process over those of two: seconds, and CPU seconds of the busier worker."""
+    """Median of one process over the median of two: by time, by CPU time of the busiest worker."""
 
-    def median(count: str, of: Callable[[dict[str, Any]], float]) -> float:
-        return statistics.median(of(run) for run in workers[count])
+    def median(count: str, value: Callable[[dict[str, Any]], float]) -> float:
+        return statistics.median(value(run) for run in workers[count])
 
     def seconds(run: dict[str, Any]) -> float:
         return run["working_seconds"]
@@ -145,8 +145,8 @@ def _statistics(folder: str, output: str, arguments: argparse.Namespace) -> dict
     examples_utils.set_file_format(examples, "tfrecords_gzip")
     for split in features.SPLITS:
         examples.set_int_custom_property(f"rows_{split}", report["splits"][split]["samples"])
-    made = standard_artifacts.ExampleStatistics()
-    made.uri = output
+    written = standard_artifacts.ExampleStatistics()
+    written.uri = output
     executor = SamplingExecutor(
         base_beam_executor.BaseBeamExecutor.Context(
             beam_pipeline_args=jobs.beam_args(1), tmp_dir=output, unique_id="0"
@@ -154,9 +154,9 @@ def _statistics(folder: str, output: str, arguments: argparse.Namespace) -> dict
     )
     start, cpu = time.perf_counter(), time.process_time()
     executor.Do(
-        {"examples": [examples]}, {"statistics": [made]}, {"rows": Settings.statistics_rows}
+        {"examples": [examples]}, {"statistics": [written]}, {"rows": Settings.statistics_rows}
     )
-    # Without the imports, which the whole pipeline makes once.
+    # Without imports: a pipeline run needs them only once.
     return {
         "seconds": time.perf_counter() - start,
         "cpu_seconds": time.process_time() - cpu,
@@ -190,13 +190,15 @@ def _ingest(path: str, output: str, arguments: argparse.Namespace, workers: int)
 
 def _table(result: dict[str, Any]) -> list[tuple[str, str, float, float]]:
     rows = [
-        (name, PARTS.get(name, "start, references, side inputs"), t["seconds"], t["cpu_seconds"])
+        (name, PARTS.get(name, "start-up, side inputs"), t["seconds"], t["cpu_seconds"])
         for name, t in result["parts"]["parts"].items()
     ]
     ours = result["parts"]
     rows.append(("all of ingestion", "", ours["seconds"], ours["cpu_seconds"]))
-    found = result["statistics"]
-    rows.append(("statistics", "of a sample", found["seconds"], found["cpu_seconds"]))
+    statistics_run = result["statistics"]
+    rows.append(
+        ("statistics", "of a sample", statistics_run["seconds"], statistics_run["cpu_seconds"])
+    )
     polars = result["polars"]
     rows.append(("Polars", "read, sort, group", polars["seconds"], polars["cpu_seconds"]))
     return rows
@@ -208,7 +210,7 @@ def _markdown(result: dict[str, Any]) -> str:
         f"# Ingestion of {result['rows']:,} rows ({result['source']}), part by part",
         "",
         f"{sum(result['statistics']['examples'].values()):,} Examples. One process; Polars uses "
-        f"all cores. Best of {result['repeats']} by processor time.",
+        f"all cores. Best of {result['repeats']} by CPU time.",
         "",
         "| part | what | s | CPU s | times Polars (s) | times Polars (CPU) |",
         "|---|---|---|---|---|---|",
@@ -227,8 +229,8 @@ def _markdown(result: dict[str, Any]) -> str:
             )
     lines += [
         "",
-        f"Two processes are **{result['one_over_two']:.2f} times** as fast as one, start-up left "
-        f"out; by processor time of the busier worker {result['one_over_two_cpu']:.2f} times.",
+        f"Without start-up, two processes are **{result['one_over_two']:.2f} times** as fast as "
+        f"one; by CPU time of the busier worker {result['one_over_two_cpu']:.2f} times.",
     ]
     return "\n".join(lines) + "\n"
 
@@ -240,7 +242,7 @@ def _picture(result: dict[str, Any], path: str) -> None:
     figure, axis = pyplot.subplots(figsize=(7, 3.5))
     bars = axis.barh([row[0] for row in rows], [row[3] for row in rows], color="#4c72b0")
     axis.bar_label(bars, [f"{row[3]:.1f}" for row in rows], padding=3)
-    axis.set_xlabel(f"processor time, s, {result['rows']:,} rows")
+    axis.set_xlabel(f"CPU time, s, {result['rows']:,} rows")
     axis.margins(x=0.12)
     axis.invert_yaxis()
     figure.tight_layout()

@@ -1,4 +1,4 @@
-"""Where the time of a job goes, by its functions, at no cost but theirs."""
+"""Timers for the parts of a job: time of a function without the timed functions it calls."""
 
 import collections
 import functools
@@ -7,11 +7,11 @@ from typing import Any
 
 
 class Timers:
-    """Time of functions, without that of the timed functions which they call.
+    """Wall and CPU time of parts, each without the timed functions that it calls.
 
     Attributes:
-      seconds: by the part that a function belongs to, on the clock.
-      cpu: the same, of the processor.
+      seconds: wall seconds of each part.
+      cpu: CPU seconds of each part.
     """
 
     def __init__(self) -> None:
@@ -21,7 +21,7 @@ class Timers:
         self._last = (time.perf_counter(), time.thread_time())
 
     def time(self, part: str, owner: Any, name: str) -> None:
-        """Replaces a function of a module or class by one that is timed."""
+        """Replaces `owner.name` by the same function with a timer for `part`."""
         function = getattr(owner, name)
 
         @functools.wraps(function)
