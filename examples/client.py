@@ -50,11 +50,15 @@ def over_rest() -> list[float]:
 
 def over_grpc() -> list[float]:
     """The scores from the gRPC port."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # silences TensorFlow's import
     warnings.simplefilter("ignore", FutureWarning)  # Libraries warn about old Python versions.
-    import grpc
-    from tensorflow import make_ndarray, make_tensor_proto
-    from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+    screen, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)  # TensorFlow's C++ code writes about processors and GPUs
+    try:
+        import grpc
+        from tensorflow import make_ndarray, make_tensor_proto
+        from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+    finally:
+        os.dup2(screen, 2)
 
     call = predict_pb2.PredictRequest()
     call.model_spec.name, call.model_spec.signature_name = arguments.model, "rank"

@@ -1,4 +1,4 @@
-"""The arguments that the benchmarks of models share."""
+"""Command-line arguments that the experiments share."""
 
 import argparse
 import dataclasses
@@ -12,43 +12,45 @@ from pipeline.errors import InputError
 
 
 def parser(documentation: str | None, one_length: bool = True) -> argparse.ArgumentParser:
-    """A parser with the shared arguments; a benchmark adds its own."""
-    made = argparse.ArgumentParser(
+    """A parser with the shared arguments; each experiment adds its own."""
+    result = argparse.ArgumentParser(
         description=documentation, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    made.add_argument("--ratings", required=True, help="file or glob of ratings, any layout")
+    result.add_argument("--ratings", required=True, help="file or glob of ratings, any layout")
     if one_length:
-        made.add_argument("--max-history-length", type=positive, help="L")
-    made.add_argument("--output", default="bench_out", help="folder of results and finished cells")
-    made.add_argument(
-        "--cache", default="bench_out/cache", help="folder of samples and unfinished trainings"
+        result.add_argument("--max-history-length", type=positive, help="L")
+    result.add_argument(
+        "--output", default="bench_out", help="folder for results and finished runs"
     )
-    made.add_argument("--jobs", type=positive, default=1, help="cells trained at once")
-    return made
+    result.add_argument(
+        "--cache", default="bench_out/cache", help="folder for samples and unfinished runs"
+    )
+    result.add_argument("--jobs", type=positive, default=1, help="number of runs in parallel")
+    return result
 
 
 def positive(text: str) -> int:
-    """A whole number of 1 and more, for an argument.
+    """The type of an argument that must be an integer of 1 or more.
 
     Raises:
-      ValueError, ArgumentTypeError: for anything else; argparse makes a line of it.
+      ValueError, ArgumentTypeError: for anything else; argparse prints it as one line.
     """
     if int(text) < 1:
         raise argparse.ArgumentTypeError(f"must be 1 or more. Received: {text}")
     return int(text)
 
 
-def settings(given: argparse.Namespace, recipe: bool = True) -> Settings:
-    """The settings of the table: `IMN_<FIELD>` of the environment, then the arguments.
+def settings(args: argparse.Namespace, recipe: bool = True) -> Settings:
+    """The settings of an experiment: `IMN_<FIELD>` of the environment, then the arguments.
 
-    Makes the folder of results as well, so that nothing is trained in vain.
+    Also creates the output folder, so that a wrong path is found before any training.
 
     Args:
-      given: the arguments.
-      recipe: whether fields of the recipe may be set, for all systems alike.
+      args: the parsed arguments.
+      recipe: whether fields of the training config may be set, for all models alike.
 
     Raises:
-      InputError: where a setting is wrong, or nothing here would heed it.
+      InputError: if a setting is wrong, or if it has no effect in this experiment.
     """
     chosen = Settings.from_environment(os.environ)
     changed = {
@@ -56,23 +58,23 @@ def settings(given: argparse.Namespace, recipe: bool = True) -> Settings:
         for field in dataclasses.fields(chosen)
         if getattr(chosen, field.name) != field.default
     }
-    heeded = samples.setting_names() | {"ratings", *(RECIPE if recipe else ())}
-    if not hasattr(given, "max_history_length"):
-        heeded -= {"max_history_length"}
-    if ignored := sorted(changed - heeded):
+    used = samples.setting_names() | {"ratings", *(RECIPE if recipe else ())}
+    if not hasattr(args, "max_history_length"):
+        used -= {"max_history_length"}
+    if ignored := sorted(changed - used):
         raise InputError(
-            f"`{ignored[0]}` of the environment has no effect here. "
-            f"Unset {PREFIX}{ignored[0].upper()}; it would stand in the printed command."
+            f"`{PREFIX}{ignored[0].upper()}` is set but not used by this command. "
+            "Unset it; otherwise the recorded command would be misleading."
         )
-    chosen = dataclasses.replace(chosen, ratings=given.ratings)
-    if getattr(given, "max_history_length", None) is not None:
-        chosen = dataclasses.replace(chosen, max_history_length=given.max_history_length)
-    os.makedirs(given.output, exist_ok=True)
+    chosen = dataclasses.replace(chosen, ratings=args.ratings)
+    if getattr(args, "max_history_length", None) is not None:
+        chosen = dataclasses.replace(chosen, max_history_length=args.max_history_length)
+    os.makedirs(args.output, exist_ok=True)
     return chosen
 
 
 def run(main: Callable[[], None]) -> None:
-    """Runs a benchmark; a user's mistake ends it with status 2 and a line of reason."""
+    """Runs an experiment; a mistake of the user ends it with status 2 and one line."""
     try:
         main()
     except InputError as error:

@@ -1,4 +1,4 @@
-"""Finished measurements, kept so that a benchmark that was stopped goes on."""
+"""A cache of finished measurements, so that an interrupted benchmark can resume."""
 
 import hashlib
 import json
@@ -11,10 +11,10 @@ _ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
 class ResultCache:
-    """A folder of measurements, a JSON file each.
+    """A folder with one JSON file for each measurement.
 
     Args:
-      folder: made where it is missing.
+      folder: created if it does not exist.
     """
 
     def __init__(self, folder: str | os.PathLike):
@@ -22,12 +22,12 @@ class ResultCache:
         self._folder.mkdir(parents=True, exist_ok=True)
 
     def get(self, name: str, key: Any, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """The measurement of a name: the kept one if it has the same key, or else a new one.
+        """The cached measurement if its key is the same, otherwise a new one.
 
         Args:
-          name: of the file.
-          key: what the measurement depends on, for JSON.
-          measure: makes the measurement.
+          name: name of the file.
+          key: everything that the measurement depends on, as JSON.
+          measure: runs the measurement.
         """
         path = self._folder / f"{name}.json"
         key = json.loads(json.dumps(key))
@@ -45,7 +45,7 @@ class ResultCache:
 
 
 def code(*patterns: str) -> str:
-    """Twelve digits of SHA-256 over the files of the repository that patterns name."""
+    """Twelve digits of SHA-256 over the files of the repository that match the patterns."""
     sha = hashlib.sha256()
     for path in sorted({path for pattern in patterns for path in _ROOT.glob(pattern)}):
         sha.update(path.relative_to(_ROOT).as_posix().encode() + b"\0" + path.read_bytes())

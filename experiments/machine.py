@@ -1,4 +1,4 @@
-"""The machine that figures were measured on."""
+"""The machine on which figures were measured."""
 
 import os
 import pathlib
@@ -13,31 +13,31 @@ import psutil
 
 
 def processor() -> str:
-    """What the kernel calls the processor."""
+    """The name of the processor."""
     with open("/proc/cpuinfo", encoding="utf-8") as file:
         names = [line.split(":")[1].strip() for line in file if line.startswith("model name")]
     return names[0] if names else platform.processor()
 
 
 def origin(module: str) -> dict[str, str]:
-    """Date, command and machine of a result, for those who want to make it again.
+    """Date, command and machine of a result, so that it can be reproduced.
 
     Args:
-      module: the benchmark, as after `python -m`.
+      module: the module, as after `python -m`.
     """
     settings = [f"{name}={value}" for name, value in os.environ.items() if name[:4] == "IMN_"]
-    # The folders of this machine tell nobody anything; what is given from here does.
-    given = [pathlib.Path(each).name if each.startswith("/") else each for each in sys.argv[1:]]
+    # Absolute paths of this machine are shortened to their last name.
+    args = [pathlib.Path(each).name if each.startswith("/") else each for each in sys.argv[1:]]
     return {
         "date": time.strftime("%Y-%m-%d"),
-        "command": shlex.join([*sorted(settings), "python", "-m", module, *given]),
+        "command": shlex.join([*sorted(settings), "python", "-m", module, *args]),
         "machine": f"{processor()}, {os.cpu_count()} cores, "
         f"TensorFlow {metadata.version('tensorflow')}",
     }
 
 
 def describe(threads: int, limit_mb: float) -> dict[str, Any]:
-    """What figures depend on."""
+    """The conditions that figures depend on."""
     return {
         "processor": processor(),
         "cores": os.cpu_count(),

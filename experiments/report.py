@@ -1,4 +1,4 @@
-"""Results of a table as Markdown and as a picture."""
+"""Reports of table 1 and the ablation: Markdown and a plot."""
 
 import itertools
 from collections.abc import Callable
@@ -13,15 +13,15 @@ matplotlib.use("Agg")
 
 def table1(result: dict[str, Any]) -> str:
     """The table, the comparisons and the controls."""
-    given = result["samples"]
+    samples = result["samples"]
     lines = [
         f"{result['date']}, `{result['command']}`, {result['machine']}.",
         "",
-        f"{given['ratings']}: `{given['split']}` split, {given['negatives']} "
-        f"negatives, L = {given['max_history_length']}, time features "
-        f"{'on' if given['use_time'] else 'off'}, "
-        f"{given['splits']['test']['samples']:,} test rows of "
-        f"{given['splits']['test']['users']:,} users; {_over(result['seeds'])}, "
+        f"{samples['ratings']}: `{samples['split']}` split, {samples['negatives']} "
+        f"negatives, L = {samples['max_history_length']}, time features "
+        f"{'on' if samples['use_time'] else 'off'}, "
+        f"{samples['splits']['test']['samples']:,} test rows of "
+        f"{samples['splits']['test']['users']:,} users; {_over(result['seeds'])}, "
         f"{'tuned by experiments.search' if result['tuned'] else 'settings as shipped, untuned'}.",
         "",
         *_rows(result["rows"]),
@@ -29,7 +29,7 @@ def table1(result: dict[str, Any]) -> str:
     for model, compared in itertools.groupby(result["comparisons"], lambda each: each["model"]):
         lines += [
             "",
-            f"| {label(model)} less | AUC, points (95 % over users; seeds ahead) | GAUC |",
+            f"| {label(model)} minus | AUC, points (95 % over users; seeds ahead) | GAUC |",
             "|---|---|---|",
         ]
         for each in compared:
@@ -39,7 +39,7 @@ def table1(result: dict[str, Any]) -> str:
     for name, values in result["controls"].items():
         if name == "other_users_history":
             for system, auc in values.items():
-                lines.append(f"| {label(system)}, given another user's history | {auc:.3f} | |")
+                lines.append(f"| {label(system)}, with another user's history | {auc:.3f} | |")
         else:
             lines.append(f"| {name} | {values['auc']:.3f} | {values['gauc']:.3f} |")
     lines += provenance(result)
@@ -47,20 +47,20 @@ def table1(result: dict[str, Any]) -> str:
 
 
 def provenance(result: dict[str, Any]) -> list[str]:
-    """A line for what other versions of the code have made, where that is something."""
-    made = [result["samples"]] if isinstance(result["samples"], dict) else result["samples"]
+    """A line that lists the versions of the code, if they are not this one."""
+    all_samples = [result["samples"]] if isinstance(result["samples"], dict) else result["samples"]
     lines = []
     if not result["trained_by_this_code"]:
-        lines.append(f"Cells were trained by other versions of the code: {result['code']}.")
-    if not all(samples["made_by_this_code"] for samples in made):
-        lines.append("Samples were made by another version of the code.")
+        lines.append(f"Versions of the code: {result['code']}.")
+    if not all(samples["made_by_this_code"] for samples in all_samples):
+        lines.append("The samples come from another version of the code.")
     return ["", " ".join(lines)] if lines else []
 
 
 def _rows(rows: list[dict[str, Any]]) -> list[str]:
-    """The rows, with the columns that there are values for."""
+    """The rows of the table, without columns that have no values."""
     columns: dict[str, Callable[[dict[str, Any]], str]] = {
-        "system": lambda row: label(row["model"]),
+        "model": lambda row: label(row["model"]),
         "AUC": lambda row: spread(row["auc_mean"], row["auc_std"]),
         "GAUC": lambda row: spread(row["gauc_mean"], row["gauc_std"]),
         "log loss": lambda row: spread(row["logloss_mean"], row["logloss_std"]),
@@ -77,7 +77,7 @@ def _rows(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def picture(result: dict[str, Any], path: str) -> None:
-    """AUC of each system, the best on top, with the spread over seeds."""
+    """Plots the AUC of each model, best on top, with the standard deviation over seeds."""
     from matplotlib import pyplot
 
     rows = result["rows"][::-1]
@@ -110,12 +110,12 @@ def _over(seeds: int) -> str:
 
 
 def spread(mean: float, deviation: float | None) -> str:
-    """A mean and its standard deviation, where there is one."""
+    """A mean and its standard deviation, if there is one."""
     return f"{mean:.4f}" if deviation is None else f"{mean:.4f} ± {deviation:.4f}"
 
 
 def difference(compared: dict[str, Any], metric: str) -> str:
-    """Points, the interval over users, and in how many seeds the first is ahead."""
+    """Points, the interval over users, and the number of seeds in which the first is ahead."""
     low, high = compared[f"{metric}_interval"]
     ahead = f"{compared[f'{metric}_seeds_ahead']} of {compared['seeds']}"
     return f"{compared[f'{metric}_points']:+.2f} ({low:+.2f} to {high:+.2f}; {ahead})"

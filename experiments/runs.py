@@ -1,8 +1,8 @@
-"""One cell of a table: one system trained on shared samples with one seed, and scored.
+"""A run: one model, trained with one seed on shared samples, and scored on test.
 
-A cell is trained by the pipeline's own loop, in a process of its own, and kept
-as JSON when it is done; a training that was stopped goes on from its checkpoint.
-Cells are kept by what they are, so that what one table has trained is there for the next.
+The pipeline's training loop trains each run in its own process. The result is stored as JSON; an
+interrupted training resumes from its checkpoint. Results are named by their content, so that tables
+share runs.
 """
 
 import dataclasses
@@ -32,16 +32,16 @@ _BATCH = 1024
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """What is trained: a row of the table of models, what differs from it, and a seed."""
+    """A preset, the changes to it, and a seed."""
 
-    name: str  # of the row in the table
+    name: str  # name of the row in the table
     model: str
     options: str = ""
     recipe: dict[str, Any] = dataclasses.field(default_factory=dict)
     seed: int = 0
 
     def key(self, samples: Samples) -> str:
-        """What says whether a kept result is this cell's: samples, settings, seed; not the code."""
+        """A digest of samples, settings and seed, but not of the code; it names the result."""
         config, recipe = presets.resolve(self.model, self.options, self.recipe)
         settings = samples.settings
         content = {
@@ -57,53 +57,53 @@ class Run:
 
 
 def run(
-    cells: Sequence[Run],
+    runs: Sequence[Run],
     samples: Samples,
     folder: str,
     work: str,
     jobs: int = 1,
-    tell: Callable[[str], None] = print,
+    log: Callable[[str], None] = print,
 ) -> list[dict[str, Any]]:
-    """Results of all cells, those that are kept under `folder` without training.
+    """The results of all runs; trains only those without a stored result.
 
     Args:
-      cells: what to train.
-      samples: shared by all.
-      folder: where results are kept, a JSON file a cell.
-      work: where trainings keep their checkpoints.
-      jobs: cells trained at once.
-      tell: called with a line of progress.
+      runs: the runs.
+      samples: the samples of all runs.
+      folder: folder of the results, one JSON file for each run.
+      work: folder of checkpoints.
+      jobs: number of runs in parallel.
+      log: called with each line of progress.
 
     Raises:
-      RuntimeError: for a cell whose process failed; the others are kept.
+      RuntimeError: if a run fails; the results of the others are stored.
     """
     os.makedirs(folder, exist_ok=True)
-    paths = [f"{folder}/{cell.key(samples)}.json" for cell in cells]
-    found = dict(zip(paths, cells, strict=True))
-    waiting = [(cell, path) for path, cell in found.items() if not os.path.exists(path)]
-    done = len(cells) - len(waiting)
-    tell(f"{done} of {len(cells)} cells are there, {len(waiting)} to train.")
+    paths = [f"{folder}/{run.key(samples)}.json" for run in runs]
+    by_path = dict(zip(paths, runs, strict=True))
+    waiting = [(run, path) for path, run in by_path.items() if not os.path.exists(path)]
+    done = len(runs) - len(waiting)
+    log(f"{done} of {len(runs)} runs are done, {len(waiting)} to train.")
     context = multiprocessing.get_context("spawn")
     running: dict[Any, tuple[Run, str, float]] = {}
     failed = []
     try:
         while waiting or running:
             while waiting and len(running) < jobs:
-                cell, path = waiting.pop(0)
-                process = context.Process(target=_train, args=(cell, samples, path, work))
+                run, path = waiting.pop(0)
+                process = context.Process(target=_train, args=(run, samples, path, work))
                 process.start()
-                running[process] = (cell, path, time.monotonic())
+                running[process] = (run, path, time.monotonic())
             multiprocessing.connection.wait([process.sentinel for process in running])
             for process in [process for process in running if not process.is_alive()]:
-                cell, path, start = running.pop(process)
+                run, path, start = running.pop(process)
                 process.join()
                 if not os.path.exists(path):
-                    failed.append(f"{cell.name}, seed {cell.seed}")
-                    tell(f"FAILED {failed[-1]}; its error is above and in {path}.log")
+                    failed.append(f"{run.name}, seed {run.seed}")
+                    log(f"FAILED {failed[-1]}; its error is above and in {path}.log")
                     continue
-                done, result = done + 1, _kept(path, cell)
-                tell(
-                    f"{done}/{len(cells)} {cell.name} seed {cell.seed}: eval "
+                done, result = done + 1, _stored(path, run)
+                log(
+                    f"{done}/{len(runs)} {run.name} seed {run.seed}: eval "
                     f"{result['eval_auc']:.4f}, test {result['auc']:.4f}, gauc "
                     f"{result['gauc']:.4f}, {time.monotonic() - start:.0f} s"
                 )
@@ -111,25 +111,27 @@ def run(
         for process in running:
             process.terminate()
     if failed:
-        raise RuntimeError(f"These cells failed: {'; '.join(failed)}. The others are kept.")
-    return [_kept(path, cell) for cell, path in zip(cells, paths, strict=True)]
+        raise RuntimeError(
+            f"These runs failed: {'; '.join(failed)}. The results of the others are stored."
+        )
+    return [_stored(path, run) for run, path in zip(runs, paths, strict=True)]
 
 
 def share_cores(jobs: int) -> None:
-    """Gives each of `jobs` trainings at once its share of the machine's cores."""
+    """Gives each of `jobs` parallel trainings its share of the cores."""
     threads = max(1, (os.cpu_count() or 1) // jobs)
     for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
         os.environ[name] = str(threads)
 
 
-def _kept(path: str, cell: Run) -> dict[str, Any]:
-    """A kept result, under the name that the table at hand gives it."""
+def _stored(path: str, cell: Run) -> dict[str, Any]:
+    """A stored result, with the name of this run."""
     with open(path, encoding="utf-8") as file:
         return {**json.load(file), "name": cell.name}
 
 
 def ranker_and_files(cell: Run, samples: Samples) -> tuple[Any, Any, dict[str, Any]]:
-    """A fresh ranker of a cell, its recipe, and the features to parse."""
+    """A new ranker for a run, its training config, and the features to parse."""
     import tensorflow as tf
     import tensorflow_transform as tft
 
@@ -148,11 +150,11 @@ def ranker_and_files(cell: Run, samples: Samples) -> tuple[Any, Any, dict[str, A
 
 
 def _train(cell: Run, samples: Samples, path: str, work: str) -> None:
-    """Trains and scores a cell; writes its result at once or not at all."""
+    """Trains and scores a run; writes its result completely or not at all."""
     os.makedirs(work, exist_ok=True)
     lock = os.path.join(work, f"{cell.key(samples)}.lock")
     with open(lock, "w") as held, open(f"{path}.log", "a", buffering=1) as log:
-        # Another command may train the same cell, in the same folder of unfinished trainings.
+        # Another command may train the same run in the same folder.
         fcntl.flock(held, fcntl.LOCK_EX)
         if os.path.exists(path):
             return
@@ -172,7 +174,7 @@ def _train_and_score(cell: Run, samples: Samples, path: str, work: str) -> None:
 
     start = time.monotonic()
     key, made_by = cell.key(samples), code()
-    # Finished by the code that began it, or begun again.
+    # Other code starts again instead of resuming.
     folder = os.path.join(work, f"{key}-{made_by}")
     ranker, recipe, spec = ranker_and_files(cell, samples)
     training = Training(
@@ -209,9 +211,9 @@ def _train_and_score(cell: Run, samples: Samples, path: str, work: str) -> None:
 
 
 def score(ranker: Any, test: dict[str, np.ndarray]) -> dict[str, Any]:
-    """Metrics of a trained ranker on the test rows, with the bootstrap's replicates.
+    """Metrics of a trained ranker on the test rows, with bootstrap replicates.
 
-    Also `other_users_history`: AUC on some rows with the history of another user.
+    Includes `other_users_history`: the AUC on a sample of rows with another user's history.
     """
     import tensorflow as tf
 
@@ -230,11 +232,11 @@ def score(ranker: Any, test: dict[str, np.ndarray]) -> dict[str, Any]:
 
     user, label = test["user"].astype(np.uint64), test[features.LABEL].reshape(-1)
     metrics = ranking_metrics.ranking_metrics(user, probabilities(test), label)
-    # The history of a row half-way round, which is nearly always another user's.
-    some = np.random.default_rng(0).permutation(len(label))[:_CONTROL_ROWS]
-    exchanged = {name: values[some] for name, values in test.items()}
-    exchanged |= {name: np.roll(exchanged[name], len(some) // 2, axis=0) for name in names}
-    other = ranking_metrics.auc(probabilities(exchanged), label[some])
+    # The history of a row half-way round, which almost always belongs to another user.
+    sample = np.random.default_rng(0).permutation(len(label))[:_CONTROL_ROWS]
+    exchanged = {name: values[sample] for name, values in test.items()}
+    exchanged |= {name: np.roll(exchanged[name], len(sample) // 2, axis=0) for name in names}
+    other = ranking_metrics.auc(probabilities(exchanged), label[sample])
     replicates = {
         name: np.round(metrics.pop(name), 6).tolist()
         for name in ("auc_replicates", "gauc_replicates")
@@ -243,12 +245,12 @@ def score(ranker: Any, test: dict[str, np.ndarray]) -> dict[str, Any]:
 
 
 def provenance(done: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Which versions of the code trained some cells, and whether that is this one, for a table."""
+    """The versions of the code that trained some runs, and whether they are this one."""
     versions = sorted({cell["code"] for cell in done})
     return {"code": versions, "trained_by_this_code": versions == [code()]}
 
 
 def code() -> str:
-    """Twelve digits of SHA-256 over the sources that train a cell and score it."""
+    """Twelve digits of SHA-256 over the sources that train and score a run."""
     sources = ("model/**/*.py", "transforms/**/*.py", "pipeline/ingest/**/*.py")
     return cache.code(*sources, "pipeline/evaluation/ranking_metrics.py", "experiments/runs.py")

@@ -1,8 +1,7 @@
-"""Samples that all systems of a comparison share: ingested, transformed, kept on disk.
+"""The samples that all models of an experiment share: ingested, transformed and stored on disk.
 
-The same Beam job, schema and Transform graph as the pipeline's; only the order
-of the test rows is kept here, so that scores of all systems can be compared row
-by row.
+They come from the Beam job, schema and Transform graph of the pipeline. In addition the order of
+the test rows is fixed, so that scores of all models can be compared row by row.
 """
 
 import dataclasses
@@ -20,13 +19,13 @@ from pipeline.configs import INGESTION, Settings
 from transforms import features
 
 _SAMPLING = ("shift", "max_windows_per_user", "min_history_length", "same_day", "sampling_seed")
-_READ_BY_MODELS = ("use_time", "use_position")  # which features a model takes of the samples
+_READ_BY_MODELS = ("use_time", "use_position")  # settings of the model, not of the samples
 _BATCH = 1024
 
 
 @dataclasses.dataclass(frozen=True)
 class Samples:
-    """A folder of samples, and what made them."""
+    """A folder of samples, with their settings and digest."""
 
     folder: str
     settings: Settings
@@ -51,7 +50,7 @@ class Samples:
             return dict(arrays)
 
     def targets(self) -> bytes:
-        """A digest of what the test rows ask for, whatever their order and their histories."""
+        """A digest of users, targets and labels of the test rows, without order and histories."""
         import tensorflow as tf
 
         of = (features.USER_ID, features.TARGET_TIME, features.TARGET_ITEM, features.LABEL)
@@ -65,7 +64,7 @@ class Samples:
         return hashlib.sha256(b"\n".join(sorted(found))).digest()
 
     def controls(self) -> dict[str, Any]:
-        """AUC and GAUC of what knows no history, by `pipeline.evaluation.controls.NAMES`; kept."""
+        """AUC and GAUC of the controls, by `pipeline.evaluation.controls.NAMES`; cached."""
         from pipeline.evaluation import controls
 
         path = f"{self.folder}/controls.json"
@@ -77,7 +76,7 @@ class Samples:
             return json.load(file)["controls"]
 
     def made_by_this_code(self) -> bool:
-        """Whether the sources that made these samples are those that would make them now."""
+        """Whether the current sources made these samples."""
         path = f"{self.folder}/code"
         if not os.path.exists(path):
             return False
@@ -85,7 +84,7 @@ class Samples:
             return file.read() == code()
 
     def describe(self) -> dict[str, Any]:
-        """What a reader must know of the samples."""
+        """The properties of the samples that a report shows."""
         with open(f"{self.folder}/raw/report.json", encoding="utf-8") as file:
             report = json.load(file)
         settings = dataclasses.asdict(self.settings)
@@ -100,7 +99,7 @@ class Samples:
 
 
 def setting_names() -> set[str]:
-    """The settings that say what samples are made, and what of them is read."""
+    """The settings of the samples, and of the features that a model reads."""
     transform = ("min_item_count", "max_vocabulary_size", "oov_buckets", "time_unit")
     return {*INGESTION, *transform, *_READ_BY_MODELS}
 
@@ -111,16 +110,16 @@ def prepare(
     min_events: int = 0,
     leaking: bool = False,
 ) -> Samples:
-    """Ingests and transforms ratings once; the second time they are found.
+    """Ingests and transforms ratings, unless the result is cached.
 
     Args:
-      settings: of ingestion and Transform.
-      cache_dir: a folder; the samples lie in one of their own below it.
-      min_events: users with fewer are trained on and not scored.
-      leaking: whether windows are split at random, see `resplit.deal`.
+      settings: settings of ingestion and Transform.
+      cache_dir: the samples go to a subfolder of it.
+      min_events: users with fewer events are in train only.
+      leaking: whether to split windows at random, see `resplit.deal`.
 
     Raises:
-      InputError: for ratings that cannot be ingested, and where nobody is left to score.
+      InputError: if the ratings cannot be ingested, or if no user is left to score.
     """
     from pipeline.ingest.sources import filesystem
 
@@ -141,8 +140,8 @@ def prepare(
         # Another command may be making the same samples.
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not os.path.exists(folder):
-            dealt_anew = min_events or leaking
-            scored = resplit.users_with(settings, min_events) if dealt_anew else None
+            split_again = min_events or leaking
+            scored = resplit.users_with(settings, min_events) if split_again else None
             unfinished = f"{folder}.unfinished"
             shutil.rmtree(unfinished, ignore_errors=True)
             os.makedirs(unfinished)
@@ -154,15 +153,15 @@ def prepare(
 
 
 def code() -> str:
-    """Twelve digits of SHA-256 over the sources that make samples."""
+    """Twelve digits of SHA-256 over the sources that create samples."""
     sources = ("pipeline/ingest/**/*.py", "transforms/**/*.py", "pipeline/schema*")
     return cache.code(*sources, "experiments/resplit.py", "experiments/samples.py")
 
 
 def _make(settings: Settings, folder: str, scored: set[bytes] | None, leaking: bool) -> None:
-    """Raw Examples, Transform graph, transformed train and eval, test as arrays.
+    """Writes raw Examples, Transform graph, transformed train and eval, and test as arrays.
 
-    Where it is said who is scored, samples are dealt anew.
+    If `scored` is given, the samples are split again.
     """
     import apache_beam as beam
     import tensorflow_transform as tft

@@ -1,11 +1,10 @@
-"""The same budget of tuning for every system: six trainings of one epoch, two to the end.
+"""Hyperparameter search: for every model six trials of one epoch and two complete trainings.
 
-A trial sees the whole training split, so that item tables are trained as in a whole
-training: on a fifth of the users, or on the newest ten windows of each, what starts
-fast wins and not what ends well. It changes one thing of the best trial so far: rate,
-width, regularisation, and one option of the system's own. The best two are then trained
-to the end, and eval says which stays. The test split is never looked at. All
-rows of IMN share one search, that of 3P+.
+A trial uses the whole training split, so that item tables are trained as in a complete training.
+On a fifth of the users, or on the newest ten windows of each, settings win that start fast, not
+those that end well. Each trial changes one thing of the best trial so far: rate, width,
+regularization, and one option of the model. The best two are trained to the end, and eval decides
+between them. The test split is not used. All IMN models share the search of 3P+.
 
 Example: python -m experiments.search --ratings ratings.csv.gz --output out
 """
@@ -21,7 +20,7 @@ from experiments import arguments, machine, runs, samples
 from model import presets
 from pipeline.errors import InputError
 
-# One thing changed a trial: options of the model, and fields of the recipe.
+# The change of a trial: options of the model, and fields of the training config.
 Change = tuple[str, dict[str, Any]]
 SHARED: list[Change] = [
     ("", {"learning_rate": 1e-3}),
@@ -29,18 +28,18 @@ SHARED: list[Change] = [
     ("embedding_dim=16", {}),
     ("dropout=0.2", {}),
 ]
-# Regularisation of the tables, and one option of the system's own, where it has one.
-_REGULARISATION: Change = ("", {"table_l2": 0.01})
+# Regularization of the tables, and one option of the model.
+_REGULARIZATION: Change = ("", {"table_l2": 0.01})
 OWN: dict[str, list[Change]] = {
-    "youtube_dnn": [_REGULARISATION, ("head_units=256x128", {})],
+    "youtube_dnn": [_REGULARIZATION, ("head_units=256x128", {})],
     "din": [("", {"table_l2": 0.0}), ("normalization=softmax", {})],
-    "dien": [_REGULARISATION, ("auxiliary_weight=0.1", {})],
-    "sasrec": [_REGULARISATION, ("blocks=1", {})],
-    "mimn": [_REGULARISATION, ("induction=false", {})],
-    "ubr4ctr": [_REGULARISATION, ("selected=50", {})],
-    "imn_3p_plus": [_REGULARISATION, ("normalization=sigmoid", {})],
+    "dien": [_REGULARIZATION, ("auxiliary_weight=0.1", {})],
+    "sasrec": [_REGULARIZATION, ("blocks=1", {})],
+    "mimn": [_REGULARIZATION, ("induction=false", {})],
+    "ubr4ctr": [_REGULARIZATION, ("selected=50", {})],
+    "imn_3p_plus": [_REGULARIZATION, ("normalization=sigmoid", {})],
 }
-# Rows that take over the settings found for another.
+# Models that use the settings of another.
 SAME_AS = dict.fromkeys(("imn_2p", "imn_3p", "imn_states"), "imn_3p_plus")
 _FINALISTS = 2
 _ONE_EPOCH = {"epochs": 1, "evaluations_per_epoch": 1}
@@ -64,7 +63,7 @@ def main() -> None:
     path = output / "search.json"
     earlier = json.loads(path.read_text()) if path.exists() else None
     if earlier and earlier["samples"]["digest"] != shared.digest:
-        raise InputError(f"{path} is the search of other samples. Give another `--output`.")
+        raise InputError(f"{path} is a search on other samples. Give another `--output`.")
     result = search(given, shared, str(output / "cells"))
     if earlier:  # of other models, perhaps
         result = {**earlier["models"], **result}
@@ -78,16 +77,16 @@ def main() -> None:
 def search(
     given: argparse.Namespace, shared: samples.Samples, folder: str
 ) -> dict[str, dict[str, Any]]:
-    """For each model its trials and the `options` and `recipe` of the best, models at once."""
+    """For each model the trials, and the `options` and `recipe` of the best; models in parallel."""
     lock = threading.Lock()
 
-    def tell(line: str) -> None:
+    def log(line: str) -> None:
         with lock:
             print(line, flush=True)
 
     def trained(model: str, trial: dict[str, Any], recipe: dict[str, Any]) -> float:
         cell = runs.Run(model, model, trial["options"], {**trial["recipe"], **recipe})
-        [done] = runs.run([cell], shared, folder, given.cache, tell=lambda line: None)
+        [done] = runs.run([cell], shared, folder, given.cache, log=lambda line: None)
         return done["eval_auc"]
 
     def tune(model: str) -> dict[str, Any]:
@@ -100,12 +99,12 @@ def search(
             }
             trial["eval_auc"] = trained(model, trial, _ONE_EPOCH)
             trials.append(trial)
-            tell(f"{model} trial {len(trials)} of {len(_changes(model))}: {trial}")
+            log(f"{model} trial {len(trials)} of {len(_changes(model))}: {trial}")
             best = max(best, trial, key=lambda each: each["eval_auc"])
         last = sorted(trials, key=lambda each: -each["eval_auc"])[:_FINALISTS]
         for trial in last:
             trial["trained_eval_auc"] = trained(model, trial, {})
-            tell(f"{model} trained to the end: {trial}")
+            log(f"{model} trained to the end: {trial}")
         return {"trials": trials, **max(last, key=lambda each: each["trained_eval_auc"])}
 
     with futures.ThreadPoolExecutor(given.jobs) as pool:
@@ -113,10 +112,10 @@ def search(
 
 
 def tuned(path: str | None, model: str) -> tuple[str, dict[str, Any]]:
-    """Options and recipe that a search found for a model; nothing without a search.
+    """The options and recipe that a search chose for a model; defaults without a search.
 
     Raises:
-      InputError: for a model that was not searched, and a file that is no search.
+      InputError: if the model was not searched, or if the file is not a search.
     """
     if path is None:
         return "", {}
@@ -125,13 +124,15 @@ def tuned(path: str | None, model: str) -> tuple[str, dict[str, Any]]:
             models = json.load(file)["models"]
     except (OSError, ValueError, KeyError) as error:
         raise InputError(
-            f"`--tuned` must name a search.json of experiments.search. {path} is none: {error!r}."
+            "`--tuned` must name a search.json of experiments.search. "
+            f"Received: {path} ({error!r})."
         ) from None
     model = SAME_AS.get(model, model)
     if model not in models:
         raise InputError(
-            f"{path} has no search for `{model}`, and a system left untuned makes a table unfair. "
-            f"It has: {', '.join(models)}. Run experiments.search with --models {model}."
+            f"`--tuned` must hold a search for each model, or the table is unfair. {path} has none "
+            f"for `{model}`, only for {', '.join(models)}. Run experiments.search with "
+            f"--models {model}."
         )
     return models[model]["options"], models[model]["recipe"]
 
@@ -160,12 +161,12 @@ def markdown(content: dict[str, Any]) -> str:
 
 
 def _changes(model: str) -> list[Change]:
-    """What the trials of a model change, one after the other."""
-    return [*SHARED, *OWN.get(model, [_REGULARISATION])]
+    """The changes of the trials of a model, in order."""
+    return [*SHARED, *OWN.get(model, [_REGULARIZATION])]
 
 
 def joined(*options: str) -> str:
-    """Options of both; the later one wins."""
+    """Merges options; later ones win."""
     values = dict(part.split("=") for text in options for part in text.split(",") if part)
     return ",".join(f"{name}={value}" for name, value in values.items())
 

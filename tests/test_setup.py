@@ -5,11 +5,14 @@ import pathlib
 import re
 import shutil
 import subprocess
+import sys
 
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-LOCK = ROOT / "requirements" / "reference.txt"
+# The set of the tests' own Python, which is surely here.
+STACK = "reference" if sys.version_info[:2] == (3, 10) else "current"
+LOCK = ROOT / "requirements" / f"{STACK}.txt"
 
 
 def pin(name):
@@ -26,7 +29,7 @@ def project(tmp_path_factory):
     (folder / "setup.py").write_text("import setuptools\nsetuptools.setup()\n")
     (folder / "pyproject.toml").write_text('[project]\nname = "small"\nversion = "1"\n')
     pins = [pin(name) for name in ("uv", "setuptools", "wheel")]
-    (folder / "requirements" / "reference.txt").write_text("".join(pins))
+    (folder / "requirements" / f"{STACK}.txt").write_text("".join(pins))
     return folder
 
 
@@ -34,7 +37,7 @@ def setup(folder, **environment):
     return subprocess.run(
         ["/bin/bash", "requirements/setup.sh"],
         cwd=folder,
-        env=os.environ | {"IMN_STACK": "reference"} | environment,
+        env=os.environ | {"IMN_STACK": STACK} | environment,
         capture_output=True,
         text=True,
         check=False,
@@ -48,7 +51,7 @@ def test_it_installs_once_and_again_only_for_another_lock(project):
     made = (project / ".venv" / "pyvenv.cfg").stat().st_mtime_ns
     assert setup(project).stdout == ""
     assert (project / ".venv" / "pyvenv.cfg").stat().st_mtime_ns == made
-    lock = project / "requirements" / "reference.txt"
+    lock = project / "requirements" / f"{STACK}.txt"
     lock.write_text(lock.read_text() + pin("six"))
     assert "Setting up" in setup(project).stdout
     assert subprocess.run([project / ".venv/bin/python", "-c", "import six"]).returncode == 0
@@ -90,13 +93,14 @@ def test_the_machine_chooses_the_set(project, tmp_path, glibc, pythons, asked, c
     for name, script in scripts.items():
         (tmp_path / name).write_text(f"#!/bin/bash\n{script}\n")
         (tmp_path / name).chmod(0o755)
-    shutil.copy(project / "requirements" / "reference.txt", project / "requirements/current.txt")
+    for stack in ("reference", "current"):
+        (project / "requirements" / f"{stack}.txt").touch()
     done = setup(project, PATH=str(tmp_path), IMN_STACK=asked)
     assert chosen in done.stdout
 
 
 def test_a_package_with_another_hash_is_refused(project):
-    lock = project / "requirements" / "reference.txt"
+    lock = project / "requirements" / f"{STACK}.txt"
     good = lock.read_text()
     wrong = re.sub("sha256:[0-9a-f]{64}", "sha256:" + "0" * 64, pin("six"))
     lock.write_text(good.replace(pin("six"), wrong))
@@ -109,9 +113,9 @@ def test_a_package_with_another_hash_is_refused(project):
 def test_where_no_python_is_to_be_had_it_says_what_to_install(project, tmp_path):
     for tool in ("bash", "cat", "cut", "sha256sum", "rm", "pwd", "dirname", "grep"):
         (tmp_path / tool).symlink_to(shutil.which(tool))
-    lock = project / "requirements" / "reference.txt"
+    lock = project / "requirements" / f"{STACK}.txt"
     lock.write_text(lock.read_text() + "# changed\n")
     done = setup(project, PATH=str(tmp_path))
     assert done.returncode == 1
-    assert "Python 3.10 is needed" in done.stderr
+    assert re.search(r"Python 3\.1\d is needed", done.stderr)
     assert not (project / ".venv").exists()

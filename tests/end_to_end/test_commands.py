@@ -3,6 +3,7 @@
 One story in the order of the tests: each starts from what the one before left.
 """
 
+import importlib.util
 import json
 import os
 import pathlib
@@ -120,7 +121,7 @@ def test_the_same_run_again_reuses_everything_and_leaves_one_version(project):
 
 def test_an_edited_layer_trains_again_and_nothing_before_it(project):
     layer = project / "model" / "layers" / "encoder.py"
-    layer.write_text(layer.read_text() + "\n# edited\n")
+    layer.write_text(layer.read_text() + "\n_EDITED = True\n")
     done = run(project)
     assert done.returncode == 0, done.stdout + done.stderr
     got = outcomes(done)
@@ -164,18 +165,23 @@ def test_a_mistake_ends_with_status_2_and_a_line(project, settings, says):
 
 
 def test_the_kubeflow_package_names_the_image_and_no_local_path(project):
-    done = call(
-        project,
-        [TFX, "pipeline", "compile", "--engine=kubeflow", "--pipeline_path=kubeflow_runner.py"],
-        IMN_IMAGE="registry.example/imn:7",
-        IMN_RATINGS="/mnt/imn/ratings/*.csv",
-    )
+    settings = {"IMN_IMAGE": "registry.example/imn:7", "IMN_RATINGS": "/mnt/imn/ratings/*.csv"}
+    compile_ = [TFX, "pipeline", "compile", "--engine=kubeflow"]
+    compile_ += ["--pipeline_path=kubeflow_runner.py"]
+    if importlib.util.find_spec("tfx.orchestration.kubeflow.kubeflow_dag_runner") is None:
+        # TFX 1.16 and later compile for Kubeflow Pipelines 2, and not on their command line.
+        compile_ = [sys.executable, "kubeflow_runner.py"]
+        settings |= {"IMN_STORAGE_ROOT": "gs://bucket/imn", "IMN_RATINGS": "gs://bucket/*.csv"}
+    done = call(project, compile_, **settings)
     assert done.returncode == 0, done.stdout + done.stderr
-    with tarfile.open(project / "imn.tar.gz") as package:
-        (member,) = package.getnames()
-        text = package.extractfile(member).read().decode()
+    if (project / "imn.yaml").exists():
+        text = (project / "imn.yaml").read_text()
+    else:
+        with tarfile.open(project / "imn.tar.gz") as package:
+            (member,) = package.getnames()
+            text = package.extractfile(member).read().decode()
+        assert "claimName: imn" in text
     assert "image: registry.example/imn:7" in text
     assert str(project) not in text
     assert str(PROJECT) not in text
     assert os.path.expanduser("~") + "/" not in text
-    assert "claimName: imn" in text

@@ -56,7 +56,7 @@ def test_what_goes_beyond_the_paper_is_compared_with_the_papers_rows_only():
     assert points == pytest.approx(expected)
     places = [
         report_of(found).index(text)
-        for text in ("| IMN 3P+ less |", "| DIN | +5.00", "with states less |", "| DIN | +10.00")
+        for text in ("| IMN 3P+ minus |", "| DIN | +5.00", "with states minus |", "| DIN | +10.00")
     ]
     assert places == sorted(places)
 
@@ -68,8 +68,8 @@ def test_a_table_says_what_other_code_has_made():
     assert not runs.provenance([other, other])["trained_by_this_code"]
     assert "version" not in report_of([])
     trained = report_of([], trained=False)
-    assert "Cells were trained by other versions of the code: ['one']." in trained
-    assert "Samples were made by another version of the code." in report_of([], made=False)
+    assert "Versions of the code: ['one']." in trained
+    assert "The samples come from another version of the code." in report_of([], made=False)
 
 
 def test_a_cell_that_another_process_trains_is_waited_for(tmp_path, monkeypatch):

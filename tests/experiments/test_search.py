@@ -22,7 +22,7 @@ def asked(monkeypatch):
     """The settings that were trained, in order."""
     made = []
 
-    def run(asked_cells, shared, folder, work, tell):
+    def run(asked_cells, shared, folder, work, log):
         [cell] = asked_cells
         recipe = dict(cell.recipe)
         short = recipe.pop("epochs", None) == 1

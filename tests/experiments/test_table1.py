@@ -81,7 +81,7 @@ def test_the_ablation_goes_on_from_the_cells_of_the_table(folder):
     )
     assert done.returncode == 0, done.stderr[-3000:]
     # Softmax is the default, so it is 3P+ itself; 3P+ was trained for the table.
-    assert "1 of 2 cells are there, 1 to train." in done.stdout
+    assert "1 of 2 runs are done, 1 to train." in done.stdout
     assert len(list((folder / "out" / "cells").glob("*.json"))) == kept + 1
     result = json.loads((folder / "out" / "ablation.json").read_text())
     assert {row["model"] for row in result["rows"]} == {"imn_3p_plus", "without differences"}

@@ -134,7 +134,7 @@ def test_sigterm_under_load_answers_what_it_took_and_ends_with_0(process):
 
 def test_a_folder_without_a_model_is_a_mistake_with_a_cure(tmp_path, capsys):
     assert server.main(["--models", str(tmp_path)]) == 2
-    assert "run `make run` first" in capsys.readouterr().err
+    assert "Run `make run` first" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
