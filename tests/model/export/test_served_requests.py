@@ -10,7 +10,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
-from pipeline.release import c_api
+from tests.support import c_api
 from tests.support.raw_examples import DAY, NOW, example, raw_sample
 
 L = 6
@@ -111,7 +111,7 @@ def test_the_c_api_of_tf_serving_runs_every_signature(export, served, definition
         for name, inputs in requests
     ]
     done = subprocess.run(
-        [sys.executable, "-m", "pipeline.release.c_api", export],
+        [sys.executable, "-m", "tests.support.c_api", export],
         input=json.dumps(runs),
         capture_output=True,
         text=True,

@@ -5,7 +5,7 @@ session from the MetaGraph. This module does the same through ctypes and never
 imports TensorFlow's Python side, so that a process of its own, which holds
 nothing of the process that trained, answers as a server would:
 
-    python -m pipeline.release.c_api MODEL_DIR < REQUESTS > ANSWERS
+    python -m tests.support.c_api MODEL_DIR < REQUESTS > ANSWERS
 
 REQUESTS is a JSON list of runs, each an object with `feed`, which gives tensors
 by name as `{"shape": [...], "values": [...]}` (integers, or bytes in base64),
