@@ -1,1 +1,1 @@
-"""How fast ingestion, training and serving are: JSON, Markdown and a picture each."""
+"""Speed of ingestion, training and serving: JSON, Markdown and a picture each."""

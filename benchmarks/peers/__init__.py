@@ -1,1 +1,1 @@
-"""DIN of other libraries, each run in an environment of its own."""
+"""DIN of other libraries, each in its own environment."""

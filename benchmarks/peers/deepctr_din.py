@@ -1,11 +1,10 @@
-"""A step of DeepCTR's DIN (TensorFlow): its class, its loss, Keras' own step of training.
+"""Times a step of DeepCTR's DIN (TensorFlow), with its loss and Keras' training step.
 
-Widths are those of our DIN: attention 80 and 40 with Dice, head 128 and 64. The
-decay of the embeddings, on by default there, is off: it would make their
-gradients dense.
+Widths equal this project's DIN: attention 80 and 40 with Dice, head 128 and 64. The
+decay of the embeddings, DeepCTR's default, is off: it would make gradients dense.
 
-Run by benchmarks.training as `python -m benchmarks.peers.deepctr_din CELL`, CELL a
-`steps.Measurement` in JSON.
+The training benchmark runs `python -m benchmarks.peers.deepctr_din MEASUREMENT` with a
+`steps.Measurement` as JSON.
 """
 
 import json
@@ -21,13 +20,15 @@ from benchmarks.training import steps
 
 def main() -> None:
     """Prints the measurement as JSON."""
-    cell = steps.Measurement(**json.loads(sys.argv[1]))
-    tf.config.threading.set_intra_op_parallelism_threads(cell.threads)
-    tf.config.threading.set_inter_op_parallelism_threads(cell.threads)
-    history = SparseFeat("hist_item", cell.items, embedding_dim=steps.DIM, embedding_name="item")
+    measurement = steps.Measurement(**json.loads(sys.argv[1]))
+    tf.config.threading.set_intra_op_parallelism_threads(measurement.threads)
+    tf.config.threading.set_inter_op_parallelism_threads(measurement.threads)
+    history = SparseFeat(
+        "hist_item", measurement.items, embedding_dim=steps.DIM, embedding_name="item"
+    )
     columns = [
-        SparseFeat("item", cell.items, embedding_dim=steps.DIM),
-        VarLenSparseFeat(history, maxlen=cell.length, length_name="length"),
+        SparseFeat("item", measurement.items, embedding_dim=steps.DIM),
+        VarLenSparseFeat(history, maxlen=measurement.length, length_name="length"),
     ]
     model = DIN(
         columns,
@@ -47,10 +48,14 @@ def main() -> None:
             },
             tf.constant(batch["label"].astype(np.float32)),
         )
-        for batch in steps.batches(cell.length, cell.batch_size, cell.items)
+        for batch in steps.batches(measurement.length, measurement.batch_size, measurement.items)
     ]
     step = tf.function(model.train_step)
-    print(json.dumps(steps.timed(lambda data: step(data)["loss"].numpy(), batches, cell.seconds)))
+    print(
+        json.dumps(
+            steps.timed(lambda data: step(data)["loss"].numpy(), batches, measurement.seconds)
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Environments of the other libraries, set up where they are missing."""
+"""Creates the virtual environments of the other libraries."""
 
 import hashlib
 import os
@@ -11,19 +11,19 @@ _PYTHON = "python3.11"
 
 
 class NotSetUp(Exception):
-    """An environment that cannot be made here; the message is the reason."""
+    """The environment is missing or cannot be created; the message is the reason."""
 
 
-def python(library: str, cache: str, only_found: bool = False) -> str:
-    """The interpreter of a library's environment under `cache`.
+def python(library: str, cache: str, only_existing: bool = False) -> str:
+    """Path of the Python of a library's environment; creates the environment if needed.
 
     Args:
-      library: `deepctr` or `fuxictr`; `requirements/bench-LIBRARY.txt` is its lock.
-      cache: where environments are kept.
-      only_found: whether one that is missing is left missing.
+      library: `deepctr` or `fuxictr`; its lock is `requirements/bench-LIBRARY.txt`.
+      cache: folder of the environments.
+      only_existing: do not create a missing environment.
 
     Raises:
-      NotSetUp: where it is missing and must stay so, or cannot be made.
+      NotSetUp: if the environment is missing and `only_existing`, or cannot be created.
     """
     lock = _ROOT / "requirements" / f"bench-{library}.txt"
     digest = hashlib.sha256(lock.read_bytes()).hexdigest()[:12]
@@ -31,15 +31,15 @@ def python(library: str, cache: str, only_found: bool = False) -> str:
     interpreter, finished = folder / "bin" / "python", folder / "finished"
     if finished.exists():
         return str(interpreter)
-    if only_found:
-        raise NotSetUp("not set up; the full form of the benchmark does that")
+    if only_existing:
+        raise NotSetUp("not set up; run the full form of the benchmark to set it up")
     base = shutil.which(_PYTHON)
     if base is None:
-        raise NotSetUp(f"there is no {_PYTHON}")
+        raise NotSetUp(f"`{_PYTHON}` is not installed; install it and run the benchmark again")
     print(f"Setting up {library} under {folder} ...", flush=True)
     os.makedirs(folder.parent, exist_ok=True)
     _run([base, "-m", "venv", "--clear", str(folder)])
-    # pip by itself: it knows of indexes and local files that other installers do not.
+    # pip, because it reads the user's indexes and local files.
     _run([str(interpreter), "-m", "pip", "install", "-q", "-r", str(lock)])
     finished.touch()
     return str(interpreter)
@@ -49,5 +49,5 @@ def _run(command: list[str]) -> None:
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         errors = [line for line in done.stderr.splitlines() if "ERROR" in line.upper()]
-        reason = (errors or done.stderr.splitlines() or ["it said nothing"])[-1]
+        reason = (errors or done.stderr.splitlines() or ["no output"])[-1]
         raise NotSetUp(f"{' '.join(command[1:4])} failed: {reason.strip()[:300]}")

@@ -1,10 +1,10 @@
-"""A step of FuxiCTR's DIN (PyTorch): the DIN of its LongCTR collection, its own `train_step`.
+"""Times `train_step` of FuxiCTR's DIN (PyTorch), from its LongCTR collection.
 
-Widths are those of our DIN: attention 80 and 40 with Dice, head 128 and 64.
-Adam and clipping are FuxiCTR's. It has neither positions nor times.
+Widths equal this project's DIN: attention 80 and 40 with Dice, head 128 and 64. Adam and
+clipping are FuxiCTR's. It reads neither positions nor times.
 
-Run by benchmarks.training as `python -m benchmarks.peers.fuxictr_din CELL`, CELL a
-`steps.Measurement` in JSON.
+The training benchmark runs `python -m benchmarks.peers.fuxictr_din MEASUREMENT` with a
+`steps.Measurement` as JSON.
 """
 
 import json
@@ -19,8 +19,8 @@ from benchmarks.training import steps
 
 def main() -> None:
     """Prints the measurement as JSON."""
-    cell = steps.Measurement(**json.loads(sys.argv[1]))
-    torch.set_num_threads(cell.threads)
+    measurement = steps.Measurement(**json.loads(sys.argv[1]))
+    torch.set_num_threads(measurement.threads)
     torch.manual_seed(0)
     feature_map = FeatureMap("synthetic", ".")
     feature_map.labels = ["label"]
@@ -28,7 +28,7 @@ def main() -> None:
     feature_map.features["item"] = {
         "source": "item",
         "type": "categorical",
-        "vocab_size": cell.items,
+        "vocab_size": measurement.items,
         "padding_idx": 0,
     }
     model = DIN(
@@ -45,11 +45,11 @@ def main() -> None:
         model_root=".",
         verbose=0,
     )
-    # What `fit` sets before its first batch.
+    # `fit` sets these before its first batch.
     model._max_gradient_norm, model._batch_index = 10.0, 0
     model.train()
     batches = []
-    for batch in steps.batches(cell.length, cell.batch_size, cell.items):
+    for batch in steps.batches(measurement.length, measurement.batch_size, measurement.items):
         history, target = (
             torch.from_numpy(batch[name]) for name in ("history_item", "target_item")
         )
@@ -58,11 +58,11 @@ def main() -> None:
             ({"label": torch.from_numpy(batch["label"])[:, 0]}, ids, (history > 0).float())
         )
 
-    def step(given: tuple) -> float:
-        labels, ids, mask = given
+    def step(batch: tuple) -> float:
+        labels, ids, mask = batch
         return model.train_step((labels, {"item": ids}, mask)).item()
 
-    print(json.dumps(steps.timed(step, batches, cell.seconds)))
+    print(json.dumps(steps.timed(step, batches, measurement.seconds)))
 
 
 if __name__ == "__main__":

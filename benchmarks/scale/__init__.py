@@ -1,1 +1,1 @@
-"""How the cost of training grows with items, rows and history length."""
+"""Cost of training by items, rows and history length."""

@@ -1,1 +1,1 @@
-"""How fast serving is."""
+"""Speed of serving."""

@@ -1,11 +1,11 @@
-"""How fast a pushed model answers, and whether it stays up.
+"""Latency and stability of the embedded server.
 
-The embedded server in a process of its own, driven over gRPC from another on the
-same machine, which share its cores. `rank` with K candidates and histories of L
-events is set against the same question tiled over the candidates
-(`serving_default`), against DIN, and against the session alone, without a server.
-Then a soak: 80 % of the measured capacity, two version swaps, every answer
-checked, memory watched. Weights are untrained; the vocabulary has 50,000 items.
+A client process sends requests over gRPC to a server process on the same machine;
+they share its cores. `rank` with K candidates and histories of L events is compared
+with one Example for each candidate (`serving_default`, tiled), with DIN, and with
+the TensorFlow session without a server. A soak follows: 80 % of the measured
+capacity, two version swaps, each answer checked, memory recorded. Weights are
+untrained; the vocabulary has 50,000 items.
 
 Example: python -m benchmarks.serving --output out
 """
@@ -31,22 +31,22 @@ from benchmarks.serving import exports, report, soak
 from benchmarks.serving.load import ClientProcess, Load
 
 MODEL, OTHER = "imn_3p_plus", "din"
-_DIFFERENT = 8  # requests of a kind, sent in turn
-_TILED = 2  # of them where a request is megabytes
-_OPEN_SHARE = 0.5  # of the capacity, in open loops
-_LONG_SECONDS = 300  # from which on a soak can say how memory grows
+_DIFFERENT = 8  # distinct requests, sent in turn
+_TILED = 2  # the same for tiled requests, which are megabytes
+_OPEN_SHARE = 0.5  # arrival rate of the open loop over the capacity
+_LONG_SECONDS = 300  # shorter soaks do not measure the growth of memory
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What is measured: sizes, and seconds a row."""
+    """Sizes to measure, and seconds for each row of the table."""
 
     candidates: tuple[int, ...] = (1, 100, 200, 500, 1000)
     lengths: tuple[int, ...] = (100, 1000)
     items: int = 50_000
     seconds: float = 4.0
-    target_seconds: float = 15.0  # of the rows that the target is about
-    target: tuple[int, int] = (200, 1000)  # candidates, length; the soak's too
+    target_seconds: float = 15.0  # for rows with a target
+    target: tuple[int, int] = (200, 1000)  # candidates and length of targets and soak
     soak_minutes: float = 10.0
 
 
@@ -70,16 +70,16 @@ def main() -> None:
 
 
 def measure(plan: Plan, scratch: pathlib.Path) -> dict[str, Any]:
-    """Rows, ratios and the soak."""
+    """Measures rows, ratios and the soak."""
     for length in plan.lengths:
-        _say(f"exports, L = {length}")
+        _log(f"exports, L = {length}")
         folders = {
             str(scratch / "models" / f"{model}_{length}" / "1"): (model, 0)
             for model in (MODEL, OTHER)
         }
         if length == plan.target[1]:
             folders[str(scratch / "next")] = (MODEL, 1)
-        # TensorFlow Transform's memory goes with its process.
+        # In its own process, which frees the memory of TensorFlow Transform at its end.
         process = multiprocessing.get_context("spawn").Process(
             target=exports.export, args=(folders, plan.items, length)
         )
@@ -87,7 +87,7 @@ def measure(plan: Plan, scratch: pathlib.Path) -> dict[str, Any]:
         process.join()
         if process.exitcode:
             raise SystemExit("An export failed; its error is above.")
-    rows = [_session(plan, scratch, *of) for of in _sizes(plan)]
+    rows = [_session(plan, scratch, *size) for size in _sizes(plan)]
     options = ("--message-bytes", str(1 << 27), "--seconds", "60")
     with (
         exports.ServerProcess(scratch / "models", scratch / "server.log", *options) as server,
@@ -112,7 +112,7 @@ def _sizes(plan: Plan) -> list[tuple[int, int]]:
 
 
 def _session(plan: Plan, scratch: pathlib.Path, candidates: int, length: int) -> dict[str, Any]:
-    """`rank` in this process: what the server's answer cannot be faster than."""
+    """Times `rank` in this process: a lower bound of the server's latency."""
     import tensorflow as tf
 
     from serving.model import Model
@@ -120,14 +120,14 @@ def _session(plan: Plan, scratch: pathlib.Path, candidates: int, length: int) ->
     tf.get_logger().setLevel("ERROR")
     model = Model(str(scratch / "models" / f"{MODEL}_{length}" / "1"))
     signature = model.signatures["rank"]
-    asked = _asked(plan, candidates, length)
-    for inputs in asked:
+    inputs_list = _inputs(plan, candidates, length)
+    for inputs in inputs_list:
         model.run(signature, inputs, 60)
     times: list[float] = []
     begin = time.perf_counter()
     while time.perf_counter() - begin < plan.seconds:
         start = time.perf_counter()
-        model.run(signature, asked[len(times) % len(asked)], 60)
+        model.run(signature, inputs_list[len(times) % len(inputs_list)], 60)
         times.append(time.perf_counter() - start)
     seconds = time.perf_counter() - begin
     model.close()
@@ -137,13 +137,13 @@ def _session(plan: Plan, scratch: pathlib.Path, candidates: int, length: int) ->
 def _rows(
     plan: Plan, address: str, client: ClientProcess, candidates: int, length: int
 ) -> list[dict[str, Any]]:
-    """All that is asked of the server about one K and L."""
-    asked = _asked(plan, candidates, length)
+    """Measures the server with one K and L."""
+    inputs_list = _inputs(plan, candidates, length)
     seconds = plan.target_seconds if (candidates, length) == plan.target else plan.seconds
     rows = []
 
-    def run(method: str, model: str, requests: list[bytes], **how: Any) -> float:
-        load = Load(address, requests, **{"seconds": seconds, **how})
+    def run(method: str, model: str, requests: list[bytes], **options: Any) -> float:
+        load = Load(address, requests, **{"seconds": seconds, **options})
         outcome = client.run(load)
         loop = "closed" if load.clients else "open"
         rows.append(
@@ -157,7 +157,7 @@ def _rows(
 
     for model in (MODEL, OTHER):
         name = f"{model}_{length}"
-        rank = [exports.message(name, "rank", inputs) for inputs in asked]
+        rank = [exports.message(name, "rank", inputs) for inputs in inputs_list]
         client.run(Load(address, rank, 0, clients=1, least=len(rank)))  # warm
         run("rank", model, rank, clients=1, least=5)
         if model == MODEL:
@@ -165,14 +165,14 @@ def _rows(
             run("rank", model, rank, rate=_OPEN_SHARE * capacity)
     tiled = [
         exports.message(f"{MODEL}_{length}", "serving_default", exports.tiled_inputs(inputs))
-        for inputs in asked[:_TILED]
+        for inputs in inputs_list[:_TILED]
     ]
     client.run(Load(address, tiled, 0, clients=1, least=1))
     run("tiled", MODEL, tiled, clients=1, least=5)
     return rows
 
 
-def _asked(plan: Plan, candidates: int, length: int) -> list[dict[str, np.ndarray]]:
+def _inputs(plan: Plan, candidates: int, length: int) -> list[dict[str, np.ndarray]]:
     rng = np.random.default_rng(candidates)
     return [exports.rank_inputs(rng, plan.items, candidates, length) for _ in range(_DIFFERENT)]
 
@@ -187,7 +187,7 @@ def _row(
     latency_ms: np.ndarray,
     seconds: float,
 ) -> dict[str, Any]:
-    middle, most, nearly_all = (
+    p50, p95, p99 = (
         np.percentile(latency_ms, (50, 95, 99)).tolist() if len(latency_ms) else (None,) * 3
     )
     row = {
@@ -197,13 +197,13 @@ def _row(
         "history_length": length,
         "loop": loop,
         "clients": clients,
-        "p50_ms": middle,
-        "p95_ms": most,
-        "p99_ms": nearly_all,
+        "p50_ms": p50,
+        "p95_ms": p95,
+        "p99_ms": p99,
         "requests_per_s": len(latency_ms) / seconds,
         "requests": len(latency_ms),
     }
-    _say(
+    _log(
         ", ".join(
             f"{value:.4g}" if isinstance(value, float) else str(value) for value in row.values()
         )
@@ -212,8 +212,8 @@ def _row(
 
 
 def _ratios(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Medians with one client, set against `rank` of IMN, for every K and L."""
-    found = {
+    """Medians of one client over the median of IMN's `rank`, for each K and L."""
+    medians = {
         (row["method"], row["model"], row["candidates"], row["history_length"]): row["p50_ms"]
         for row in rows
         if row["clients"] == 1
@@ -222,27 +222,27 @@ def _ratios(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         {
             "candidates": candidates,
             "history_length": length,
-            "tiled": found["tiled", MODEL, candidates, length] / own,
-            "din": found["rank", OTHER, candidates, length] / own,
-            "session": found["session", MODEL, candidates, length] / own,
+            "tiled": medians["tiled", MODEL, candidates, length] / rank,
+            "din": medians["rank", OTHER, candidates, length] / rank,
+            "session": medians["session", MODEL, candidates, length] / rank,
         }
-        for (method, model, candidates, length), own in found.items()
+        for (method, model, candidates, length), rank in medians.items()
         if (method, model) == ("rank", MODEL)
     ]
 
 
 def _soak(plan: Plan, scratch: pathlib.Path) -> dict[str, Any]:
-    _say(f"soak, {plan.soak_minutes:g} minutes")
+    _log(f"soak, {plan.soak_minutes:g} minutes")
     candidates, length = plan.target
     versions = (scratch / "models" / f"{MODEL}_{length}" / "1", scratch / "next")
-    return soak.run(versions, _asked(plan, candidates, length), 60 * plan.soak_minutes, scratch)
+    return soak.run(versions, _inputs(plan, candidates, length), 60 * plan.soak_minutes, scratch)
 
 
 def _targets(plan: Plan, result: dict[str, Any]) -> list[dict[str, Any]]:
-    """What was asked for, what came, and whether that is enough."""
+    """Compares the result with the targets."""
     candidates, length = plan.target
 
-    def found(rows: list[dict[str, Any]], size: int, **wanted: Any) -> dict[str, Any] | None:
+    def find(rows: list[dict[str, Any]], size: int, **wanted: Any) -> dict[str, Any] | None:
         wanted |= {"candidates": size, "history_length": length}
         return next((row for row in rows if wanted.items() <= row.items()), None)
 
@@ -253,23 +253,23 @@ def _targets(plan: Plan, result: dict[str, Any]) -> list[dict[str, Any]]:
 
     imn = {"method": "rank", "model": MODEL}
     for loop in ({"clients": 1}, {"loop": "open"}):
-        if row := found(result["rows"], candidates, **imn, **loop):
+        if row := find(result["rows"], candidates, **imn, **loop):
             name = f"p99 at K = {candidates}, L = {length}, {row['loop']} loop, ms"
             target(name, row["p99_ms"], "at most 30", row["p99_ms"] <= 30)
-    if ratio := found(result["ratios"], 500):
+    if ratio := find(result["ratios"], 500):
         name = f"times as long by tiling, K = 500, L = {length}"
         target(name, ratio["tiled"], "at least 10", ratio["tiled"] >= 10)
-    if soaked := result["soak"]:
-        errors = sum(soaked["errors"].values())
+    if soak_result := result["soak"]:
+        errors = sum(soak_result["errors"].values())
         target("errors in the soak", errors, "0", not errors)
-        target("lost requests in the soak", soaked["lost"], "0", not soaked["lost"])
-        if soaked["seconds"] >= _LONG_SECONDS:
-            growth = max(soaked["memory_growths_mb_per_minute"])
+        target("lost requests in the soak", soak_result["lost"], "0", not soak_result["lost"])
+        if soak_result["seconds"] >= _LONG_SECONDS:
+            growth = max(soak_result["memory_growths_mb_per_minute"])
             target("growth of memory between swaps, MB a minute", growth, "at most 2", growth <= 2)
     return targets
 
 
-def _say(text: str) -> None:
+def _log(text: str) -> None:
     print(text, flush=True)
 
 
@@ -278,9 +278,9 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--output", default="bench_out", help="folder of the results")
-    parser.add_argument("--scratch", help="folder for exports, deleted at the end")
+    parser.add_argument("--scratch", help="folder for temporary exports")
     parser.add_argument("--quick", action="store_true", help="small sizes, under two minutes")
-    parser.add_argument("--soak-minutes", type=float, help="10 by default; 0 leaves it out")
+    parser.add_argument("--soak-minutes", type=float, help="default 10; 0 skips the soak")
     return parser
 
 

@@ -1,7 +1,7 @@
-"""What a benchmark of serving needs: exports of the right size, requests, a server process.
+"""SavedModels, requests and a server process for the serving benchmark.
 
-A real Transform graph with untrained weights: what training changes are values, and
-latency does not depend on them.
+The Transform graph is real and the weights are untrained: latency does not depend on
+their values.
 """
 
 import os
@@ -24,17 +24,17 @@ _START_SECONDS = 300.0
 
 
 def item(number: int) -> bytes:
-    """An id of Amazon's shape."""
+    """An item id in the form of Amazon's."""
     return b"B%09d" % number
 
 
 def export(folders: dict[str, tuple[str, int]], items: int, length: int) -> None:
-    """Writes SavedModels as the pipeline's Trainer would, all on one Transform graph.
+    """Writes SavedModels like the Trainer's, all with the same Transform graph.
 
     Args:
-      folders: of the SavedModels, each with its preset and the seed of its weights.
+      folders: SavedModel folder to preset and seed of the weights.
       items: size of the vocabulary.
-      length: L.
+      length: history length L.
     """
     import tensorflow as tf
     import tensorflow_transform as tft
@@ -45,17 +45,17 @@ def export(folders: dict[str, tuple[str, int]], items: int, length: int) -> None
 
     with tempfile.TemporaryDirectory() as scratch:
         transform = tft.TFTransformOutput(_transform(scratch, items, length))
-        known = transform.vocabulary_size_by_name(features.ITEM_VOCABULARY)
+        vocabulary = transform.vocabulary_size_by_name(features.ITEM_VOCABULARY)
         for folder, (preset, seed) in folders.items():
-            # A scale at which scores differ.
+            # A larger scale, so that scores differ.
             config, recipe = presets.resolve(preset, "", {"table_initial_scale": 0.3})
             tf.keras.utils.set_random_seed(seed)
-            ranker = build_ranker(config, DataSpec(1 + _OOV + known, length), recipe)
+            ranker = build_ranker(config, DataSpec(1 + _OOV + vocabulary, length), recipe)
             ServingModule(ranker, transform).save(folder)
 
 
 def _transform(folder: str, items: int, length: int) -> str:
-    """A Transform graph whose vocabulary holds so many items."""
+    """Writes a Transform graph with a vocabulary of `items` items."""
     import apache_beam as beam
     import tensorflow_transform as tft
     import tensorflow_transform.beam as tft_beam
@@ -102,7 +102,7 @@ def _transform(folder: str, items: int, length: int) -> str:
 def rank_inputs(
     rng: np.random.Generator, items: int, candidates: int, length: int
 ) -> dict[str, np.ndarray]:
-    """DataSpec of `rank`: one user with a full history of known items."""
+    """Inputs of `rank`: one user with a full history `(1, L)` and candidates `(1, K)`."""
     return {
         features.HISTORY_ITEM: _items(rng, items, length),
         features.HISTORY_TIME: _times(length)[None],
@@ -113,7 +113,7 @@ def rank_inputs(
 
 
 def tiled_inputs(inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The same question for `serving_default`: an Example a candidate, each with the history."""
+    """Inputs of `serving_default`: one Example with the whole history for each candidate."""
     import tensorflow as tf
 
     example = tf.train.Example()
@@ -150,15 +150,15 @@ def _times(length: int) -> np.ndarray:
 
 
 class ServerProcess:
-    """The embedded server as `make serve` starts it, on free ports.
+    """Starts the embedded server like `make serve`, on free ports.
 
     Args:
-      models: its folder.
-      log: the file that takes what it writes.
+      models: folder of the models.
+      log: file for its output.
       options: further arguments.
 
     Raises:
-      SystemExit: if it does not start.
+      SystemExit: if the server does not start.
     """
 
     def __init__(self, models: pathlib.Path, log: pathlib.Path, *options: str):
@@ -170,18 +170,18 @@ class ServerProcess:
                 stderr=file,
                 env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
             )
-        self._seen = psutil.Process(self._process.pid)
+        self._statistics = psutil.Process(self._process.pid)
         end = time.monotonic() + _START_SECONDS
         while not (ready := re.search(r"Ready: gRPC on (\S+:\d+)", log.read_text())):
             if self._process.poll() is not None or time.monotonic() > end:
                 self._process.kill()
-                raise SystemExit(f"The server did not start. It said:\n{log.read_text()}")
+                raise SystemExit(f"The server did not start. Its output:\n{log.read_text()}")
             time.sleep(0.1)
         self.address = ready[1].rstrip(",")
 
     def memory_mb(self) -> float:
-        """Resident memory."""
-        return self._seen.memory_info().rss / 2**20
+        """Resident memory of the server in MB."""
+        return self._statistics.memory_info().rss / 2**20
 
     def __enter__(self) -> "ServerProcess":
         return self

@@ -1,8 +1,8 @@
-"""A process that sends prepared requests to a server, and times every answer.
+"""A client process that sends prepared requests to a server and times each answer.
 
-Closed loop: so many clients, each sending its next request when it has its answer.
-Open loop: arrivals of a Poisson process, whatever the server does; a latency is
-counted from the arrival, so that waiting for a busy server, or client, is part of it.
+Closed loop: each of several clients sends its next request after its last answer.
+Open loop: requests arrive as a Poisson process, independent of the server. Latency
+counts from the arrival, so it includes waiting for a busy server or client.
 """
 
 import dataclasses
@@ -21,17 +21,17 @@ PREDICT = "/tensorflow.serving.PredictionService/Predict"
 
 @dataclasses.dataclass(frozen=True)
 class Load:
-    """What is sent.
+    """A load to send.
 
     Attributes:
-      address: of the server.
-      requests: serialized PredictRequests, sent in turn.
-      seconds: how long.
-      clients: of a closed loop; 0 is an open one.
-      rate: arrivals a second of an open loop.
-      least: requests of a closed loop, also if they take longer.
-      timeout: seconds of a request.
-      expected: right scores `(R, K)` of the R requests by version; empty checks nothing.
+      address: `HOST:PORT` of the server.
+      requests: R serialized PredictRequests, sent in turn.
+      seconds: length of the load.
+      clients: clients of the closed loop; 0 selects an open loop.
+      rate: arrivals per second of the open loop.
+      least: minimum number of requests of the closed loop.
+      timeout: seconds for each request.
+      expected: correct scores `(R, K)` by version; empty skips the check.
     """
 
     address: str
@@ -46,16 +46,16 @@ class Load:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What came of it, in the order of the answers.
+    """Answers to a load, in the order of their arrival.
 
     Attributes:
-      sent: how many requests.
+      sent: number of requests.
       at: seconds from the start to each answer, `(N,)`.
-      latency_ms: `(N,)`.
-      status: names of gRPC's codes, `(N,)`; "WRONG" for scores that are not the expected ones.
-      version: that answered, `(N,)`; 0 where nothing was expected or there was an error.
+      latency_ms: latency of each answer, `(N,)`.
+      status: gRPC status name of each answer, `(N,)`; "WRONG" if the scores differ.
+      version: model version of each answer, `(N,)`; 0 after an error or without a check.
       seconds: from the start to the last answer.
-      late_ms: the most that this process was late with an arrival of an open loop.
+      late_ms: largest delay of this process in sending a request of the open loop.
     """
 
     sent: int
@@ -68,7 +68,7 @@ class Outcome:
 
 
 class ClientProcess:
-    """The process; `start` a load, then take its `outcome`."""
+    """A client process: `start` a load, then get its `outcome`."""
 
     def __init__(self) -> None:
         context = multiprocessing.get_context("spawn")
@@ -78,16 +78,16 @@ class ClientProcess:
         other.close()
 
     def run(self, load: Load) -> Outcome:
-        """The outcome of a load, once all of it is over."""
+        """Sends a load and waits for its outcome."""
         self.start(load)
         return self.outcome()
 
     def start(self, load: Load) -> None:
-        """Returns at once."""
+        """Starts a load and returns at once."""
         self._pipe.send(load)
 
     def outcome(self) -> Outcome:
-        """Waits for the load that was started."""
+        """Waits for the end of the load."""
         return self._pipe.recv()
 
     def __enter__(self) -> "ClientProcess":
@@ -99,7 +99,7 @@ class ClientProcess:
 
 
 def _work(pipe: Any) -> None:
-    # What takes seconds to import must not be first imported under load.
+    # This import takes seconds, so it must not happen under load.
     import tensorflow_serving.apis.predict_pb2  # noqa: F401
 
     while (load := pipe.recv()) is not None:
@@ -140,8 +140,8 @@ class _Sender:
                 number = client + sent[client] * load.clients
                 sent[client] += 1
                 start = time.perf_counter()
-                ask = functools.partial(self.call, self._request(number), load.timeout)
-                self._note(number, start, ask)
+                get_answer = functools.partial(self.call, self._request(number), load.timeout)
+                self._record(number, start, get_answer)
 
         threads = [threading.Thread(target=work, args=(n,)) for n in range(load.clients)]
         for thread in threads:
@@ -160,9 +160,9 @@ class _Sender:
             self.late = max(self.late, time.perf_counter() - due)
             future = self.call.future(self._request(number), load.timeout)
             future.add_done_callback(
-                lambda future, number=number, due=due: self._note(number, due, future.result)
+                lambda future, number=number, due=due: self._record(number, due, future.result)
             )
-        # What is not there by then is lost.
+        # Answers that are not here by then count as lost.
         end = time.perf_counter() + load.timeout + 5
         while len(self.rows) < len(arrivals) and time.perf_counter() < end:
             time.sleep(0.05)
@@ -171,14 +171,14 @@ class _Sender:
     def _request(self, number: int) -> bytes:
         return self.load.requests[number % len(self.load.requests)]
 
-    def _note(self, number: int, start: float, ask: Callable[[], bytes]) -> None:
+    def _record(self, number: int, start: float, get_answer: Callable[[], bytes]) -> None:
         version = 0
         try:
-            answer = ask()
+            answer = get_answer()
             end, status = time.perf_counter(), "OK"
             if self.load.expected:
-                version, right = self._check(number, answer)
-                status = "OK" if right else "WRONG"
+                version, correct = self._check(number, answer)
+                status = "OK" if correct else "WRONG"
         except grpc.RpcError as error:
             end, status = time.perf_counter(), error.code().name
         self.rows.append((end - self.begin, end - start, status, version))
@@ -192,8 +192,10 @@ class _Sender:
         scores = np.frombuffer(proto.tensor_content, np.float32) if proto.tensor_content else None
         if scores is None:
             scores = np.array(proto.float_val, np.float32)
-        known = self.load.expected.get(version)
-        if known is None:
+        expected = self.load.expected.get(version)
+        if expected is None:
             return version, False
-        right = known[number % len(self.load.requests)]
-        return version, scores.shape == right.shape and bool(np.allclose(scores, right, atol=1e-5))
+        wanted = expected[number % len(self.load.requests)]
+        return version, scores.shape == wanted.shape and bool(
+            np.allclose(scores, wanted, atol=1e-5)
+        )

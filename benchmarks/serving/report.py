@@ -1,4 +1,4 @@
-"""What `benchmarks.serving` measured, as Markdown and as a picture."""
+"""Markdown and picture of the serving benchmark."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ _METHODS = {
 
 
 def markdown(result: dict[str, Any]) -> str:
-    """Targets, latencies, ratios and the soak."""
+    """Tables of targets, latencies and ratios, then the soak."""
     lines = [
         f"Measured on {result['date']}: {result['cores']} cores ({result['machine']}), shared by "
         f"server and client; untrained weights, {result['items']:,} items, D = 32. "
@@ -30,15 +30,15 @@ def markdown(result: dict[str, Any]) -> str:
         lines.append(f"| {' | '.join(row)} |")
     lines += [
         "",
-        "Latency in milliseconds over gRPC, from one client that waits for each answer, from "
-        "several (their requests/s are the capacity), and in an open loop at half of that, "
-        "counted from when a request was due.",
+        "Latency in milliseconds over gRPC: one client in a closed loop, several clients (their "
+        "requests/s are the capacity), and an open loop at half the capacity, counted from the "
+        "arrival of a request.",
         "",
         "| | system | L | K | load | p50 | p95 | p99 | requests/s |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for row in sorted(
-        result["rows"], key=lambda row: (row["history_length"], _place(row), row["candidates"])
+        result["rows"], key=lambda row: (row["history_length"], _order(row), row["candidates"])
     ):
         load = f"{row['clients']} clients" if row["clients"] else "open"
         cells = [
@@ -52,7 +52,7 @@ def markdown(result: dict[str, Any]) -> str:
         lines.append(f"| {' | '.join(cells)} |")
     lines += [
         "",
-        "Medians of one client, as multiples of `rank` of IMN 3P+ through the server:",
+        "Median of one client over the median of IMN 3P+'s `rank` through the server:",
         "",
         "| L | K | history tiled | DIN | session alone |",
         "|---|---|---|---|---|",
@@ -66,7 +66,7 @@ def markdown(result: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _place(row: dict[str, Any]) -> tuple[str, str, int]:
+def _order(row: dict[str, Any]) -> tuple[str, str, int]:
     return row["method"], row["model"], row["clients"] or 100
 
 
@@ -79,14 +79,14 @@ def _soak(soak: dict[str, Any]) -> str:
     growths = ", ".join(f"{growth:+.2f}" for growth in soak["memory_growths_mb_per_minute"])
     return (
         f"Soak: {soak['seconds'] / 60:.1f} minutes at {soak['rate_per_s']:.0f} requests/s, "
-        f"80 % of the {soak['capacity_per_s']:.0f} that four clients got, with two version swaps. "
-        f"{soak['sent']:,} sent, {soak['answered']:,} answered with the right scores "
+        f"80 % of the capacity of {soak['capacity_per_s']:.0f}, with two version swaps. "
+        f"{soak['sent']:,} sent, {soak['answered']:,} answered with correct scores "
         f"({by_version}), errors: {errors}, lost: {soak['lost']}. p50 {soak['p50_ms']:.1f}, "
-        f"p95 {soak['p95_ms']:.1f}, p99 {soak['p99_ms']:.1f} ms, swaps included. The server's "
-        f"memory was {levels} MB before, between and after the swaps (two versions are held while "
-        f"one replaces the other, and allocators keep what they once needed), growing by {growths} "
-        f"MB a minute in each; {soak['memory_peak_mb']:,.0f} MB at most. The client was at most "
-        f"{soak['client_late_ms']:.0f} ms late with a request."
+        f"p95 {soak['p95_ms']:.1f}, p99 {soak['p99_ms']:.1f} ms, including the swaps. The server's "
+        f"memory before, between and after the swaps was {levels} MB, and grew by {growths} MB per "
+        f"minute; its peak was {soak['memory_peak_mb']:,.0f} MB. A swap holds two versions, and "
+        f"allocators keep that memory. The client sent a request at most "
+        f"{soak['client_late_ms']:.0f} ms late."
     )
 
 
@@ -99,7 +99,7 @@ def _number(value: float | None) -> str:
 
 
 def picture(result: dict[str, Any], path: str) -> None:
-    """Latency by candidates for each L, and the server's memory in the soak."""
+    """Plots latency by candidates for each L, and the server's memory in the soak."""
     from matplotlib import pyplot
 
     lengths = sorted({row["history_length"] for row in result["rows"]})

@@ -1,4 +1,4 @@
-"""A soak: load near the capacity for minutes, versions swapped under it, every answer checked."""
+"""A soak test: load near capacity for minutes, two version swaps, each answer checked."""
 
 import itertools
 import pathlib
@@ -11,34 +11,35 @@ import numpy as np
 from benchmarks.serving import exports
 from benchmarks.serving.load import ClientProcess, Load, Outcome
 
-CLIENTS = 4  # that keep the server busy
-_SHARE = 0.8  # of the capacity
+CLIENTS = 4  # of the closed loop that measures the capacity
+_SHARE = 0.8  # arrival rate over the capacity
 
 
 def run(
     versions: tuple[pathlib.Path, pathlib.Path],
-    asked: list[dict[str, np.ndarray]],
+    inputs_list: list[dict[str, np.ndarray]],
     seconds: float,
     scratch: pathlib.Path,
 ) -> dict[str, Any]:
-    """Open loop at a share of the capacity; the second export, then the first again, are pushed.
+    """Runs an open loop; pushes the second export after a third, the first after two thirds.
 
     Args:
       versions: two exports whose scores differ.
-      asked: inputs of `rank`, sent in turn.
-      seconds: how long.
-      scratch: a folder for what is served.
+      inputs_list: inputs of `rank`, sent in turn.
+      seconds: length of the soak.
+      scratch: temporary folder for the served models.
 
     Returns:
-      what was sent and what came of it, latencies, and the server's memory.
+      Result of `summary`.
     """
     from serving.model import Model
 
-    requests = [exports.message("imn", "rank", inputs) for inputs in asked]
+    requests = [exports.message("imn", "rank", inputs) for inputs in inputs_list]
     expected = {}
     for version, folder in enumerate((*versions, versions[0]), 1):
         model = Model(str(folder))
-        scores = [model.run(model.signatures["rank"], each, 60)["scores"][0] for each in asked]
+        rank = model.signatures["rank"]
+        scores = [model.run(rank, inputs, 60)["scores"][0] for inputs in inputs_list]
         expected[version] = np.stack(scores)
         model.close()
     folder = scratch / "soak" / "imn"
@@ -65,7 +66,7 @@ def run(
 
 
 def push(export: pathlib.Path, folder: pathlib.Path, version: int) -> None:
-    """As the pusher does: whole, or not at all."""
+    """Copies an export and renames the copy, like the Pusher."""
     shutil.copytree(export, folder / f".pushing-{version}")
     (folder / f".pushing-{version}").rename(folder / str(version))
 
@@ -77,25 +78,25 @@ def summary(
     memory: list[tuple[float, float]],
     swaps: list[float],
 ) -> dict[str, Any]:
-    """Counts of a soak, from its outcome, the memory `(second, MB)` and the times of swaps."""
-    right = outcome.status == "OK"
-    kinds, counts = np.unique(outcome.status[~right], return_counts=True)
-    versions, answered = np.unique(outcome.version[right], return_counts=True)
+    """Summarizes a soak from its outcome, memory `(second, MB)` and seconds of the swaps."""
+    correct = outcome.status == "OK"
+    kinds, counts = np.unique(outcome.status[~correct], return_counts=True)
+    versions, answered = np.unique(outcome.version[correct], return_counts=True)
     at, megabytes = np.array(memory).T
-    # A swap holds two versions for a moment, and allocators keep what they once needed: a level
-    # before, between and after the swaps, and how it grows within each.
+    # A swap holds two versions for a moment, and allocators keep that memory. So each phase
+    # before, between and after the swaps has its own level and growth.
     levels, growths = [], []
     for begin, end in itertools.pairwise((0.0, *swaps, at[-1] + 1)):
         steady = (at > begin + (end - begin) / 4) & (at < end)
         levels.append(float(np.median(megabytes[steady])))
         growths.append(float(60 * np.polyfit(at[steady], megabytes[steady], 1)[0]))
-    percentiles = np.percentile(outcome.latency_ms[right], (50, 95, 99)).tolist()
+    percentiles = np.percentile(outcome.latency_ms[correct], (50, 95, 99)).tolist()
     return {
         "seconds": outcome.seconds,
         "capacity_per_s": capacity,
         "rate_per_s": rate,
         "sent": outcome.sent,
-        "answered": int(right.sum()),
+        "answered": int(correct.sum()),
         "errors": dict(zip(kinds.tolist(), counts.tolist(), strict=True)),
         "lost": outcome.sent - len(outcome.status),
         "answered_by_version": dict(

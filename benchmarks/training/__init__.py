@@ -1,1 +1,1 @@
-"""How fast training is."""
+"""Speed of training."""

@@ -1,4 +1,4 @@
-"""What the measurements of benchmarks.training come to: rows, ratios, exponents, targets."""
+"""Rows, ratios, exponents and targets of the training benchmark."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,14 +14,14 @@ _EXPONENT_FROM = 200
 
 
 def row(model: str, length: int, runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """A row of the table: of the runs of a cell the fastest."""
+    """A row of the table: the fastest run of a model and length."""
     best = min(runs, key=lambda run: run["step_seconds"] / run["batch_size"])
     size = best["batch_size"]
     fits = size == steps.BATCH_SIZE
     return {
         "model": model,
         "history_length": length,
-        # At the batch size of the table, or not at all.
+        # None if the batch size of the table does not fit into memory.
         "examples_per_s": size / best["step_seconds"] if fits else None,
         "peak_memory_mb": max(run["peak_memory_mb"] for run in runs) if fits else None,
         "memory_before_mb": min(run["memory_before_mb"] for run in runs),
@@ -34,56 +34,55 @@ def row(model: str, length: int, runs: Sequence[dict[str, Any]]) -> dict[str, An
 
 
 def ratios(rows: Sequence[dict[str, Any]], clock: str = "wall") -> dict[str, float]:
-    """Examples a second of IMN 3P+ over every other row's, and the floor's over its own.
+    """Ratios of examples/s: IMN 3P+ over each other row, lower bound over IMN 3P+.
 
-    With `clock` `cpu`, examples a second of processor time: what the ratio rests on
-    where other work ran beside, though not what a user waits for.
+    `clock` is `wall`, or `cpu` for examples per CPU second, which depends less on other
+    work on the machine.
     """
     speed = {
         (row["model"], row["history_length"]): row["examples_per_s"]
         and (row["examples_per_s"] if clock == "wall" else 1 / row["cpu_seconds_an_example"])
         for row in rows
     }
-    found = {}
+    result = {}
     for (model, length), other in speed.items():
         ours = speed.get((OURS, length))
         if model == OURS or not ours or not other:
             continue
         if model == FLOOR:
-            found[f"{FLOOR} / {OURS} @ {length}"] = other / ours
+            result[f"{FLOOR} / {OURS} @ {length}"] = other / ours
         else:
-            found[f"{OURS} / {model} @ {length}"] = ours / other
-    return found
+            result[f"{OURS} / {model} @ {length}"] = ours / other
+    return result
 
 
 def exponents(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
-    """The exponents of time and of peak memory against L, by least squares on logarithms.
+    """Exponents of L for time and peak memory, by least squares on logarithms.
 
-    From `_EXPONENT_FROM` on, over the lengths that fit into memory: below, what a
-    step costs whatever the length still counts. `memory_of_steps` leaves out what
-    the process held before its first step.
+    Uses lengths from `_EXPONENT_FROM` on that fit into memory: at shorter lengths, fixed
+    costs dominate. `memory_of_steps` excludes the memory before the first step.
     """
-    found = {}
+    result = {}
     for model in dict.fromkeys(row["model"] for row in rows):
-        own = [
+        selected = [
             row
             for row in rows
             if row["model"] == model
             and row["history_length"] >= _EXPONENT_FROM
             and not row["out_of_memory"]
         ]
-        if len(own) < 2:
+        if len(selected) < 2:
             continue
-        lengths = [row["history_length"] for row in own]
+        lengths = [row["history_length"] for row in selected]
         values = {
-            "time": [1 / row["examples_per_s"] for row in own],
-            "memory": [row["peak_memory_mb"] for row in own],
+            "time": [1 / row["examples_per_s"] for row in selected],
+            "memory": [row["peak_memory_mb"] for row in selected],
             "memory_of_steps": [
-                max(row["peak_memory_mb"] - row["memory_before_mb"], 1) for row in own
+                max(row["peak_memory_mb"] - row["memory_before_mb"], 1) for row in selected
             ],
         }
-        found[model] = {name: slope(lengths, of) for name, of in values.items()}
-    return found
+        result[model] = {name: slope(lengths, column) for name, column in values.items()}
+    return result
 
 
 def slope(lengths: Sequence[float], values: Sequence[float]) -> float:
@@ -92,12 +91,12 @@ def slope(lengths: Sequence[float], values: Sequence[float]) -> float:
 
 
 def targets(result: dict[str, Any]) -> list[dict[str, Any]]:
-    """What was aimed at beside what was measured; None where it was not."""
-    found: list[dict[str, Any]] = []
+    """Targets with the measured values; `measured` and `met` are None if not measured."""
+    rows: list[dict[str, Any]] = []
 
-    def aim(name: str, measured: float | None, wanted: float, at_least: bool) -> None:
+    def add(name: str, measured: float | None, wanted: float, at_least: bool) -> None:
         met = None if measured is None else (measured >= wanted) == at_least or measured == wanted
-        found.append(
+        rows.append(
             {
                 "target": name,
                 "measured": measured,
@@ -107,18 +106,28 @@ def targets(result: dict[str, Any]) -> list[dict[str, Any]]:
             }
         )
 
-    of = result["ratios"]
-    aim("IMN 3P+ over its plain form, L = 1000", of.get(f"{OURS} / {PLAIN} @ 1000"), 4, True)
+    measured_ratios = result["ratios"]
+    add(
+        "IMN 3P+ over its plain form, L = 1000",
+        measured_ratios.get(f"{OURS} / {PLAIN} @ 1000"),
+        4,
+        True,
+    )
     for length, wanted in ((100, 2.0), (500, 5.0), (1000, 5.0)):
-        against = [of.get(f"{OURS} / {peer} @ {length}") for peer in PEERS]
+        against = [measured_ratios.get(f"{OURS} / {peer} @ {length}") for peer in PEERS]
         measured = min([ratio for ratio in against if ratio], default=None)
-        aim(f"IMN 3P+ over the faster DIN of another library, L = {length}", measured, wanted, True)
-    aim("the floor over IMN 3P+, L = 1000", of.get(f"{FLOOR} / {OURS} @ 1000"), 1.3, False)
-    own = result["exponents"].get(OURS, {})
-    aim("exponent of time in L", own.get("time"), 1.05, False)
-    aim("exponent of memory in L", own.get("memory"), 1.05, False)
+        add(f"IMN 3P+ over the faster DIN of another library, L = {length}", measured, wanted, True)
+    add(
+        "the floor over IMN 3P+, L = 1000",
+        measured_ratios.get(f"{FLOOR} / {OURS} @ 1000"),
+        1.3,
+        False,
+    )
+    powers = result["exponents"].get(OURS, {})
+    add("exponent of time in L", powers.get("time"), 1.05, False)
+    add("exponent of memory in L", powers.get("memory"), 1.05, False)
     real = result.get("real_lengths")
-    aim(
+    add(
         f"IMN 3P+ over its plain form, lengths of the ratings padded to {REAL_LENGTH}",
         real and real["ratio"],
         10,
@@ -126,5 +135,5 @@ def targets(result: dict[str, Any]) -> list[dict[str, Any]]:
     )
     for row in result.get("input_pipeline", []):
         name = f"TFRecords over memory less 1, L = {row['history_length']}, {row['lengths']}"
-        aim(name, row["overhead"], 0.1, False)
-    return found
+        add(name, row["overhead"], 0.1, False)
+    return rows

@@ -1,11 +1,9 @@
-"""The least that a step of IMN can cost: its multiply-adds and gathers, and nothing else.
+"""A lower bound of the time of an IMN training step: only its matrix products and gathers.
 
-Each product of matrices that the exact algebra of the attention, the GRU cells,
-the enhancement and the head need, forward, and for each the two products of its
-gradient; the rows of the tables that the encoder looks up, the sums of their
-gradients, and the rows that the optimizer reads and writes. No sum, sigmoid,
-mask, bias, loss or search for repeated ids: a step that reaches this floor does
-all of that for nothing.
+It computes each matrix product of attention, GRU cells, enhancement and head, and the
+two products of each gradient; the look-ups of the embedding tables, the sums of their
+gradients, and the rows that the optimizer reads and writes. It leaves out sums,
+sigmoids, masks, biases, loss and the search for repeated ids.
 """
 
 import itertools
@@ -19,7 +17,7 @@ from transforms import features
 
 
 class Product(NamedTuple):
-    """`copies` products of `(rows, inner)` by `(inner, columns)`, computed at once."""
+    """A batched matrix product: `copies` times `(rows, inner)` by `(inner, columns)`."""
 
     copies: int
     rows: int
@@ -28,11 +26,11 @@ class Product(NamedTuple):
 
     @property
     def multiply_adds(self) -> int:
-        """Multiplications, each with its addition."""
+        """Number of multiply-adds."""
         return self.copies * self.rows * self.inner * self.columns
 
     def gradients(self) -> tuple["Product", "Product"]:
-        """What the gradients of both factors take: as much again, each."""
+        """The products for the gradients of both factors, each of the same size."""
         return (
             Product(self.copies, self.rows, self.columns, self.inner),
             Product(self.copies, self.inner, self.rows, self.columns),
@@ -48,9 +46,9 @@ def forward_products(
     enhancement_steps: int = 3,
     head: tuple[int, ...] = (128, 64),
 ) -> list[Product]:
-    """The products of one forward step on full histories, one candidate a row."""
+    """The products of a forward step on full histories, one candidate for each row."""
     attention = [
-        Product(batch, length, dim, units),  # history by the candidate's own kernel
+        Product(batch, length, dim, units),  # history by the kernel of the candidate
         Product(1, batch * length, units, 1),  # hidden layer to weight
         Product(batch, 1, length, dim),  # weights by history
     ]
@@ -67,37 +65,38 @@ def forward_products(
 
 
 def multiply_adds(forward: list[Product]) -> int:
-    """Those of a step of training: forward, and the gradients of both factors."""
+    """Multiply-adds of a training step: forward and the gradients of both factors."""
     return 3 * sum(product.multiply_adds for product in forward)
 
 
 class LookUps(NamedTuple):
-    """Ids of one table, the rows that they name, and for each id which of them it is."""
+    """Ids `(N,)` for a table, distinct ids `rows` `(R,)`, and the index in `rows` of each id."""
 
     ids: tf.Tensor
     rows: tf.Tensor
-    places: tf.Tensor
+    indices: tf.Tensor
 
 
 def look_ups(batch: dict[str, np.ndarray]) -> dict[str, LookUps]:
-    """What a batch of transformed features looks up, by table."""
+    """Look-ups of a batch of transformed features, by table."""
     names = (features.HISTORY_ITEM, features.TARGET_ITEM)
     all_ids = {
         "item": np.concatenate([batch[name].reshape(-1) for name in names]),
         "time": batch[features.HISTORY_ELAPSED].reshape(-1),
     }
-    found = {}
+    result = {}
     for table, ids in all_ids.items():
-        rows, places = np.unique(ids, return_inverse=True)
-        found[table] = LookUps(*(tf.constant(each) for each in (ids, rows, places.reshape(-1))))
-    return found
+        rows, indices = np.unique(ids, return_inverse=True)
+        arrays = (ids, rows, indices.reshape(-1))
+        result[table] = LookUps(*(tf.constant(each) for each in arrays))
+    return result
 
 
 def step(length: int, batch: int, items: int, dim: int) -> Callable[[Any], Any]:
-    """The floor of a step, as a function of `look_ups`.
+    """The lower bound of a step, as a function of the result of `look_ups`.
 
-    The history is one tensor, as in the model; every other factor is used once,
-    or TensorFlow would compute equal products once.
+    The history is one tensor, as in the model. Each other factor is a new tensor;
+    otherwise TensorFlow would compute equal products only once.
     """
     tables = {
         name: [tf.Variable(tf.random.normal([rows, dim])) for _ in range(3)]  # weights, m, v
@@ -109,10 +108,9 @@ def step(length: int, batch: int, items: int, dim: int) -> Callable[[Any], Any]:
     }
 
     def factor(*shape: int) -> tf.Tensor:
-        made = history.get(shape)
-        if made is None:
-            made = tf.random.normal(shape[1:] if shape[0] == 1 else shape)
-        return made
+        if shape in history:
+            return history[shape]
+        return tf.random.normal(shape[1:] if shape[0] == 1 else shape)
 
     pairs = [
         (factor(each.copies, each.rows, each.inner), factor(each.copies, each.inner, each.columns))
@@ -120,21 +118,21 @@ def step(length: int, batch: int, items: int, dim: int) -> Callable[[Any], Any]:
         for each in (product, *product.gradients())
     ]
 
-    some = tf.TensorSpec([None], tf.int64)
-    signature = {name: LookUps(some, some, some) for name in tables}
+    vector = tf.TensorSpec([None], tf.int64)
+    signature = {name: LookUps(vector, vector, vector) for name in tables}
 
     @tf.function(input_signature=[signature], autograph=False)
-    def compute(given: dict[str, LookUps]) -> list[tf.Tensor]:
+    def compute(inputs: dict[str, LookUps]) -> list[tf.Tensor]:
         results = [tf.matmul(left, right) for left, right in pairs]
         for name, (table, *moments) in tables.items():
-            ids, rows, places = given[name]
+            ids, rows, indices = inputs[name]
             looked_up = tf.gather(table, ids)
-            sums = tf.math.unsorted_segment_sum(looked_up, places, tf.size(rows))
+            sums = tf.math.unsorted_segment_sum(looked_up, indices, tf.size(rows))
             results.append(looked_up)
             for moment in moments:
                 moment.scatter_update(tf.IndexedSlices(tf.gather(moment, rows), rows))
             table.scatter_sub(tf.IndexedSlices(sums, rows))
-        # One number of each, so that none is left out and none is kept.
+        # One number of each result, so that TensorFlow computes all and keeps none.
         return [tf.reshape(result, [-1])[0] for result in results]
 
     return compute

@@ -1,4 +1,4 @@
-"""What a row of the benchmark of training does in its process: build a step, and time it."""
+"""One measurement in its process: builds the model of a row and times its step."""
 
 from typing import Any
 
@@ -17,35 +17,39 @@ PLAIN = "_plain"
 RECIPE = "_recipe"
 
 
-def measure(cell: steps.Measurement) -> dict[str, Any]:
-    """`steps.timed` of a cell."""
-    use_threads(cell.threads)
-    given = steps.batches(cell.length, cell.batch_size, cell.items)
-    if cell.model == "floor":
-        compute = lower_bound.step(cell.length, cell.batch_size, cell.items, steps.DIM)
-        return steps.timed(compute, [lower_bound.look_ups(batch) for batch in given], cell.seconds)
-    ranker, recipe = build(cell.model, cell.length, cell.items)
-    batches = [constants(batch) for batch in given]
-    step = training_step(ranker, recipe, batches[0], cell.optimizer)
-    return steps.timed(step, batches, cell.seconds)
+def measure(measurement: steps.Measurement) -> dict[str, Any]:
+    """Builds the step of a measurement and times it with `steps.timed`."""
+    use_threads(measurement.threads)
+    arrays = steps.batches(measurement.length, measurement.batch_size, measurement.items)
+    if measurement.model == "floor":
+        compute = lower_bound.step(
+            measurement.length, measurement.batch_size, measurement.items, steps.DIM
+        )
+        return steps.timed(
+            compute, [lower_bound.look_ups(batch) for batch in arrays], measurement.seconds
+        )
+    ranker, recipe = build(measurement.model, measurement.length, measurement.items)
+    batches = [constants(batch) for batch in arrays]
+    step = training_step(ranker, recipe, batches[0], measurement.optimizer)
+    return steps.timed(step, batches, measurement.seconds)
 
 
 def use_threads(threads: int) -> None:
-    """Sets TensorFlow's threads, before it has started."""
+    """Sets TensorFlow's threads; call it before the first operation."""
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)
 
 
 def constants(batch: dict[str, np.ndarray]) -> dict[str, tf.Tensor]:
-    """A batch as tensors."""
+    """Converts a batch to tensors."""
     return {name: tf.constant(values) for name, values in batch.items()}
 
 
 def build(model: str, length: int, items: int) -> tuple[Ranker, TrainingConfig]:
-    """The ranker of a row, and the recipe it is trained by."""
+    """The ranker of a row and its training configuration."""
     name = model.removesuffix(PLAIN).removesuffix(RECIPE)
-    given = {} if model.endswith(RECIPE) else {"extra_candidates": 0}
-    config, recipe = presets.resolve(name, "", given)
+    overrides = {} if model.endswith(RECIPE) else {"extra_candidates": 0}
+    config, recipe = presets.resolve(name, "", overrides)
     if model.endswith(PLAIN):
         config = NaiveConfig(**config.to_dict())
     return build_ranker(config, DataSpec(items, length), recipe), recipe

@@ -69,6 +69,6 @@ class NaiveIMN(SequenceBlock):
             read = tf.reduce_sum(weights * history, axis=1)
             memory, _ = self.cell(read, [memory])
         for _ in range(self.steps):
-            given = tf.concat([self.projection(memory), target], axis=1)
-            memory, _ = self.enhancement_cell(given, [memory])
+            inputs = tf.concat([self.projection(memory), target], axis=1)
+            memory, _ = self.enhancement_cell(inputs, [memory])
         return memory[:, None]

@@ -1,4 +1,4 @@
-"""One measurement in a process of its own, which may run out of memory."""
+"""Runs one measurement in a new process with a memory limit."""
 
 import importlib
 import json
@@ -13,29 +13,29 @@ from typing import Any
 
 import psutil
 
-_LOOK_SECONDS = 0.02
-# What libraries say when an allocation fails.
-_REFUSED = ("ResourceExhausted", "MemoryError", "bad_alloc", "can't allocate memory")
+_POLL_SECONDS = 0.02
+# Words in the errors of failed allocations.
+_ALLOCATION_ERRORS = ("ResourceExhausted", "MemoryError", "bad_alloc", "can't allocate memory")
 
 
 class OutOfMemory(Exception):
-    """The process would have taken more than it was allowed."""
+    """The process reached its memory limit, or an allocation failed."""
 
 
 def call(function: str, argument: Any, limit_mb: float) -> Any:
-    """What a function returns that runs in a process of its own.
+    """Calls a function in a new process and returns its result.
 
-    The process is forked from a server that has imported TensorFlow and has
-    started nothing of it, which saves each measurement the imports.
+    A server that has imported TensorFlow, but not started it, forks the process. This
+    saves each measurement the imports.
 
     Args:
-      function: `module:name`, which this process need not import.
-      argument: what can be pickled.
-      limit_mb: resident memory at which the process is ended.
+      function: `module:name`; this process does not import it.
+      argument: a picklable argument.
+      limit_mb: resident memory in MB at which the process is killed.
 
     Raises:
-      OutOfMemory: where the limit was reached, or an allocation failed.
-      RuntimeError: for any other end; the error is printed.
+      OutOfMemory: if the process reaches the limit, or an allocation fails.
+      RuntimeError: if the process fails otherwise.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["benchmarks.training.measurements"])
@@ -52,13 +52,13 @@ def call(function: str, argument: Any, limit_mb: float) -> Any:
         process.join()
     if kind == "answer":
         return answer
-    if limit.reached or any(words in answer for words in _REFUSED):
+    if limit.reached or any(words in answer for words in _ALLOCATION_ERRORS):
         raise OutOfMemory
     raise RuntimeError(f"A measurement failed with status {process.exitcode}: {answer}")
 
 
 def command(arguments: Sequence[str], environment: Mapping[str, str], limit_mb: float) -> Any:
-    """The last line of JSON that a command prints; errors as those of `call`."""
+    """Runs a command and parses the last JSON line that it prints; raises like `call`."""
     process = subprocess.Popen(
         list(arguments),
         env={**os.environ, **environment},
@@ -69,11 +69,11 @@ def command(arguments: Sequence[str], environment: Mapping[str, str], limit_mb: 
     with _Limit(process.pid, limit_mb) as limit:
         out, errors = process.communicate()
     if process.returncode == 0:
-        # Libraries may print of their own.
+        # Libraries may print other lines.
         return json.loads([line for line in out.splitlines() if line.startswith("{")][-1])
-    if limit.reached or any(words in errors for words in _REFUSED):
+    if limit.reached or any(words in errors for words in _ALLOCATION_ERRORS):
         raise OutOfMemory
-    last = (errors.strip().splitlines() or ["it said nothing"])[-1]
+    last = (errors.strip().splitlines() or ["no output"])[-1]
     raise RuntimeError(f"{' '.join(arguments[:3])} failed with {process.returncode}: {last}")
 
 
@@ -89,8 +89,8 @@ def _answer(sender: Any, function: str, argument: Any) -> None:
 class _Limit:
     """Kills a process whose resident memory reaches a limit.
 
-    Not `setrlimit`: that counts addresses, of which TensorFlow reserves gigabytes
-    that it never touches.
+    `setrlimit` does not fit: it counts reserved addresses, and TensorFlow reserves
+    gigabytes that it never uses.
     """
 
     def __init__(self, pid: int, limit_mb: float):
@@ -110,7 +110,7 @@ class _Limit:
 
     def _watch(self) -> None:
         try:
-            while not self._end.wait(_LOOK_SECONDS):
+            while not self._end.wait(_POLL_SECONDS):
                 if self._process.memory_info().rss > self._bytes:
                     self.reached = True
                     self._process.kill()

@@ -1,6 +1,6 @@
-"""Training from files: what the input pipeline costs beside the step, and real lengths.
+"""Training from files: the cost of the input pipeline, and histories of real lengths.
 
-Each function runs in a process of its own, called by benchmarks.training.
+The training benchmark calls each function in a new process.
 """
 
 import collections
@@ -27,7 +27,7 @@ _STEPS = 20
 
 
 def prepare(argument: dict[str, Any]) -> tuple[list[str], int]:
-    """Samples of ratings by `samples.prepare`: files of training, rows of the item table."""
+    """Prepares samples of ratings; returns the training files and the rows of the item table."""
     shared = samples.prepare(**argument)
     transform = tft.TFTransformOutput(shared.graph)
     vocabulary = transform.vocabulary_size_by_name(features.ITEM_VOCABULARY)
@@ -35,7 +35,7 @@ def prepare(argument: dict[str, Any]) -> tuple[list[str], int]:
 
 
 def write_full(argument: dict[str, Any]) -> tuple[list[str], int]:
-    """As `prepare`: `rows` samples with full histories, written as Transform does, once."""
+    """Writes `rows` samples with full histories like Transform; returns the same as `prepare`."""
     import pyarrow as pa
     from tfx_bsl.coders import example_coder
 
@@ -47,7 +47,7 @@ def write_full(argument: dict[str, Any]) -> tuple[list[str], int]:
     os.makedirs(unfinished)
     encoder = example_coder.RecordBatchToExamplesEncoder()
     writers = [
-        tf.io.TFRecordWriter(f"{unfinished}/part-{place}.gz", "GZIP") for place in range(_FILES)
+        tf.io.TFRecordWriter(f"{unfinished}/part-{number}.gz", "GZIP") for number in range(_FILES)
     ]
     for seed in range(-(-rows // steps.BATCH_SIZE)):
         batch = steps.batch(length, steps.BATCH_SIZE, steps.ITEMS, seed)
@@ -61,17 +61,17 @@ def write_full(argument: dict[str, Any]) -> tuple[list[str], int]:
 
 
 def pipeline(argument: dict[str, Any]) -> dict[str, Any]:
-    """An epoch of IMN 3P+ from TFRecords against the same batches from memory.
+    """Times an epoch of IMN 3P+ from TFRecords and from memory, with the same batches.
 
     Args:
-      argument: `files` of transformed samples with histories of `length`, `items`
-        rows of the item table, `threads`, and the most `batches` to train on.
+      argument: `files` of transformed samples with history length `length`; `items`,
+        rows of the item table; `threads`; `batches`, the maximum for an epoch.
 
     Returns:
-      Medians over rounds, taken in turn: `memory_seconds` and `records_seconds` of
-      an epoch, the same as `_cpu_seconds` of all threads together, and
-      `records_first_batch_seconds`, which holds the filling of the shuffle
-      buffer; `batches` of an epoch and `mean_length`.
+      Medians over rounds: `memory_seconds` and `records_seconds` of an epoch,
+      `memory_cpu_seconds` and `records_cpu_seconds` (sum of all threads), and
+      `records_first_batch_seconds`, which includes filling the shuffle buffer; also
+      `batches` of an epoch and `mean_length` of the histories.
     """
     measurements.use_threads(argument["threads"])
     length = argument["length"]
@@ -79,52 +79,53 @@ def pipeline(argument: dict[str, Any]) -> dict[str, Any]:
     ranker, recipe = measurements.build("imn_3p_plus_recipe", length, argument["items"])
 
     def records() -> tf.data.Dataset:
-        made = data.training_batches(argument["files"], spec, recipe.batch_size, 0, 0)
-        return made.take(argument["batches"])
+        batches = data.training_batches(argument["files"], spec, recipe.batch_size, 0, 0)
+        return batches.take(argument["batches"])
 
-    held = list(records())
-    step = speed.training_step(ranker, recipe, held[0])
-    for batch in held[:2]:
+    in_memory = list(records())
+    step = speed.training_step(ranker, recipe, in_memory[0])
+    for batch in in_memory[:2]:
         step(batch)
     taken: dict[str, list[float]] = collections.defaultdict(list)
     for _ in range(_ROUNDS):
-        for name, source in (("memory", held), ("records", records())):
+        for name, source in (("memory", in_memory), ("records", records())):
             start, cpu = time.perf_counter(), time.process_time()
-            for place, batch in enumerate(source):
-                if not place:
+            for number, batch in enumerate(source):
+                if number == 0:
                     taken[f"{name}_first_batch"].append(time.perf_counter() - start)
                 step(batch)
             taken[name].append(time.perf_counter() - start)
             taken[f"{name}_cpu"].append(time.process_time() - cpu)
     return {
         **{f"{name}_seconds": statistics.median(values) for name, values in taken.items()},
-        "batches": len(held),
-        "mean_length": float(np.mean([batch["history_length"].numpy().mean() for batch in held])),
+        "batches": len(in_memory),
+        "mean_length": float(
+            np.mean([batch["history_length"].numpy().mean() for batch in in_memory])
+        ),
     }
 
 
 def from_files(argument: dict[str, Any]) -> dict[str, Any]:
-    """A training that has just begun on files of any number of rows.
+    """Measures the first steps of a training from files.
 
     Args:
-      argument: `files` of samples with histories of `length`, `threads`.
+      argument: `files` of samples with history length `length`, and `threads`.
 
     Returns:
-      `bytes_on_disk`; `bytes_in_buffer`, what the process grew by until the first
-      batch was there, and `first_batch_seconds`; `step_seconds`, a median with
-      reading, and `peak_memory_mb` until then; `read_rows_per_s` of an epoch without
-      training.
+      `bytes_on_disk`; `bytes_in_buffer`, the growth of the process up to the first
+      batch; `first_batch_seconds`; `step_seconds`, a median that includes reading;
+      `peak_memory_mb` of these steps; `read_rows_per_s` of an epoch without training.
     """
     measurements.use_threads(argument["threads"])
     length, files = argument["length"], argument["files"]
     ranker, recipe = measurements.build("imn_3p_plus_recipe", length, steps.ITEMS)
-    given = measurements.constants(steps.batch(length, recipe.batch_size, steps.ITEMS, 0))
-    step = speed.training_step(ranker, recipe, given)
-    step(given)
+    example = measurements.constants(steps.batch(length, recipe.batch_size, steps.ITEMS, 0))
+    step = speed.training_step(ranker, recipe, example)
+    step(example)
     process = psutil.Process()
     before, start = process.memory_info().rss, time.perf_counter()
-    files_of = data.training_batches(files, _spec(length), recipe.batch_size, 0, 0)
-    source = iter(files_of)
+    dataset = data.training_batches(files, _spec(length), recipe.batch_size, 0, 0)
+    source = iter(dataset)
     batch = next(source)
     first = time.perf_counter() - start
     grown = process.memory_info().rss - before
@@ -137,7 +138,7 @@ def from_files(argument: dict[str, Any]) -> dict[str, Any]:
     peak = steps.peak_memory_mb()
     del source
     start = time.perf_counter()
-    rows = sum(int(tf.size(batch["label"])) for batch in files_of)
+    rows = sum(int(tf.size(batch["label"])) for batch in dataset)
     return {
         "bytes_on_disk": sum(os.path.getsize(file) for file in files),
         "bytes_in_buffer": grown,
@@ -149,28 +150,28 @@ def from_files(argument: dict[str, Any]) -> dict[str, Any]:
 
 
 def real_lengths(argument: dict[str, Any]) -> dict[str, Any]:
-    """`steps.timed` of a row on real samples, one candidate a row, from memory.
+    """Times the step of a model on real samples from memory, one candidate for each row.
 
     Args:
-      argument: `model`, the row; `files`, `length`, `items`, `threads`, `batches` as
-        for `pipeline`; `seconds` to measure.
+      argument: `model`; `files`, `length`, `items`, `threads` and `batches` as for
+        `pipeline`; `seconds`, length of the measurement.
     """
     measurements.use_threads(argument["threads"])
     length = argument["length"]
     ranker, recipe = measurements.build(argument["model"], length, argument["items"])
     source = data.training_batches(argument["files"], _spec(length), recipe.batch_size, 0, 0)
-    held = list(source.take(argument["batches"]))
-    step = speed.training_step(ranker, recipe, held[0])
-    lengths = np.concatenate([batch["history_length"].numpy().reshape(-1) for batch in held])
+    in_memory = list(source.take(argument["batches"]))
+    step = speed.training_step(ranker, recipe, in_memory[0])
+    lengths = np.concatenate([batch["history_length"].numpy().reshape(-1) for batch in in_memory])
     return {
-        **steps.timed(step, held, argument["seconds"]),
+        **steps.timed(step, in_memory, argument["seconds"]),
         "mean_length": float(lengths.mean()),
         "quantiles": np.quantile(lengths, [0.5, 0.9, 0.99, 1]).tolist(),
     }
 
 
 def _spec(length: int) -> dict[str, Any]:
-    like = steps.batch(length, 1, steps.ITEMS, 0)
+    example = steps.batch(length, 1, steps.ITEMS, 0)
     return {
-        name: tf.io.FixedLenFeature(values.shape[1:], tf.int64) for name, values in like.items()
+        name: tf.io.FixedLenFeature(values.shape[1:], tf.int64) for name, values in example.items()
     }

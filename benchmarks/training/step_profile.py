@@ -1,4 +1,4 @@
-"""Which operations a step spends its time in, by TensorFlow's own profiler."""
+"""Share of each operation in a training step, by TensorFlow's profiler."""
 
 import collections
 import glob
@@ -14,27 +14,26 @@ _STEPS = 5
 _SHOWN = 12
 
 
-def top_operations(cell: steps.Measurement) -> dict[str, Any]:
-    """The kinds of operations that take most of a step of a cell's row.
+def top_operations(measurement: steps.Measurement) -> dict[str, Any]:
+    """The operations with the largest shares of a step.
 
     Returns:
-      `operations`: for each of the largest its `operation`, `share` of all kernels'
-      time and `calls` a step. Kernels that run beside each other count with their
-      sum.
+      `operations`: a list with `operation`, `share` of the time of all kernels, and
+      `calls` per step. Times of kernels that run in parallel are added.
     """
-    measurements.use_threads(cell.threads)
-    ranker, recipe = measurements.build(cell.model, cell.length, cell.items)
-    given = [
+    measurements.use_threads(measurement.threads)
+    ranker, recipe = measurements.build(measurement.model, measurement.length, measurement.items)
+    batches = [
         measurements.constants(batch)
-        for batch in steps.batches(cell.length, cell.batch_size, cell.items)
+        for batch in steps.batches(measurement.length, measurement.batch_size, measurement.items)
     ]
-    step = speed.training_step(ranker, recipe, given[0])
-    for batch in given:
+    step = speed.training_step(ranker, recipe, batches[0])
+    for batch in batches:
         step(batch)
     with tempfile.TemporaryDirectory() as folder:
         with tf.profiler.experimental.Profile(folder):
-            for place in range(_STEPS):
-                step(given[place % len(given)])
+            for number in range(_STEPS):
+                step(batches[number % len(batches)])
         files = glob.glob(f"{folder}/plugins/profile/*/*.xplane.pb")
         time, calls = _kernels(files)
     total = sum(time.values())
@@ -47,10 +46,10 @@ def top_operations(cell: steps.Measurement) -> dict[str, Any]:
 
 
 def _kernels(files: list[str]) -> tuple[collections.Counter, collections.Counter]:
-    """Picoseconds and calls by kind of operation, from what the profiler wrote."""
+    """Picoseconds and calls by kind of operation, from the profiler's files."""
     try:
         from tensorflow.tsl.profiler.protobuf import xplane_pb2
-    except ImportError:  # moved between releases
+    except ImportError:  # TensorFlow after 2.15
         from tensorflow.core.profiler.protobuf import xplane_pb2
     time: collections.Counter = collections.Counter()
     calls: collections.Counter = collections.Counter()
@@ -61,7 +60,7 @@ def _kernels(files: list[str]) -> tuple[collections.Counter, collections.Counter
         for plane in space.planes:
             for line in plane.lines:
                 for event in line.events:
-                    # A kernel's event is called "name of the node:kind of operation".
+                    # The event of a kernel is named "NODE:KIND".
                     node, colon, kind = plane.event_metadata[event.metadata_id].name.partition(":")
                     if node and colon and kind.isidentifier():
                         time[kind] += event.duration_ps

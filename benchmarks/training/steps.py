@@ -1,7 +1,7 @@
-"""Batches in memory, and how a step of training on them is timed.
+"""Batches in memory, and the timer of a training step on them.
 
-Needs NumPy alone: systems of other libraries are measured by it in environments
-of their own, so that all rows of a table have the same data and the same clock.
+Imports only NumPy, so that other libraries use it in their own environments: all
+rows of a table have the same data and the same clock.
 """
 
 import dataclasses
@@ -16,11 +16,11 @@ import numpy as np
 BATCH_SIZE = 512
 DIM = 32
 ITEMS = 100_000
-# More than one, so that no step finds its rows in the cache because the last one left them.
+# More than one, so that a step does not find its rows in the CPU cache.
 BATCHES = 3
 _MOST_STEPS = 40
-_FIRST_ITEM = 2  # after padding and the bucket of what is out of the vocabulary
-_TIME_BUCKETS = 14  # of days: up to 22 years
+_FIRST_ITEM = 2  # after the padding and out-of-vocabulary ids
+_TIME_BUCKETS = 14  # buckets of elapsed days, up to 22 years
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,15 +28,15 @@ class Measurement:
     """One measurement.
 
     Attributes:
-      model: a preset, with one candidate a row; a preset of IMN with `_plain`; a
-        preset with `_recipe`, which leaves it its extra candidates; `floor`; or
-        the DIN of another library.
-      length: L; every history is full.
-      batch_size: B.
+      model: a preset with one candidate for each row; an IMN preset with suffix `_plain`
+        (naive form); a preset with suffix `_recipe` (with its extra candidates);
+        `floor` (lower bound); or the DIN of another library.
+      length: history length L; all histories are full.
+      batch_size: rows of a batch, B.
       items: rows of the item table.
-      seconds: how long to measure.
-      threads: of the process.
-      optimizer: `lazy_adam`, or `keras_adam`, which sweeps whole tables.
+      seconds: length of the measurement.
+      threads: threads of the process.
+      optimizer: `lazy_adam`, or `keras_adam`, which updates whole tables.
     """
 
     model: str
@@ -51,8 +51,8 @@ class Measurement:
 def batch(length: int, rows: int, items: int, seed: int) -> dict[str, np.ndarray]:
     """Transformed samples with full histories: int64 `(rows, length)` and `(rows, 1)`.
 
-    Ids are drawn log-uniformly, item i with probability about 1 / i, so that a
-    batch repeats some items often and most of them seldom, as ratings do.
+    Ids are log-uniform: item i has a probability of about 1 / i, so that, as in
+    ratings, few items are frequent and most are rare.
     """
     rng = np.random.default_rng([seed, length, rows])
 
@@ -71,34 +71,34 @@ def batch(length: int, rows: int, items: int, seed: int) -> dict[str, np.ndarray
 
 
 def batches(length: int, rows: int, items: int) -> list[dict[str, np.ndarray]]:
-    """`BATCHES` of `batch`, one seed each."""
+    """`BATCHES` results of `batch`, with one seed each."""
     return [batch(length, rows, items, seed) for seed in range(BATCHES)]
 
 
-def timed(step: Callable[[Any], Any], given: Sequence[Any], seconds: float) -> dict[str, Any]:
-    """The median time of a step, and the memory of the process.
+def timed(step: Callable[[Any], Any], data: Sequence[Any], seconds: float) -> dict[str, Any]:
+    """Median time of a step, and peak memory of the process.
 
     Args:
-      step: called with one of `given`; comes back when its work is done.
-      given: batches, taken in turn.
-      seconds: how long to measure; three steps at least, two if one takes longer.
+      step: function of a batch; returns when its work is done.
+      data: batches, used in turn.
+      seconds: length of the measurement; at least three steps, or two if one takes longer.
 
     Returns:
-      `step_seconds`, and `step_cpu_seconds` of all threads together; how many
-      `steps` these are medians of; `peak_memory_mb` of the process so far, and
-      `memory_before_mb`, its peak before the first step.
+      Medians `step_seconds` and `step_cpu_seconds` (sum of all threads) over `steps`
+      steps; `peak_memory_mb` of the process; `memory_before_mb`, its peak before the
+      first step.
     """
     before = peak_memory_mb()
-    step(given[0])  # traces
+    step(data[0])  # traces
     taken: list[tuple[float, float]] = []
     end = time.perf_counter() + seconds
     while len(taken) < 3 or (time.perf_counter() < end and len(taken) < _MOST_STEPS):
         start, cpu = time.perf_counter(), time.process_time()
-        step(given[(len(taken) + 1) % len(given)])
+        step(data[(len(taken) + 1) % len(data)])
         taken.append((time.perf_counter() - start, time.process_time() - cpu))
         if len(taken) == 2 and taken[-1][0] > seconds:
             break
-    # The first of many meets cold allocators.
+    # If there are many, the first is left out: it warms up the allocators.
     counted = taken[len(taken) > 3 :]
     return {
         "step_seconds": statistics.median(wall for wall, _ in counted),
@@ -110,12 +110,12 @@ def timed(step: Callable[[Any], Any], given: Sequence[Any], seconds: float) -> d
 
 
 def peak_memory_mb() -> int:
-    """The largest resident memory of this process so far.
+    """Peak resident memory of this process in MB.
 
-    From the kernel's own page on the process: `ru_maxrss` of a process that was
-    started by a larger one begins with the larger one's.
+    Reads `/proc/self/status`, because `ru_maxrss` of a child process starts with the
+    peak of its parent.
     """
     with open("/proc/self/status", encoding="ascii") as file:
-        found = re.search(r"VmHWM:\s+(\d+) kB", file.read())
-    assert found, "/proc/self/status has no VmHWM: not Linux?"
-    return int(found[1]) >> 10
+        match = re.search(r"VmHWM:\s+(\d+) kB", file.read())
+    assert match, "`/proc/self/status` must have a line `VmHWM`; this benchmark needs Linux."
+    return int(match[1]) >> 10

@@ -1,4 +1,4 @@
-"""The benchmark of serving: what is asked is the same, and what is counted is what came."""
+"""The serving benchmark: equal requests, complete counts, correct targets."""
 
 import json
 
@@ -29,17 +29,17 @@ def right(server):
     return {1: server.rank(candidates=CANDIDATES)}
 
 
-def sent(server, *requests, **how):
+def sent(server, *requests, **options):
     requests = [request.SerializeToString() for request in requests]
-    return send(Load(f"127.0.0.1:{server.grpc_port}", requests, **{"seconds": 0, **how}))
+    return send(Load(f"127.0.0.1:{server.grpc_port}", requests, **{"seconds": 0, **options}))
 
 
 def test_tiling_asks_for_the_same_scores(export):
-    """Of a full history: Examples have a fixed L."""
+    """With a full history, because Examples have a fixed L."""
     signatures = tf.saved_model.load(export).signatures
     inputs = rank_inputs([b"i%03d" % n for n in range(6)], CANDIDATES)
-    expected = signatures["rank"](**{name: tf.constant(of) for name, of in inputs.items()})
-    tiled = {name: tf.constant(of) for name, of in exports.tiled_inputs(inputs).items()}
+    expected = signatures["rank"](**{name: tf.constant(value) for name, value in inputs.items()})
+    tiled = {name: tf.constant(value) for name, value in exports.tiled_inputs(inputs).items()}
     scores = signatures["serving_default"](**tiled)["score"]
     np.testing.assert_allclose(scores, expected["scores"][0], atol=1e-6)
 

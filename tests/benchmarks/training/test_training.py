@@ -189,9 +189,9 @@ def test_a_measurement_is_kept_until_what_it_depends_on_changes(tmp_path):
 
 def test_an_environment_that_is_missing_says_so(tmp_path, monkeypatch):
     with pytest.raises(environment.NotSetUp, match="not set up"):
-        environment.python("deepctr", str(tmp_path), only_found=True)
+        environment.python("deepctr", str(tmp_path), only_existing=True)
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(environment.NotSetUp, match="there is no"):
+    with pytest.raises(environment.NotSetUp, match="is not installed"):
         environment.python("fuxictr", str(tmp_path))
 
 
