@@ -1,4 +1,4 @@
-"""The benchmark of scale as Markdown and as a picture."""
+"""Markdown and picture of the scale benchmark."""
 
 from typing import Any
 
@@ -12,10 +12,10 @@ _GB = 1e9
 
 
 def markdown(result: dict[str, Any]) -> str:
-    """What was measured, the constants, and what follows from them."""
+    """The report: measurements, marginal costs, and the sizes computed from them."""
     parts = [
         f"{conditions(result)} IMN 3P+, B = {result['batch_size']}, D = {result['dim']}, "
-        f"histories full.",
+        f"full histories.",
         targets_table(result["targets"]),
         "## Items",
         _items(result),
@@ -23,11 +23,11 @@ def markdown(result: dict[str, Any]) -> str:
         _lengths(result),
         "## Rows of the files",
         _rows(result),
-        "## What one more costs",
+        "## Marginal costs",
         _constants(result["constants"]),
-        "## What fits into 24 GB, on paper",
+        "## Sizes that fit into 24 GB (computed)",
         _fits(result["fits"]),
-        "## Beyond, on paper",
+        "## Larger data sets (computed)",
         _beyond(result["beyond"]),
     ]
     return "\n\n".join(parts) + "\n"
@@ -86,30 +86,31 @@ def _rows(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _constants(of: dict[str, float]) -> str:
+def _constants(costs: dict[str, float]) -> str:
     return "\n".join(
         [
-            f"- an item: {of['bytes_an_item']:.0f} bytes (a row and its two moments are 384)",
-            f"- an event of a batch: {of['bytes_an_event_of_a_batch']:.0f} bytes, "
-            f"{1e9 * of['seconds_an_event']:.0f} ns a step",
-            f"- a row, whatever its length: {1e6 * of['seconds_a_row']:.0f} µs a step",
-            f"- an event on disk, gzip: {of['bytes_an_event_on_disk']:.2f} bytes",
-            f"- the shuffle buffer: {of['buffer_bytes'] / 1e6:.0f} MB at most, for any number of "
-            "rows and any L (it holds 10 million places)",
-            f"- libraries and all else: {of['base_bytes'] / 1e6:.0f} MB",
+            f"- an item: {costs['bytes_an_item']:.0f} bytes (384 for a row and its two moments)",
+            f"- an event of a batch: {costs['bytes_an_event_of_a_batch']:.0f} bytes, "
+            f"{1e9 * costs['seconds_an_event']:.0f} ns per step",
+            f"- a row without its events: {1e6 * costs['seconds_a_row']:.0f} µs per step",
+            f"- an event on disk, gzip: {costs['bytes_an_event_on_disk']:.2f} bytes",
+            f"- the shuffle buffer: {costs['buffer_bytes'] / 1e6:.0f} MB at most, for any number "
+            "of rows and any L (it holds 10 million events)",
+            f"- libraries and other memory: {costs['base_bytes'] / 1e6:.0f} MB",
         ]
     )
 
 
-def _fits(of: dict[str, list[dict[str, int]]]) -> str:
+def _fits(sizes: dict[str, list[dict[str, int]]]) -> str:
     lines = [line(["L", "items at most"]), rule(1)]
     lines += [
         line([row["history_length"], f"{row['items'] / 1e6:.0f} million"])
-        for row in of["most_items"]
+        for row in sizes["most_items"]
     ]
     lines += ["", line(["items", "L at most"]), rule(1)]
     lines += [
-        line([f"{row['items']:,}", f"{row['history_length']:,}"]) for row in of["longest_history"]
+        line([f"{row['items']:,}", f"{row['history_length']:,}"])
+        for row in sizes["longest_history"]
     ]
     return "\n".join(lines)
 
@@ -117,10 +118,9 @@ def _fits(of: dict[str, list[dict[str, int]]]) -> str:
 def _beyond(rows: list[dict[str, Any]]) -> str:
     heads = ["data", "L", "rows an epoch", "files, GB", "item table and slots, GB", "memory, GB"]
     lines = [
-        "Every target of a user, 50 at most, and a negative for each; histories as long as a user "
-        "has events on average, at most L. Time is that of one machine like this one, reading "
-        "included as far as it hides behind the step; machines are counted as if they did not wait "
-        "for each other.",
+        "At most 50 targets per user and a negative for each; histories hold the mean number of "
+        "events per user, at most L. Time is for one machine like this one, with reading hidden "
+        "behind the step. The number of machines assumes that they do not wait for each other.",
         "",
         line(
             [
@@ -150,25 +150,25 @@ def _beyond(rows: list[dict[str, Any]]) -> str:
         )
     lines += [
         "",
-        "`tf.distribute`'s mirrored strategies, which the trainer uses, keep the whole table on "
-        "every worker: where one does not hold it, it takes parameter servers, or workers with "
-        "more memory. What workers exchange a step are the dense gradients (tens of thousands of "
-        "numbers) and the rows of the batch's items.",
+        "The trainer uses mirrored strategies of `tf.distribute`, which keep the whole table on "
+        "each worker. A larger table needs parameter servers or workers with more memory. In each "
+        "step, workers exchange the dense gradients (tens of thousands of numbers) and the rows of "
+        "the batch's items.",
     ]
     return "\n".join(lines)
 
 
 def picture(result: dict[str, Any], path: str) -> None:
-    """Time of a step and memory against items, for both optimizers; memory against L."""
+    """Plots time of a step and memory by items, for both optimizers, and memory by L."""
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(1, 3, figsize=(12, 3.6))
     for optimizer, color in (("lazy_adam", "#4c72b0"), ("keras_adam", "#c44e52")):
-        own = [row for row in result["by_items"] if row["optimizer"] == optimizer]
-        items = [row["items"] / 1e6 for row in own]
+        rows = [row for row in result["by_items"] if row["optimizer"] == optimizer]
+        items = [row["items"] / 1e6 for row in rows]
         style = {"marker": "o", "color": color, "label": _OPTIMIZERS[optimizer]}
-        axes[0].plot(items, [1000 * row["step_seconds"] for row in own], **style)
-        axes[1].plot(items, [row["peak_memory_mb"] / 1000 for row in own], **style)
+        axes[0].plot(items, [1000 * row["step_seconds"] for row in rows], **style)
+        axes[1].plot(items, [row["peak_memory_mb"] / 1000 for row in rows], **style)
     lengths = [row["history_length"] for row in result["by_length"]]
     memory = [row["peak_memory_mb"] / 1000 for row in result["by_length"]]
     axes[2].plot(lengths, memory, "o-", color="#4c72b0")

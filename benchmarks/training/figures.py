@@ -108,7 +108,7 @@ def targets(result: dict[str, Any]) -> list[dict[str, Any]]:
 
     measured_ratios = result["ratios"]
     add(
-        "IMN 3P+ over its plain form, L = 1000",
+        "IMN 3P+ over its naive form, L = 1000",
         measured_ratios.get(f"{OURS} / {PLAIN} @ 1000"),
         4,
         True,
@@ -118,7 +118,7 @@ def targets(result: dict[str, Any]) -> list[dict[str, Any]]:
         measured = min([ratio for ratio in against if ratio], default=None)
         add(f"IMN 3P+ over the faster DIN of another library, L = {length}", measured, wanted, True)
     add(
-        "the floor over IMN 3P+, L = 1000",
+        "lower bound over IMN 3P+, L = 1000",
         measured_ratios.get(f"{FLOOR} / {OURS} @ 1000"),
         1.3,
         False,
@@ -128,7 +128,7 @@ def targets(result: dict[str, Any]) -> list[dict[str, Any]]:
     add("exponent of memory in L", powers.get("memory"), 1.05, False)
     real = result.get("real_lengths")
     add(
-        f"IMN 3P+ over its plain form, lengths of the ratings padded to {REAL_LENGTH}",
+        f"IMN 3P+ over its naive form, lengths of the ratings padded to {REAL_LENGTH}",
         real and real["ratio"],
         10,
         True,

@@ -1,4 +1,4 @@
-"""The benchmark of scale: constants and what follows from them, and what is read from files."""
+"""The scale benchmark: marginal costs, computed sizes, and training from files."""
 
 import math
 
@@ -74,7 +74,7 @@ def test_what_fits_fills_the_machine_and_no_more():
     def memory(items, length):
         return 300 * MB + 100_000 * 500 + 400 * items + 512 * 1000 * length
 
-    for row in [pair for of in scale.fits(constants).values() for pair in of]:
+    for row in [pair for pairs in scale.fits(constants).values() for pair in pairs]:
         items, length = row["items"], row["history_length"]
         room = 24 * 2**30 - memory(items, length)
         assert -400 <= room < 512 * 1000 + 400
@@ -126,8 +126,8 @@ def test_targets_and_the_report_of_them(tmp_path):
 
 
 def test_samples_are_written_and_trained_on_from_files(tmp_path):
-    told = {"folder": str(tmp_path / "full"), "length": 5, "rows": 3 * 512}
-    files, items = processes.call("benchmarks.training.records:write_full", told, math.inf)
+    argument = {"folder": str(tmp_path / "full"), "length": 5, "rows": 3 * 512}
+    files, items = processes.call("benchmarks.training.records:write_full", argument, math.inf)
     assert len(files) == 4
     argument = {"files": files, "length": 5, "items": items, "threads": 2, "batches": 2}
     read = processes.call("benchmarks.training.records:from_files", argument, math.inf)

@@ -1,4 +1,4 @@
-"""The benchmark of training: what it compares is the same function, and what it counts is right."""
+"""The training benchmark: both forms are one function, and the counts are right."""
 
 import json
 import math
@@ -18,7 +18,7 @@ from model.imn import IMN, IMNConfig
 
 
 def copy_weights(plain: NaiveIMN, shipped: IMN) -> list[tuple[tf.Variable, tf.Variable]]:
-    """Gives the plain layer the shipped one's weights; pairs of variables to compare."""
+    """Copies the shipped weights to the naive layer; returns pairs of variables to compare."""
     pairs = []
     for hidden, weight, attention in zip(
         plain.hidden, plain.weight, shipped.update.attentions, strict=True
@@ -68,7 +68,7 @@ def test_plain_form_and_shipped_form_are_one_function(enhancement, normalization
     np.testing.assert_allclose(outputs[0], outputs[1], rtol=1e-4, atol=1e-5)
     for name, one, other in zip(["history", "targets", *pairs], *gradients, strict=True):
         one = tf.reshape(one, other.shape)
-        if name == "history":  # of padding no gradient goes anywhere
+        if name == "history":  # gradients of padding have no use
             one, other = one * mask[:, :, None], other * mask[:, :, None]
         np.testing.assert_allclose(one, other, rtol=2e-3, atol=1e-3)
     assert np.abs(gradients[0][0]).max() > 0.1
@@ -153,15 +153,15 @@ def test_exponents_ratios_and_targets_from_rows():
         target["target"]: target["met"]
         for target in figures.targets({"ratios": ratios, "exponents": exponents})
     }
-    assert met["IMN 3P+ over its plain form, L = 1000"] is True
-    assert met["the floor over IMN 3P+, L = 1000"] is False
+    assert met["IMN 3P+ over its naive form, L = 1000"] is True
+    assert met["lower bound over IMN 3P+, L = 1000"] is False
     assert met["IMN 3P+ over the faster DIN of another library, L = 1000"] is False
     assert met["IMN 3P+ over the faster DIN of another library, L = 100"] is None
 
 
-def test_a_process_that_would_take_too_much_is_told_from_one_that_fails():
-    told = "import json; print('a word first'); print(json.dumps({'n': 1}))"
-    assert processes.command([sys.executable, "-c", told], {}, 500) == {"n": 1}
+def test_out_of_memory_differs_from_other_failures():
+    code = "import json; print('a word first'); print(json.dumps({'n': 1}))"
+    assert processes.command([sys.executable, "-c", code], {}, 500) == {"n": 1}
     slow = "import time\nkept = []\nwhile True:\n    kept.append(b'x' * 2**20); time.sleep(1e-3)"
     with pytest.raises(processes.OutOfMemory):
         processes.command([sys.executable, "-c", slow], {}, 60)
@@ -172,11 +172,11 @@ def test_a_process_that_would_take_too_much_is_told_from_one_that_fails():
 
 
 def test_a_measurement_is_kept_until_what_it_depends_on_changes(tmp_path):
-    made = []
+    runs = []
 
     def measure():
-        made.append(1)
-        return {"n": len(made)}
+        runs.append(1)
+        return {"n": len(runs)}
 
     cells = cache.ResultCache(tmp_path)
     assert cells.get("one", {"a": (1, 2)}, measure) == {"n": 1}
@@ -220,12 +220,12 @@ def test_the_command_measures_and_reports(tmp_path):
     command = [sys.executable, "-m", "benchmarks.training", "--models", "youtube_dnn", "floor"]
     command += ["deepctr_din", "--no-set-up", "--lengths", "5", "9", "--rounds", "1"]
     command += ["--seconds", "0.05", "--output", str(tmp_path), "--cache", str(tmp_path / "cache")]
-    environment_of = {**os.environ, "TF_USE_LEGACY_KERAS": "1"}
-    subprocess.run(command, check=True, env=environment_of, capture_output=True)
+    variables = {**os.environ, "TF_USE_LEGACY_KERAS": "1"}
+    subprocess.run(command, check=True, env=variables, capture_output=True)
     result = json.loads((tmp_path / "training.json").read_text())
     rows = {(row["model"], row["history_length"]): row for row in result["rows"]}
     assert set(rows) == {(name, length) for name in ("youtube_dnn", "floor") for length in (5, 9)}
     assert all(row["examples_per_s"] > 0 and row["peak_memory_mb"] > 100 for row in rows.values())
     assert "not set up" in result["skipped"]["deepctr_din"]
-    assert "the floor" in (tmp_path / "training.md").read_text()
+    assert "lower bound" in (tmp_path / "training.md").read_text()
     assert (tmp_path / "training.png").stat().st_size > 10_000
