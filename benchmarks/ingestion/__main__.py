@@ -13,11 +13,9 @@ import argparse
 import os
 from typing import Any
 
-import matplotlib
-
 from benchmarks.ingestion import jobs
+from benchmarks.reporting import line, rule
 
-matplotlib.use("Agg")
 # The functions live in another module: a spawned process cannot import them from `__main__`.
 JOBS = {"ours": jobs.run_ours, "plain": jobs.run_naive, "polars": jobs.run_polars}
 
@@ -81,14 +79,22 @@ def _markdown(result: dict[str, Any]) -> str:
         f"L = {result['max_history_length']}, d = {result['shift']}, workers: {result['workers']}, "
         f"best of {result['repeats']}. Memory is the peak of the sum over all processes of a job.",
         "",
-        "| job | rows | s | rows/s | s per million | peak memory, MB | output, MB |",
-        "|---|---|---|---|---|---|---|",
+        line(["job", "rows", "s", "rows/s", "s per million", "peak memory, MB", "output, MB"]),
+        rule(6),
     ]
     for name, job in result["jobs"].items():
         lines.append(
-            f"| {name} | {job['rows']:,} | {job['seconds']:.2f} | {job['rows_per_second']:,.0f} | "
-            f"{1e6 / job['rows_per_second']:.2f} | {job['peak_memory_mb']:,} | "
-            f"{job['output_bytes'] / 1e6:,.1f} |"
+            line(
+                [
+                    name,
+                    f"{job['rows']:,}",
+                    f"{job['seconds']:.2f}",
+                    f"{job['rows_per_second']:,.0f}",
+                    f"{1e6 / job['rows_per_second']:.2f}",
+                    f"{job['peak_memory_mb']:,}",
+                    f"{job['output_bytes'] / 1e6:,.1f}",
+                ]
+            )
         )
     if "times_plain" in result:
         same = "the same set of examples" if result["same_examples"] else "DIFFERENT examples"

@@ -1,7 +1,6 @@
 """The jobs that the ingestion benchmarks compare, and how each is run and reported."""
 
 import argparse
-import json
 import multiprocessing
 import os
 import pathlib
@@ -17,9 +16,9 @@ import polars
 import psutil
 import pyarrow as pa
 
+from benchmarks import reporting
+from benchmarks.reporting import Result
 from pipeline.configs import Settings
-
-Result = dict[str, Any]
 
 
 def parser(doc: str) -> argparse.ArgumentParser:
@@ -44,16 +43,11 @@ def report(
     picture: Callable[[Result, str], None],
 ) -> None:
     """Measures in a temporary folder, then writes NAME.json, NAME.md and NAME.png."""
-    output = pathlib.Path(arguments.output)
-    output.mkdir(parents=True, exist_ok=True)
     if arguments.scratch:
         os.makedirs(arguments.scratch, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=arguments.scratch) as scratch:
         result = measure(arguments, scratch)
-    (output / f"{name}.json").write_text(json.dumps(result, indent=2) + "\n")
-    (output / f"{name}.md").write_text(markdown(result))
-    picture(result, str(output / f"{name}.png"))
-    print(markdown(result))
+    reporting.write(name, arguments.output, result, markdown, picture)
 
 
 def replicate(ratings: str, rows: int | None, path: str) -> int:

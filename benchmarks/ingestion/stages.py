@@ -19,12 +19,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import matplotlib
-
 from benchmarks.ingestion import jobs
 from benchmarks.ingestion.timers import Timers
-
-matplotlib.use("Agg")
+from benchmarks.reporting import line, rule
 
 QUICK_ROWS = 200_000
 PARTS = {
@@ -212,21 +209,19 @@ def _markdown(result: dict[str, Any]) -> str:
         f"{sum(result['statistics']['examples'].values()):,} Examples. One process; Polars uses "
         f"all cores. Best of {result['repeats']} by CPU time.",
         "",
-        "| part | what | s | CPU s | times Polars (s) | times Polars (CPU) |",
-        "|---|---|---|---|---|---|",
+        line(["part", "what", "s", "CPU s", "times Polars (s)", "times Polars (CPU)"]),
+        rule(5),
     ]
     for name, what, seconds, cpu in _table(result):
         lines.append(
             f"| {name} | {what} | {seconds:.2f} | {cpu:.2f} | "
             f"{seconds / polars['seconds']:.1f} | {cpu / polars['cpu_seconds']:.1f} |"
         )
-    lines += ["", "| processes | s of work | CPU s of each worker | buckets |", "|---|---|---|---|"]
+    lines += ["", line(["processes", "s of work", "CPU s of each worker", "buckets"]), rule(3)]
     for count, runs in result["workers"].items():
         for run in runs:
             shares = ", ".join(f"{cpu:.1f}" for cpu in run["cpu_seconds_of_workers"])
-            lines.append(
-                f"| {count} | {run['working_seconds']:.2f} | {shares} | {run['buckets']} |"
-            )
+            lines.append(line([count, f"{run['working_seconds']:.2f}", shares, run["buckets"]]))
     lines += [
         "",
         f"Without start-up, two processes are **{result['one_over_two']:.2f} times** as fast as "

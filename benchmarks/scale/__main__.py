@@ -10,7 +10,6 @@ Example: python -m benchmarks.scale --output out
 """
 
 import argparse
-import json
 import math
 import os
 import pathlib
@@ -21,6 +20,7 @@ from typing import Any
 import numpy as np
 import psutil
 
+from benchmarks import reporting
 from benchmarks.scale import report
 from benchmarks.training import processes, steps
 from experiments import cache, machine
@@ -49,7 +49,6 @@ def main() -> None:
     """Runs the benchmark for the command line."""
     options = _arguments()
     output = pathlib.Path(options.output)
-    output.mkdir(parents=True, exist_ok=True)
     limit_mb = _MEMORY_SHARE * psutil.virtual_memory().available / 2**20
     result: dict[str, Any] = {
         "date": time.strftime("%Y-%m-%d"),
@@ -63,10 +62,7 @@ def main() -> None:
     result["fits"] = fits(result["constants"])
     result["beyond"] = beyond(result["constants"])
     result["targets"] = targets(result)
-    (output / "scale.json").write_text(json.dumps(result, indent=1) + "\n")
-    (output / "scale.md").write_text(report.markdown(result))
-    report.picture(result, str(output / "scale.png"))
-    print(report.markdown(result))
+    reporting.write("scale", output, result, report.markdown, report.picture)
 
 
 def measure(

@@ -2,11 +2,8 @@
 
 from typing import Any
 
-import matplotlib
+from benchmarks.reporting import conditions, line, rule, targets_table
 
-from benchmarks.training.report import conditions, line, rule, targets_table
-
-matplotlib.use("Agg")
 _OPTIMIZERS = {"lazy_adam": "ours (LazyAdam)", "keras_adam": "Keras' Adam"}
 _GB = 1e9
 

@@ -12,7 +12,6 @@ Example: python -m benchmarks.serving --output out
 
 import argparse
 import dataclasses
-import json
 import multiprocessing
 import os
 import pathlib
@@ -27,6 +26,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 
+from benchmarks import reporting
 from benchmarks.serving import exports, report, soak
 from benchmarks.serving.load import ClientProcess, Load
 
@@ -59,14 +59,9 @@ def main() -> None:
     plan = QUICK if arguments.quick else Plan()
     if arguments.soak_minutes is not None:
         plan = dataclasses.replace(plan, soak_minutes=arguments.soak_minutes)
-    output = pathlib.Path(arguments.output)
-    output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=arguments.scratch) as scratch:
         result = measure(plan, pathlib.Path(scratch))
-    (output / "serving.json").write_text(json.dumps(result, indent=2) + "\n")
-    (output / "serving.md").write_text(report.markdown(result))
-    report.picture(result, str(output / "serving.png"))
-    print(report.markdown(result))
+    reporting.write("serving", arguments.output, result, report.markdown, report.picture)
 
 
 def measure(plan: Plan, scratch: pathlib.Path) -> dict[str, Any]:

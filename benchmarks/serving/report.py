@@ -2,11 +2,9 @@
 
 from typing import Any
 
-import matplotlib
-
+from benchmarks.reporting import line, rule
 from model.presets import label
 
-matplotlib.use("Agg")
 _METHODS = {
     "rank": "`rank`",
     "tiled": "`serving_default`, history tiled",
@@ -21,21 +19,21 @@ def markdown(result: dict[str, Any]) -> str:
         f"server and client; untrained weights, {result['items']:,} items, D = 32. "
         "`python -m benchmarks.serving`",
         "",
-        "| target | wanted | measured | |",
-        "|---|---|---|---|",
+        line(["target", "wanted", "measured", ""]),
+        rule(3),
     ]
     for each in result["targets"]:
         verdict = "met" if each["met"] else "**missed**"
         row = (each["target"], each["wanted"], _number(each["measured"]), verdict)
-        lines.append(f"| {' | '.join(row)} |")
+        lines.append(line(row))
     lines += [
         "",
         "Latency in milliseconds over gRPC: one client in a closed loop, several clients (their "
         "requests/s are the capacity), and an open loop at half the capacity, counted from the "
         "arrival of a request.",
         "",
-        "| | system | L | K | load | p50 | p95 | p99 | requests/s |",
-        "|---|---|---|---|---|---|---|---|---|",
+        line(["", "system", "L", "K", "load", "p50", "p95", "p99", "requests/s"]),
+        rule(8),
     ]
     for row in sorted(
         result["rows"], key=lambda row: (row["history_length"], _order(row), row["candidates"])
@@ -44,23 +42,23 @@ def markdown(result: dict[str, Any]) -> str:
         cells = [
             _METHODS[row["method"]],
             label(row["model"]),
-            str(row["history_length"]),
-            str(row["candidates"]),
+            row["history_length"],
+            row["candidates"],
             "1 client" if row["clients"] == 1 else load,
             *(_number(row[name]) for name in ("p50_ms", "p95_ms", "p99_ms", "requests_per_s")),
         ]
-        lines.append(f"| {' | '.join(cells)} |")
+        lines.append(line(cells))
     lines += [
         "",
         "Median of one client over the median of IMN 3P+'s `rank` through the server:",
         "",
-        "| L | K | history tiled | DIN | session alone |",
-        "|---|---|---|---|---|",
+        line(["L", "K", "history tiled", "DIN", "session alone"]),
+        rule(4),
     ]
     for row in result["ratios"]:
         ratios = (_number(row[name]) for name in ("tiled", "din", "session"))
-        cells = [str(row["history_length"]), str(row["candidates"]), *ratios]
-        lines.append(f"| {' | '.join(cells)} |")
+        cells = [row["history_length"], row["candidates"], *ratios]
+        lines.append(line(cells))
     if result["soak"]:
         lines += ["", _soak(result["soak"])]
     return "\n".join(lines) + "\n"
@@ -106,12 +104,12 @@ def picture(result: dict[str, Any], path: str) -> None:
     count = len(lengths) + bool(result["soak"])
     figure, axes = pyplot.subplots(1, count, figsize=(4 * count, 3.2), squeeze=False)
     for axis, length in zip(axes[0], lengths, strict=False):
-        lines: dict[str, list[tuple[int, float]]] = {}
+        curves: dict[str, list[tuple[int, float]]] = {}
         for row in result["rows"]:
             if row["clients"] == 1 and row["history_length"] == length:
                 name = f"{label(row['model'])}, {row['method']}"
-                lines.setdefault(name, []).append((row["candidates"], row["p50_ms"]))
-        for name, points in lines.items():
+                curves.setdefault(name, []).append((row["candidates"], row["p50_ms"]))
+        for name, points in curves.items():
             axis.plot(*zip(*sorted(points), strict=True), "o-", label=name, markersize=4)
         axis.set_xscale("log")
         axis.set_yscale("log")

@@ -24,6 +24,7 @@ from typing import Any
 
 import psutil
 
+from benchmarks import reporting
 from benchmarks.peers import environment
 from benchmarks.training import figures, processes, report, steps
 from benchmarks.training.figures import FLOOR, OURS, PEERS, PLAIN, REAL_LENGTH, RECIPE
@@ -57,7 +58,6 @@ def main() -> None:
     """Runs the benchmark for the command line."""
     options = _arguments()
     output = pathlib.Path(options.output)
-    output.mkdir(parents=True, exist_ok=True)
     bench = Benchmark(options, output)
     rows, skipped = bench.cells()
     result: dict[str, Any] = {
@@ -79,10 +79,7 @@ def main() -> None:
     result["input_pipeline"] = bench.input_pipeline()
     result["profile"] = bench.profile()
     result["targets"] = figures.targets(result)
-    (output / "training.json").write_text(json.dumps(result, indent=1) + "\n")
-    (output / "training.md").write_text(report.markdown(result))
-    report.picture(result, str(output / "training.png"))
-    print(report.markdown(result))
+    reporting.write("training", output, result, report.markdown, report.picture)
 
 
 class Benchmark:

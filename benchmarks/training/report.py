@@ -3,11 +3,9 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import matplotlib
-
+from benchmarks.reporting import conditions, line, rule, targets_table
 from model import presets
 
-matplotlib.use("Agg")
 LABELS = {
     "imn_3p_plus_plain": "IMN 3P+, naive form",
     "imn_3p_plus_recipe": "IMN 3P+, 4 extra candidates",
@@ -21,16 +19,6 @@ LABELS = {
 def label(model: str) -> str:
     """Display name of a row."""
     return LABELS.get(model) or presets.label(model)
-
-
-def conditions(result: dict[str, Any]) -> str:
-    """Date, command and machine of a result."""
-    host = result["machine"]
-    return (
-        f"{result['date']}, `{result['command']}`. {host['processor']}, {host['cores']} cores, "
-        f"{host['threads']} threads, {host['memory_mb'] / 1024:.0f} GB, "
-        f"TensorFlow {host['tensorflow']}; load {host['load_at_start']:.1f} at the start."
-    )
 
 
 def markdown(result: dict[str, Any]) -> str:
@@ -98,21 +86,6 @@ def _out_of_memory(result: dict[str, Any]) -> list[str]:
         if row["out_of_memory"]
     ]
     return ["\n".join(f"- {line}" for line in lines)] if lines else []
-
-
-def targets_table(targets: Sequence[dict[str, Any]]) -> str:
-    """Targets, measured values, and the gap to each missed target."""
-    lines = [line(["target", "wanted", "measured", ""]), rule(3)]
-    for target in targets:
-        sign = "≥" if target["at_least"] else "≤"
-        measured, wanted = target["measured"], target["wanted"]
-        if measured is None:
-            shown, verdict = "", "not measured"
-        else:
-            shown = f"{measured:.2f}"
-            verdict = "met" if target["met"] else f"missed by {abs(measured - wanted):.2f}"
-        lines.append(line([target["target"], f"{sign} {wanted:g}", shown, verdict]))
-    return "\n".join(lines)
 
 
 def _exponents(result: dict[str, Any]) -> str:
@@ -222,16 +195,6 @@ def _profile(profiles: Sequence[dict[str, Any]]) -> list[str]:
             )
         )
     return [*parts, "\n".join(lines)]
-
-
-def line(cells: Sequence[Any]) -> str:
-    """A row of a Markdown table."""
-    return "| " + " | ".join(str(cell) for cell in cells) + " |"
-
-
-def rule(columns: int) -> str:
-    """The rule below the heads of a Markdown table: first column left, others right."""
-    return "|---" + "|--:" * columns + "|"
 
 
 def picture(result: dict[str, Any], path: str) -> None:
