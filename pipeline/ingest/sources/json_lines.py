@@ -54,23 +54,26 @@ def recognise(path: str, lines: Sequence[str], columns: str) -> Layout:
 
 def read(part: Range, block_bytes: int) -> Iterator[Records]:
     """The rows of a range, a block at a time."""
-    keys = list(part.layout.roles.items())
-    names = tuple(part.layout.roles.values())
     for block in text_blocks(part, block_bytes):
         lines = Lines(block, bool(part.compression))
-        columns: dict[str, list[str]] = {role: [] for role, _ in keys}
+        columns: dict[str, list[Any]] = {role: [] for role in part.layout.roles}
+        keyed = [(columns[role].append, key) for role, key in part.layout.roles.items()]
         rows: list[int] = []
         bad: list[BadLine] = []
-        for index in range(len(lines)):
-            value = _parse(lines.bytes_of(index), names)
+        spans = zip(lines.begins.tolist(), lines.ends.tolist(), strict=True)
+        for index, (begin, end) in enumerate(spans):
+            value = _parse(block.data[begin:end])
             if isinstance(value, str):
                 bad.append((int(lines.places[index]), value, lines.text(index)))
-                continue
-            rows.append(index)
-            for role, key in keys:
-                columns[role].append(_text(value.get(key)))
+            else:
+                rows.append(index)
+                for append, key in keyed:
+                    append(value.get(key))
         yield Records(
-            {role: pa.array(texts, pa.string()) for role, texts in columns.items()},
+            {
+                role: _texts(columns[role], key, lines, rows)
+                for role, key in part.layout.roles.items()
+            },
             lines.places[np.array(rows, np.int64)],
             lambda row, lines=lines, rows=rows: lines.text(rows[row]),  # type: ignore[misc]
             bad,
@@ -78,8 +81,8 @@ def read(part: Range, block_bytes: int) -> Iterator[Records]:
         )
 
 
-def _parse(line: bytes, keys: Sequence[str] = ()) -> dict[str, Any] | str:
-    """The object of a line, or why it has none. Long numbers keep their digits under `keys`."""
+def _parse(line: bytes) -> dict[str, Any] | str:
+    """The object of a line, or why it has none."""
     try:
         value = orjson.loads(line)
     except orjson.JSONDecodeError:
@@ -88,13 +91,21 @@ def _parse(line: bytes, keys: Sequence[str] = ()) -> dict[str, Any] | str:
         except UnicodeDecodeError:
             return NOT_UTF8
         return "not JSON"
-    if not isinstance(value, dict):
-        return "not a JSON object"
-    for key in keys:
-        number = value.get(key)
-        if type(number) is float and abs(number) >= 2**53:
-            return json.loads(line, parse_int=str, parse_float=str)
-    return value
+    return value if type(value) is dict else "not a JSON object"
+
+
+def _texts(values: list[Any], key: str, lines: Lines, rows: list[int]) -> pa.Array:
+    """The values of one key as texts; "" for what is neither text nor number."""
+    kinds = set(map(type, values))
+    if kinds == {str}:
+        return pa.array(values, pa.string())
+    if kinds == {int} and min(values) >= -(2**63) and max(values) < 2**63:
+        return pa.array(values, pa.int64()).cast(pa.string())
+    for index, number in enumerate(values):
+        if type(number) is float and abs(number) >= 2**53:  # a long id keeps its digits
+            exact = json.loads(lines.bytes_of(rows[index]), parse_int=str, parse_float=str)
+            values[index] = exact[key]
+    return pa.array(map(_text, values), pa.string())
 
 
 def _object(line: str) -> Any:
