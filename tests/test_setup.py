@@ -95,6 +95,7 @@ def test_the_machine_chooses_the_set(project, tmp_path, glibc, pythons, asked, c
         (tmp_path / name).chmod(0o755)
     for stack in ("reference", "current"):
         (project / "requirements" / f"{stack}.txt").touch()
+    (project / ".venv" / ".lock").unlink(missing_ok=True)
     done = setup(project, PATH=str(tmp_path), IMN_STACK=asked)
     assert chosen in done.stdout
 
