@@ -1,7 +1,8 @@
-"""Examples artifacts: all their shards must be there, whoever reads them."""
+"""Examples artifacts: all that was written must be there, whoever reads it."""
 
 import os
 
+import tensorflow as tf
 from tfx import types
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
@@ -9,31 +10,38 @@ from tfx.types import artifact_utils
 from pipeline.errors import InputError
 
 
-def shard_count(examples: types.Artifact, split: str) -> int:
-    """Files of a split."""
+def sizes(examples: types.Artifact, split: str) -> dict[str, int]:
+    """The number of files of a split (`shards`) and their bytes together (`bytes`)."""
     (uri,) = artifact_utils.get_split_uris([examples], split)
-    return len(fileio.glob(os.path.join(uri, "*")))
+    files = fileio.glob(os.path.join(uri, "*"))
+    return {
+        "shards": len(files),
+        "bytes": sum(tf.io.gfile.stat(str(file)).length for file in files),
+    }
 
 
-def set_shards(examples: types.Artifact, split: str) -> None:
-    """Keeps the number of files of a split in the artifact's property `shards_SPLIT`."""
-    examples.set_int_custom_property(f"shards_{split}", shard_count(examples, split))
+def set_sizes(examples: types.Artifact, split: str) -> None:
+    """Keeps the sizes of a split in the artifact's properties `shards_SPLIT` and `bytes_SPLIT`."""
+    for name, value in sizes(examples, split).items():
+        examples.set_int_custom_property(f"{name}_{split}", value)
 
 
 def require_all_shards(artifacts: list[types.Artifact]) -> None:
-    """Compares the files of every split with the property `shards_SPLIT`, where there is one.
+    """Compares the files of every split with its properties, where there are any.
 
     Raises:
-      InputError: if a file is missing, or if there are more than were written.
+      InputError: if a file is missing, added, cut off or emptied.
     """
     for examples in artifacts:
         for split in artifact_utils.decode_split_names(examples.split_names):
-            name = f"shards_{split}"
-            if not examples.has_custom_property(name):
+            if not examples.has_custom_property(f"shards_{split}"):
                 continue
-            expected, found = examples.get_int_custom_property(name), shard_count(examples, split)
+            found = sizes(examples, split)
+            expected = {name: examples.get_int_custom_property(f"{name}_{split}") for name in found}
             if found != expected:
                 raise InputError(
-                    f"The split `{split}` of Examples must have {expected} files. Received: "
-                    f"{found} in {examples.uri}. Restore them, or run with another IMN_OUTPUT."
+                    f"The split `{split}` of Examples must have {expected['shards']} files of "
+                    f"{expected['bytes']:,} bytes. Received: {found['shards']} files of "
+                    f"{found['bytes']:,} bytes in {examples.uri}. Restore them, or run with "
+                    "another IMN_OUTPUT."
                 )

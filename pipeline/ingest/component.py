@@ -14,7 +14,7 @@ from tfx.utils import proto_utils
 
 from pipeline.configs import INGESTION, Ingestion
 from pipeline.errors import InputError
-from pipeline.examples import set_shards
+from pipeline.examples import set_sizes
 from pipeline.ingest.job import ingest
 from pipeline.ingest.sources import filesystem
 from transforms import features
@@ -69,15 +69,15 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         examples_utils.set_file_format(artifact, "tfrecords_gzip")
         for name in features.SPLITS:
             artifact.set_int_custom_property(f"rows_{name}", report["splits"][name]["samples"])
-            set_shards(artifact, name)
+            set_sizes(artifact, name)
 
 
 class RatingsExampleGen(component.FileBasedExampleGen):
     """Ratings in, examples of histories and targets out.
 
     Its `examples` have the splits train, eval and test, the raw features of
-    `transforms.features`, and the custom properties `rows_SPLIT` and
-    `shards_SPLIT` for each.
+    `transforms.features`, and the custom properties `rows_SPLIT`,
+    `shards_SPLIT` and `bytes_SPLIT` for each.
 
     Args:
       settings: of the run; `ratings` is a file or a glob.

@@ -104,7 +104,7 @@ def test_the_ablation_goes_on_from_the_cells_of_the_table(folder):
     ("name", "value", "message"),
     [
         ("IMN_SPLIT", "random", "`split` must be one of"),
-        ("IMN_MODEL_OPTIONS", "passes=2", "Unset IMN_MODEL_OPTIONS"),
+        ("IMN_MODEL_OPTIONS", "passes=2", "`IMN_MODEL_OPTIONS` is set but not used"),
     ],
 )
 def test_a_wrong_setting_ends_in_a_line(folder, name, value, message):

@@ -236,8 +236,11 @@ def test_a_lost_file_of_examples_is_named(tmp_path):
     for split, number in itertools.product(("train", "test"), range(3)):
         scored_examples.write(tmp_path / f"Split-{split}" / f"data-{number}.gz", [])
     for split in ("train", "test"):
-        examples_artifact.set_shards(artifact, split)
+        examples_artifact.set_sizes(artifact, split)
     examples_artifact.require_all_shards([artifact])
     (tmp_path / "Split-test" / "data-1.gz").unlink()
-    with pytest.raises(InputError, match=r"`test` of Examples must have 3 files. Received: 2"):
+    with pytest.raises(InputError, match=r"`test` of Examples must have 3 files .* Received: 2"):
+        examples_artifact.require_all_shards([artifact])
+    (tmp_path / "Split-test" / "data-1.gz").touch()  # there, and emptied
+    with pytest.raises(InputError, match=r"Received: 3 files of"):
         examples_artifact.require_all_shards([artifact])
