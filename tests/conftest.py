@@ -9,6 +9,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import dataclasses
 import pathlib
 
+import hypothesis
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -22,6 +23,12 @@ from model.ranker import DataSpec, build_ranker
 from pipeline.schema import filled_schema
 from tests.support.raw_examples import DAY, example, raw_sample, write
 from transforms import features, preprocessing
+
+# The same examples in each run: what passed once does not fail later for other people.
+# HYPOTHESIS_PROFILE=random looks for new ones.
+hypothesis.settings.register_profile("same", derandomize=True)
+hypothesis.settings.register_profile("random")
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 L = 6
 OOV = 2

@@ -38,7 +38,7 @@ def unit(values: Iterable[str]) -> str:
         return ISO
     if not numbers:
         return ""
-    median = statistics.median(numbers)
+    median = statistics.median_low(numbers)  # a mean of two units would be a third
     return next((name for name, bound in _BELOW if median < bound), "ns")
 
 
