@@ -26,17 +26,37 @@ def write_frequent_items(examples: str, least: int, path: str) -> int:
     Raises:
       InputError: if the counts are missing.
     """
-    parts = sorted(str(part) for part in fileio.glob(os.path.join(examples, ITEM_COUNTS, "*")))
-    if not parts:
-        raise InputError(
-            "`min_item_count` above 1 needs the counts of items that ingestion writes. "
-            f"Received: no {ITEM_COUNTS} in {examples}. Ingest the ratings again."
-        )
     hashes = []
-    for part in parts:
+    for part in _parts(examples):
         table = arrow_files.read(part)
         items = table.filter(pc.greater_equal(table["count"], least))["item"]
         hashes.append(item_hashes(items.to_numpy()).numpy())
     frequent = np.sort(np.concatenate(hashes))
     np.save(path, frequent)
     return len(frequent)
+
+
+def training_events(examples: str) -> tuple[np.ndarray, np.ndarray]:
+    """The items of training and their events.
+
+    Returns:
+      sorted hashes (`hashing.hash_strings`) uint64, and events int64, both of shape (I,).
+
+    Raises:
+      InputError: if the counts are missing.
+    """
+    tables = [arrow_files.read(part) for part in _parts(examples)]
+    hashes = np.concatenate([table["hash"].to_numpy() for table in tables])
+    counts = np.concatenate([table["count"].to_numpy() for table in tables])
+    order = np.argsort(hashes)
+    return hashes[order], counts[order]
+
+
+def _parts(examples: str) -> list[str]:
+    parts = sorted(str(part) for part in fileio.glob(os.path.join(examples, ITEM_COUNTS, "*")))
+    if not parts:
+        raise InputError(
+            "`min_item_count` above 1 and `items` need the counts of items that ingestion writes. "
+            f"Received: no {ITEM_COUNTS} in {examples}. Ingest the ratings again."
+        )
+    return parts

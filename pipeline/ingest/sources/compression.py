@@ -112,7 +112,7 @@ class _Zstd(contextlib.AbstractContextManager):
         """The file is closed by whoever opened it."""
 
 
-def head(path: str, compression: str) -> bytes:
+def head(path: str, compression: str, setting: str = "ratings") -> bytes:
     """The first whole lines of a file: about 256 KB, at least one.
 
     Raises:
@@ -120,7 +120,7 @@ def head(path: str, compression: str) -> bytes:
     """
     with open_text(path, compression) as text:
         data = text.read(_HEAD)
-        refuse_other_content(path, data, compression)
+        refuse_other_content(path, data, compression, setting)
         whole = len(data) < _HEAD
         while b"\n" not in data and len(data) < _LONGEST_LINE and not whole:
             more = text.read(1 << 20)
@@ -128,22 +128,24 @@ def head(path: str, compression: str) -> bytes:
     return data if whole else data[: data.rfind(b"\n") + 1]
 
 
-def refuse_other_content(path: str, data: bytes, compression: str) -> None:
+def refuse_other_content(
+    path: str, data: bytes, compression: str, setting: str = "ratings"
+) -> None:
     """Raises InputError, with a name for what it is, if bytes are no lines of UTF-8 text."""
-    what = _other_content(data, compression)
+    what = _other_content(data, compression, setting)
     if what:
         raise InputError(
-            f"`ratings` must be UTF-8 text (plain, gzip, bz2, xz, zstd, or a zip of one file) or "
+            f"`{setting}` must be UTF-8 text (plain, gzip, bz2, xz, zstd, or a zip of one file) or "
             f"Parquet. {path!r} is {what}"
         )
 
 
-def _other_content(data: bytes, compression: str) -> str:
+def _other_content(data: bytes, compression: str, setting: str) -> str:
     inner = _kind_of(data)
     if inner:
         return f"{inner} inside {compression}. Unpack it once."
     if data[257:262] == b"ustar":
-        return "a tar archive. Unpack it, and name the file with ratings."
+        return f"a tar archive. Unpack it, and name the file with {setting}."
     name = next((name for magic, name in _OTHER.items() if data.startswith(magic)), "")
     if name:
         return f"{name}. Convert it to CSV or Parquet."
@@ -154,7 +156,7 @@ def _other_content(data: bytes, compression: str) -> str:
         return "a web page. Download the file itself."
     if start.startswith(b"["):
         return "one JSON array. Write one object a line: jq -c '.[]'."
-    if start.startswith((b"{'", b"{u'")):
+    if setting == "ratings" and start.startswith((b"{'", b"{u'")):
         return "Python literals, as in the metadata of 2014, not JSON. Give a file of ratings."
     if b"\r" in data.strip() and b"\n" not in data:
         return "text with carriage returns in place of newlines. Convert it: tr '\\r' '\\n'."

@@ -1,4 +1,4 @@
-"""The files that `ratings` names: listed, opened and summed up in a digest."""
+"""The files that a setting names: listed, opened and summed up in a digest."""
 
 import dataclasses
 import glob
@@ -26,7 +26,7 @@ class Listing:
     skipped: tuple[tuple[str, str], ...] = ()
 
 
-def list_files(ratings: str) -> Listing:
+def list_files(ratings: str, setting: str = "ratings") -> Listing:
     """The data files that a path, a folder or a glob names.
 
     A folder stands for all files in it and below. In a glob, `**` matches any
@@ -34,11 +34,15 @@ def list_files(ratings: str) -> Listing:
     hold `[` and `]`. Hidden files, names with a leading `_`, checksums (`.crc`)
     and files of zero bytes are skipped, unless one is named by itself.
 
+    Args:
+      ratings: the path, folder or glob.
+      setting: its name, for messages.
+
     Raises:
       InputError: if no data file is left.
     """
     if "://" in ratings:
-        found = _remote_sizes(ratings)
+        found = _remote_sizes(ratings, setting)
     elif os.path.isfile(ratings):
         return Listing((ratings,))
     elif os.path.isdir(ratings):
@@ -57,7 +61,7 @@ def list_files(ratings: str) -> Listing:
     if not paths:
         rest = f" It matches only files without data: {skipped[0][0]!r}." if skipped else ""
         raise InputError(
-            "`ratings` must name a file, a folder or a glob of files. Received: "
+            f"`{setting}` must name a file, a folder or a glob of files. Received: "
             f"{ratings!r}, where there is no data file.{rest} Check the path; it is relative to "
             "the folder that the run was started in."
         )
@@ -96,7 +100,7 @@ def _sizes(paths: Iterable[str]) -> dict[str, int]:
     return {path: os.path.getsize(path) for path in paths}
 
 
-def _remote_sizes(ratings: str) -> dict[str, int]:
+def _remote_sizes(ratings: str, setting: str) -> dict[str, int]:
     from apache_beam.io.filesystem import BeamIOError
     from apache_beam.io.filesystems import FileSystems
 
@@ -107,7 +111,7 @@ def _remote_sizes(ratings: str) -> dict[str, int]:
                 return {file.path: file.size_in_bytes for file in result.metadata_list}
     except (BeamIOError, ValueError) as error:
         raise InputError(
-            f"`ratings` must be readable. Received: {ratings!r}, which gives: {error}. Check the "
+            f"`{setting}` must be readable. Received: {ratings!r}, which gives: {error}. Check the "
             "address, and that the file system's package of Apache Beam is installed."
         ) from None
     return {}

@@ -1,0 +1,166 @@
+"""Which fields of a catalogue become attributes, and of which kind.
+
+A field may tell what an item *is*, not what became of it: average ratings, ranks and lists of what
+else was bought are known only afterwards, and a model that reads them is tested on the future.
+"""
+
+import dataclasses
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pipeline.configs import SettingsError
+from pipeline.errors import InputError
+from pipeline.ingest.sources.layout import ITEM, NAMES
+from pipeline.items import values
+
+CATEGORY, NUMBER = "category", "number"
+# Parts of names whose values come from ratings or sales.
+_LATER = (
+    *("rating", "review", "rank", "also", "bought", "viewing", "viewed", "related", "popular"),
+    *("sales", "sold", "votes", "score", "similar", "helpful", "clicks", "views", "wished"),
+)
+_TEXT_NAMES = ("title", "description", "feature", "image", "imurl", "url", "video")
+_FEW = 50  # rows, below which nothing is said about how often values repeat
+_UNIQUE = 0.5  # distinct values over all values, from which a field is a text or an id
+
+
+@dataclasses.dataclass(frozen=True)
+class Field:
+    """An attribute field: its name in the files, and `category` or `number`."""
+
+    name: str
+    kind: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """The id column, the fields that are used, and why others are not."""
+
+    item: str
+    fields: tuple[Field, ...]
+    left_out: tuple[tuple[str, str], ...] = ()
+    asked: bool = False  # whether the user named the fields
+
+    def describe(self) -> list[str]:
+        """Lines for the screen."""
+        used = ", ".join(f"{field.name} ({field.kind})" for field in self.fields)
+        lines = [f"  fields: {used}; ids are in `{self.item}`"]
+        if not self.asked:
+            lines += [f"  left out: {name} ({reason})" for name, reason in self.left_out[:12]]
+        lines += [
+            f"  look: {field.name} may only be known after the ratings; a test would read the future"
+            for field in self.fields
+            if known_later(field.name)
+        ]
+        return lines
+
+
+def known_later(name: str) -> bool:
+    """Whether a field's name says that ratings or sales made its values."""
+    low = re.sub("[^a-z]", "", name.lower())
+    return any(part in low for part in _LATER)
+
+
+def choose(path: str, rows: Sequence[Mapping[str, Any]], wanted: str) -> Choice:
+    """Chooses fields by the first rows of a catalogue.
+
+    Args:
+      path: of the file, for messages.
+      rows: its first rows.
+      wanted: `IMN_ITEM_FIELDS`: "name,name:number"; "" chooses by a rule: known later, free
+        text, nested objects and what is different for every item are left out.
+
+    Raises:
+      InputError: if there is no id, or no field.
+      SettingsError: if a wanted field does not exist.
+    """
+    names = list(dict.fromkeys(name for row in rows for name in row if isinstance(name, str)))
+    item = item_column(path, names)
+    others = [name for name in names if name != item]
+    if wanted.strip():
+        fields = tuple(_wanted(part, others, rows) for part in wanted.split(",") if part.strip())
+        if len({field.name for field in fields}) != len(fields):
+            raise SettingsError(f"`item_fields` must name each field once. Received: {wanted!r}.")
+        return Choice(item, fields, asked=True)
+    used, left_out = [], []
+    for name in others:
+        reason, kind = _judge(name, [row.get(name) for row in rows])
+        if reason:
+            left_out.append((name, reason))
+        else:
+            used.append(Field(name, kind))
+    if not used:
+        found = "; ".join(f"{name}: {reason}" for name, reason in left_out) or "no other column"
+        raise InputError(
+            f"`items` must have a field that can be an attribute. {path!r} has none: {found}. Name "
+            'the fields to use, for example IMN_ITEM_FIELDS="category,price:number".'
+        )
+    return Choice(item, tuple(used), tuple(left_out))
+
+
+def item_column(path: str, names: Sequence[str]) -> str:
+    """The column with the ids of the items.
+
+    Raises:
+      InputError: if there is none of a known name.
+    """
+    by_low = {_plain(name): name for name in reversed(names)}
+    for known in ("parent_asin", *NAMES[ITEM], "id", "sku"):
+        if known in by_low:
+            return by_low[known]
+    raise InputError(
+        f"`items` must have a column of item ids, named {', '.join(NAMES[ITEM])}, id or sku. "
+        f"Received: {', '.join(names[:20]) or 'no columns'} in {path!r}. Rename the column."
+    )
+
+
+def _plain(name: str) -> str:
+    return name.split(":")[0].strip().lower()
+
+
+def _wanted(part: str, names: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> Field:
+    name, _, kind = part.strip().partition(":")
+    if kind not in ("", CATEGORY, NUMBER):
+        raise SettingsError(
+            f"`item_fields` must be names, each with :{CATEGORY} or :{NUMBER} behind it if the "
+            f"kind is to be set. Received: {part.strip()!r}."
+        )
+    if name not in names:
+        near = difflib.get_close_matches(name, names, n=1)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        raise SettingsError(
+            f"`item_fields` must name fields of the items: {', '.join(names[:30])}. "
+            f"Received: {name!r}.{hint}"
+        )
+    return Field(name, kind or _kind([row.get(name) for row in rows]))
+
+
+def _kind(column: Sequence[Any]) -> str:
+    read = [values.number(value) for value in column]
+    numbers = sum(value is not None for value, _ in read)
+    others = sum(bool(reason) for _, reason in read)
+    return NUMBER if numbers and others <= 0.05 * (numbers + others) else CATEGORY
+
+
+def _judge(name: str, column: Sequence[Any]) -> tuple[str, str]:
+    """Why a field is left out, or "", and its kind."""
+    if known_later(name):
+        return "may only be known after the ratings", ""
+    if any(part in name.lower() for part in _TEXT_NAMES):
+        return "free text or links", ""
+    filled = [value for value in column if values.categories(value)[0] or isinstance(value, dict)]
+    if not filled:
+        return "empty in the first rows", ""
+    objects = sum(isinstance(value, dict) for value in filled)
+    if objects > len(filled) / 2:
+        return "nested objects", ""
+    kind = _kind(column)
+    texts = [one for value in filled for one in values.categories(value)[0]]
+    if kind == CATEGORY and len(filled) >= _FEW:
+        if len(set(texts)) > _UNIQUE * len(texts):
+            return "different for nearly every item", ""
+    if sum(map(len, texts)) > 60 * len(texts):
+        return "free text", ""
+    return "", kind
