@@ -17,6 +17,7 @@ sys.path.insert(0, _ROOT)
 from pipeline.configs import Settings, check_model, serving_name  # noqa: E402
 from pipeline.errors import InputError  # noqa: E402
 from pipeline.ingest.sources import reading  # noqa: E402
+from pipeline.items import catalogue  # noqa: E402
 from pipeline.local import console, output_folder, sample_data  # noqa: E402
 
 
@@ -35,19 +36,25 @@ def _run(settings: Settings, output: str) -> int:
     """One run. Faults of the input are found before TFX is loaded."""
     generated = not settings.ratings
     ratings = settings.ratings or os.path.join(output, "data", "generated_ratings.csv")
+    items = settings.items
     if generated:
-        sample_data.write_ratings(ratings)
-    if "://" not in ratings:
-        ratings = os.path.abspath(ratings)
-    settings = dataclasses.replace(settings, ratings=ratings)
+        items = os.path.join(output, "data", "generated_items.jsonl")
+        sample_data.write_ratings(ratings, catalogue=items)
+    ratings, items = (
+        os.path.abspath(path) if path and "://" not in path else path for path in (ratings, items)
+    )
+    settings = dataclasses.replace(settings, ratings=ratings, items=items)
     check_model(settings)
     if not settings.metadata:
         output_folder.check_metadata(os.path.join(output, "metadata.db"))
     described = reading.describe(settings)
+    if generated:
+        described[0] += " (generated from a seed, not real)"
+    if items:
+        described += catalogue.describe(items, settings.item_fields)
 
-    def start() -> None:
-        origin = " (generated from a seed, not real)" if generated else ""
-        for line in [described[0] + origin, *described[1:]]:
+    def start() -> bool:
+        for line in described:
             console.say(line)
         console.say(f"Model: {settings.model}, output under {output}")
 
@@ -62,10 +69,12 @@ def _run(settings: Settings, output: str) -> int:
         connection = connections.metadata(settings, output)
         if generated and served:
             lineage.check_generated(connection, os.path.join(serving_dir, str(served)), ratings)
+        name = pipeline.pipeline_name(settings)
+        before = lineage.newest_execution(connection, name)
         tfx.orchestration.LocalDagRunner().run(
             pipeline.create_pipeline(
                 settings,
-                pipeline_root=os.path.join(output, "pipeline", pipeline.pipeline_name(settings)),
+                pipeline_root=os.path.join(output, "pipeline", name),
                 serving_dir=serving_dir,
                 checkpoint_root=os.path.join(output, "checkpoints"),
                 beam_pipeline_args=connections.beam_args(settings, _ROOT),
@@ -73,6 +82,7 @@ def _run(settings: Settings, output: str) -> int:
                 served=str(served),
             )
         )
+        return lineage.newest_execution(connection, name) != before
 
     def report() -> int:
         from pipeline import connections, pipeline

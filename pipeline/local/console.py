@@ -13,7 +13,6 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from pipeline.errors import AnomalyError, InputError
 
@@ -32,11 +31,13 @@ def say(text: str = "") -> None:
 
 
 class Progress(logging.Handler):
-    """Turns the log of TFX's local runner into one line for each component, with its time."""
+    """Turns the log of TFX's local runner into one line for each component, with its time.
+
+    This is for the screen only: the exit status does not depend on the log.
+    """
 
     def __init__(self) -> None:
         super().__init__(logging.INFO)
-        self.seen = 0
         self._component, self._start, self._cached = "", 0.0, False
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -51,7 +52,6 @@ class Progress(logging.Handler):
             return
         component, state = event.groups()
         if state == "running":
-            self.seen += 1
             self._component, self._start, self._cached = component, time.monotonic(), False
             if sys.stdout.isatty():
                 sys.stdout.write(f"  … {component}\r")
@@ -97,14 +97,14 @@ def logs_to(folder: str) -> Iterator[str]:
             os.close(errors)
 
 
-def run(output: str, start: Callable[[], Any], report: Callable[[], int]) -> int:
+def run(output: str, start: Callable[[], bool], report: Callable[[], int]) -> int:
     """Runs a pipeline and prints the outcome.
 
     Args:
       output: the folder of the run; logs go to its subfolder `logs`.
-      start: builds and runs the pipeline.
-      report: prints the report and returns the exit status. It is not called if nothing ran,
-        because some `tfx` commands only read the pipeline.
+      start: builds and runs the pipeline; returns whether a component ran. Some `tfx` commands
+        only read the pipeline.
+      report: prints the report and returns the exit status. It is called after a run only.
 
     Returns:
       the exit status: 0 pushed or served already, 2 bad input, 3 refused by the
@@ -119,8 +119,7 @@ def run(output: str, start: Callable[[], Any], report: Callable[[], int]) -> int
         absl_logging.set_stderrthreshold("info")
         absl_logging.get_absl_logger().addHandler(progress)
         try:
-            start()
-            return report() if progress.seen else PUSHED
+            return report() if start() else PUSHED
         except KeyboardInterrupt:
             progress.end("stopped")
             say("Stopped. Run the same command again to continue from here.")

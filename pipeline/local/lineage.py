@@ -67,6 +67,22 @@ def last_run(connection: metadata_store_pb2.ConnectionConfig, pipeline: str) -> 
     return steps
 
 
+def newest_execution(connection: metadata_store_pb2.ConnectionConfig, pipeline: str) -> int:
+    """The id of a pipeline's newest execution of a component; 0 if there is none.
+
+    Every run adds executions, also where all components are reused.
+    """
+    store = mlmd.MetadataStore(connection)
+    of_pipeline = store.get_context_by_type_and_name("pipeline", pipeline)
+    if of_pipeline is None:
+        return 0
+    newest = store.get_executions_by_context(
+        of_pipeline.id,
+        mlmd.ListOptions(limit=1, order_by=mlmd.OrderByField.ID, is_asc=False),
+    )
+    return newest[0].id if newest else 0
+
+
 def ingestion_behind(
     connection: metadata_store_pb2.ConnectionConfig, pushed: str
 ) -> dict[str, Any] | None:

@@ -78,3 +78,28 @@ def test_a_killed_process_is_said_to_lack_memory(message):
     assert status == console.FAILED
     assert "ran out of memory" in reason
     assert "ran out of memory" not in console.explain(RuntimeError("another"))[1]
+
+
+# The status is that of the report, or of the error: nothing is written to the log here.
+@pytest.mark.parametrize(
+    ("ran", "expected"), [(True, console.REFUSED), (False, console.PUSHED)], ids=["run", "read"]
+)
+def test_the_status_does_not_depend_on_the_log(tmp_path, ran, expected):
+    reports = []
+
+    def report():
+        reports.append(1)
+        return console.REFUSED
+
+    assert console.run(str(tmp_path), lambda: ran, report) == expected
+    assert len(reports) == ran
+
+
+def test_an_error_after_lines_of_success_is_a_failure(tmp_path, capfd):
+    def start():
+        logging.getLogger("absl").info("Component Pusher is running.")
+        logging.getLogger("absl").info("Component Pusher is finished.")
+        raise AnomalyError("label: 7")
+
+    assert console.run(str(tmp_path), start, lambda: 1 / 0) == console.ANOMALIES
+    assert "Anomalies: label: 7" in capfd.readouterr().out

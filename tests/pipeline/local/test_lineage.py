@@ -50,3 +50,14 @@ def test_the_last_run_is_this_pipelines_own(connection):
     }
     assert [found[node].reused for node in ("Trainer", "Pusher")] == [False, True]
     assert lineage.last_run(connection, "imn-din")["Trainer"].uri("model") == "/others"
+
+
+def test_a_run_shows_as_a_newer_execution_of_its_own_pipeline(connection):
+    assert lineage.newest_execution(connection, "imn") == 0
+    store = MetadataStore(connection)
+    execute(store, "imn", "1", "Trainer", "/first")
+    first = lineage.newest_execution(connection, "imn")
+    execute(store, "imn-din", "2", "Trainer", "/others")
+    assert lineage.newest_execution(connection, "imn") == first > 0
+    execute(store, "imn", "3", "Trainer", "/first", cached=True)
+    assert lineage.newest_execution(connection, "imn") > first
