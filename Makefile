@@ -2,9 +2,12 @@
 SHELL := /bin/bash
 PYTHON := .venv/bin/python
 
-# make run RATINGS=FILE_OR_GLOB MODEL=imn_3p OUTPUT=runs: short forms of IMN_<FIELD>.
+# make run RATINGS=FILE_OR_GLOB ITEMS=FILE_OR_GLOB MODEL=imn_3p OUTPUT=runs: short forms of IMN_<FIELD>.
 ifdef RATINGS
 export IMN_RATINGS := $(RATINGS)
+endif
+ifdef ITEMS
+export IMN_ITEMS := $(ITEMS)
 endif
 ifdef MODEL
 export IMN_MODEL := $(MODEL)
@@ -15,13 +18,14 @@ endif
 export TF_USE_LEGACY_KERAS := 1
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: help setup run serve recommend lint types docs test bench schema
+.PHONY: help setup run serve recommend lint types docs test test-slow bench schema
 
 help:
-	@echo 'make run [RATINGS=FILE_OR_GLOB] [MODEL=PRESET] [OUTPUT=FOLDER]   the whole pipeline'
+	@echo 'make run [RATINGS=FILE_OR_GLOB] [ITEMS=FILE_OR_GLOB] [MODEL=PRESET] [OUTPUT=FOLDER]   the whole pipeline'
 	@echo 'make serve [OUTPUT=FOLDER]   answers with what was pushed: gRPC on 8500, REST on 8501'
 	@echo 'make recommend USER=ID [RATINGS=...] [OUTPUT=FOLDER]   the best items for a user'
 	@echo 'make test      lint, types, documentation, tests'
+	@echo 'make test-slow the whole tables of the experiments, minutes each; `make test` has small ones'
 	@echo 'make docs      the documentation site, into site/'
 	@echo 'make bench     the quick form of the benchmarks of speed'
 	@echo 'make schema    propose a schema from the last run'
@@ -54,6 +58,9 @@ docs: setup
 
 test: lint types docs
 	$(PYTHON) -m pytest -n 2 --dist loadfile
+
+test-slow: setup
+	$(PYTHON) -m pytest -m slow
 
 bench: setup
 	$(PYTHON) -m benchmarks.quick

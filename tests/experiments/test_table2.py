@@ -1,4 +1,7 @@
-"""The second table on a tiny file, through its command, and how it deals samples out."""
+"""The second table on a tiny file, through its command, and how it splits samples.
+
+By default with one length of the history; with two under the marker `slow`.
+"""
 
 import collections
 import json
@@ -17,8 +20,13 @@ PROJECT = pathlib.Path(__file__).resolve().parents[2]
 MIN_EVENTS = 15
 
 
+@pytest.fixture(scope="module", params=[(12,), pytest.param((4, 12), marks=pytest.mark.slow)])
+def lengths(request):
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(lengths, tmp_path_factory):
     made = tmp_path_factory.mktemp("table2")
     sample_data.write_ratings(str(made / "ratings.csv"), users=120, items=150)
     return made
@@ -39,10 +47,10 @@ def table2(folder, *arguments):
 
 
 @pytest.fixture(scope="module")
-def result(folder):
+def result(folder, lengths):
     done = table2(
         folder,
-        *("--lengths", "4", "12", "--passes", "3", "--seeds", "1"),
+        *("--lengths", *map(str, lengths), "--passes", "3", "--seeds", "1"),
         *("--min-events", str(MIN_EVENTS)),
     )
     assert done.returncode == 0, done.stderr[-3000:]
@@ -51,7 +59,7 @@ def result(folder):
 
 
 def windows(folder, leaking, split):
-    """User, time and history of every sample of a split, at both lengths."""
+    """User, time and history of every sample of a split, at all lengths."""
     found = []
     for samples in sorted((folder / "cache").glob("samples-*")):
         report = json.loads((samples / "raw" / "report.json").read_text())
@@ -71,11 +79,11 @@ def windows(folder, leaking, split):
     return found
 
 
-def test_every_length_passes_and_protocol_has_a_row(result):
+def test_every_length_passes_and_protocol_has_a_row(result, lengths):
     places = [(row["leaking"], row["history_length"], row["model"]) for row in result["rows"]]
     assert sorted(places) == sorted(
         (leaking, length, name)
-        for length in (4, 12)
+        for length in lengths
         for leaking, name in ((False, "3P"), (False, "3P+"), (True, "3P+"))
     )
     for row in result["rows"]:
@@ -84,13 +92,13 @@ def test_every_length_passes_and_protocol_has_a_row(result):
         assert row["auc_std"] is None
 
 
-def test_differences_are_those_of_the_rows(result):
+def test_differences_are_those_of_the_rows(result, lengths):
     auc = {
         (row["leaking"], row["history_length"], row["model"]): row["auc_mean"]
         for row in result["rows"]
     }
-    # 3P beside 3P+ at two lengths, and three rows at the longer one beside the shorter one.
-    assert len(result["comparisons"]) == 2 + 3
+    # 3P beside 3P+ at each length, and three rows at the longer one beside the shorter one.
+    assert len(result["comparisons"]) == {1: 1, 2: 2 + 3}[len(lengths)]
     for each in result["comparisons"]:
         of = auc[each["leaking"], each["history_length"], each["model"]]
         less = auc[each["leaking"], each["against_length"], each["against"]]
@@ -111,12 +119,12 @@ def test_a_row_is_set_beside_itself_one_length_shorter():
     assert points == {(100, 40): 37.5, (500, 100): -12.5}
 
 
-def test_the_look_up_gives_away_what_leaks(result):
+def test_the_look_up_gives_away_what_leaks(result, lengths):
     look_up = {
         (each["leaking"], each["history_length"]): each["own_training_windows"]["auc"]
         for each in result["controls"]
     }
-    for length in (4, 12):
+    for length in lengths:
         assert abs(look_up[False, length] - 0.5) < 0.03
         assert look_up[True, length] > 0.75
 
