@@ -140,14 +140,18 @@ def _known_events(history: Any, folder: str, user: str, ratings: str) -> int:
 def _pushed(output: str, settings: Settings) -> tuple[str, int]:
     """Name and newest version of the pushed model."""
     root, name = os.path.join(output, "serving_model"), serving_name(settings)
-    pushed = registry.names(root)
+    try:
+        pushed = registry.names(root)
+        found = versions.versions(os.path.join(root, name))
+    except OSError as error:
+        raise InputError(f"The pushed models must be readable. {error}") from None
     if name not in pushed:
         hint = f" Pushed: {', '.join(pushed)}; choose with MODEL=." if pushed else ""
         raise InputError(
             f"{root} has no pushed model `{name}`.{hint} `make run` pushes a model; set OUTPUT= to "
             "its output folder."
         )
-    return name, max(versions.versions(os.path.join(root, name)))
+    return name, max(found)
 
 
 def _with_ratings(settings: Settings, output: str, folder: str) -> Settings:

@@ -82,9 +82,22 @@ class ModelRegistry(Generic[M]):
 
 
 def names(root: str) -> list[str]:
-    """The models that have a version in the folder, sorted."""
+    """The models that have a version in the folder, sorted; none if the folder does not exist.
+
+    A model whose own folder cannot be read is one of them: its `Versions` says why.
+
+    Raises:
+      OSError: if the folder cannot be read.
+    """
     try:
         folders = sorted(os.listdir(root))
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
-    return [name for name in folders if versions(os.path.join(root, name))]
+    return [name for name in folders if _has_version(os.path.join(root, name))]
+
+
+def _has_version(folder: str) -> bool:
+    try:
+        return bool(versions(folder))
+    except OSError:
+        return True

@@ -33,7 +33,12 @@ _REFUSING_SECONDS = 0.5  # At the end it refuses requests for so long before the
 def main(argv: list[str] | None = None) -> int:
     """Serves until a signal. Returns the exit status."""
     arguments = _parser().parse_args(argv)
-    if not names(arguments.models):
+    try:
+        models = names(arguments.models)
+    except OSError as error:
+        sys.stderr.write(f"`--models` must be a folder that can be read. {error}\n")
+        return 2
+    if not models:
         sys.stderr.write(
             f"`--models` must be a folder with a pushed model. Received: {arguments.models}. "
             "Run `make run` first, or set OUTPUT= to its output folder.\n"

@@ -81,20 +81,30 @@ class Versions(Generic[M]):
         self._current: _Loaded[M] | None = None
         self._refused: dict[int, tuple[object, float, str]] = {}
         self._loading: int | None = None
+        self._unreadable = ""
         self._polling = threading.Lock()
 
     def poll(self) -> bool:
         """Serves the newest version that loads, unless it is served already.
 
         Tries a refused version again if its files have changed, because it may have been
-        incomplete, and after `RETRY_SECONDS`.
+        incomplete, and after `RETRY_SECONDS`. While the folder cannot be read, the served version
+        stays.
 
         Returns:
           True if a load was attempted.
         """
         tried = False
         with self._polling:
-            present = versions(self._folder)
+            try:
+                present, unreadable = versions(self._folder), ""
+            except OSError as error:
+                present, unreadable = [], str(error)
+            if unreadable and unreadable != self._unreadable:  # once, not at every poll
+                _LOG.error("%s: its folder cannot be read: %s", self.name, unreadable)
+            self._unreadable = unreadable
+            if unreadable:
+                return False
             self._refused = {v: why for v, why in self._refused.items() if v in present}
             for version in sorted(present, reverse=True):
                 if self._current and version == self._current.version:
@@ -181,10 +191,16 @@ class Versions(Generic[M]):
 
 
 def versions(folder: str) -> list[int]:
-    """The versions in `folder`, unsorted. Names that are not int64 are ignored."""
+    """The versions in `folder`, unsorted. Names that are not int64 are ignored.
+
+    There are none in a folder that does not exist, or in a file.
+
+    Raises:
+      OSError: if the folder cannot be read.
+    """
     try:
         names = os.listdir(folder)
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
     numbers = [int(n) for n in names if n.isdecimal() and n.isascii() and str(int(n)) == n]
     return [number for number in numbers if number < 1 << 63]

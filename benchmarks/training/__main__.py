@@ -80,15 +80,23 @@ def main() -> None:
     result["profile"] = bench.profile()
     result["targets"] = figures.targets(result)
     reporting.write("training", output, result, report.markdown, report.picture)
+    if bench.failed:
+        sys.exit(f"Measurements failed: {'; '.join(bench.failed)}")
 
 
 class Benchmark:
-    """The measurements of one command; each is stored as soon as it is finished."""
+    """The measurements of one command; each is stored as soon as it is finished.
+
+    Attributes:
+      limit_mb: resident memory in MB that a measurement may take.
+      failed: models whose measurement ended in an error other than a lack of memory, and why.
+    """
 
     def __init__(self, options: argparse.Namespace, output: pathlib.Path):
         self._options = options
         self._cache = cache.ResultCache(output / "training_cells")
         self._batch_sizes: dict[tuple[str, int], int] = {}  # largest that fits, by model and length
+        self.failed: list[str] = []
         self.limit_mb = _MEMORY_SHARE * psutil.virtual_memory().available / 2**20
 
     def cells(self) -> tuple[list[dict[str, Any]], dict[str, str]]:
@@ -111,8 +119,12 @@ class Benchmark:
                     )
                     try:
                         run = self._cell(measurement, number, pythons)
+                    except processes.OutOfMemory as error:
+                        skipped[model] = str(error)
+                        continue
                     except RuntimeError as error:
                         skipped[model] = str(error)
+                        self.failed.append(f"{model} at {length}: {error}")
                         continue
                     runs.setdefault((model, length), []).append(run)
         rows = [figures.row(model, length, values) for (model, length), values in runs.items()]
@@ -230,7 +242,7 @@ class Benchmark:
                         flush=True,
                     )
                 if size == 1:
-                    raise RuntimeError(
+                    raise processes.OutOfMemory(
                         f"a batch of one row does not fit into memory at L = {measurement.length}"
                     )
                 size //= 2

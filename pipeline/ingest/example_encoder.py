@@ -27,7 +27,7 @@ class Encoder:
       max_history_length: L.
 
     Raises:
-      AssertionError: if an id is empty or a time is out of range: these would look like padding.
+      ValueError: if an id is empty or a time is out of range: these would look like padding.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class Encoder:
         if len(items) and not (
             _lengths(items).min() > 0 and time.min() >= 1 << 28 and time.max() < 1 << 35
         ):
-            raise AssertionError(
+            raise ValueError(
                 "Got an event with an empty item or an invalid time; the reader must drop these."
             )
         self._users = _bytes_features(features.USER_ID, users)
@@ -81,7 +81,7 @@ class Encoder:
         """
         length = end - begin
         if len(length) and not (length.min() >= 0 and length.max() <= self._length):
-            raise AssertionError(f"A history must have 0 to {self._length} events.")
+            raise ValueError(f"A history must have 0 to {self._length} events.")
         from_, to = self._offsets[begin], self._offsets[end]
         sizes = to - from_ + 2 * (self._length - length)
         lengths = length.tolist()
