@@ -1,10 +1,11 @@
 """Time of each part of ingestion, compared with Polars, and the gain of a second process.
 
-One process runs the whole job and times each part without the parts it calls. A
-second computes TFX's statistics of the Examples, and a third reads, sorts and groups
-the file with Polars. The job then runs in one and in two processes, in turn, timed
-from the start of the first stage to the end of the last, without start-up. Each time
-is given as wall time and as CPU time; compare CPU time on a busy machine.
+First, three jobs run, each in its own process: the whole of ingestion, which times each part
+without the parts it calls; TFX's statistics of the Examples; and Polars, which reads, sorts and
+groups the file. Then ingestion runs with one and with two worker processes, in turn. Their time
+goes from the start of the first stage to the end of the last, without start-up.
+
+All times are given as wall time and as CPU time. On a busy machine, compare CPU time.
 
 Example: python -m benchmarks.ingestion.stages --ratings ratings.csv.gz --rows 2000000 --output out
 """
@@ -19,26 +20,17 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.ingestion import jobs
+from benchmarks.ingestion import jobs, stages_report
 from benchmarks.ingestion.timers import Timers
-from benchmarks.reporting import line, rule
 
 QUICK_ROWS = 200_000
-PARTS = {
-    "parse": "read lines, check them, hash users",
-    "spill": "write and read rows between stages",
-    "sort and group": "events in order, once each",
-    "windows": "splits, targets, windows, counts of items",
-    "negatives": "pools and draws",
-    "encode": "bytes of the Examples",
-    "frame and write": "TFRecord's checksums, files",
-    "compress": "gzip",
-}
 
 
 def main() -> None:
     """Runs the benchmark for the command line."""
-    jobs.report("ingest_stages", _arguments(), measure, _markdown, _picture)
+    jobs.report(
+        "ingest_stages", _arguments(), measure, stages_report.markdown, stages_report.picture
+    )
 
 
 def measure(arguments: argparse.Namespace, scratch: str) -> dict[str, Any]:
@@ -49,13 +41,12 @@ def measure(arguments: argparse.Namespace, scratch: str) -> dict[str, Any]:
     runs: dict[str, list[dict[str, Any]]] = collections.defaultdict(list)
     # In turn, so that a busy moment slows all of them.
     for _ in range(arguments.repeats):
-        for name, job, source in (
-            ("parts", _parts, path),
-            ("statistics", _statistics, folder),
-            ("polars", _polars, path),
+        for name, job, source, output in (
+            ("parts", _parts, path, folder),
+            ("statistics", _statistics, folder, os.path.join(scratch, "statistics")),
+            ("polars", _polars, path, os.path.join(scratch, "polars")),
         ):
-            target = folder if name == "parts" else os.path.join(scratch, name)
-            runs[name].append(jobs.in_a_process(job, source, target, arguments))
+            runs[name].append(jobs.in_a_process(job, source, output, arguments))
             print(f"{name}: {runs[name][-1]['seconds']:.1f} s", flush=True)
     workers: dict[str, list[dict[str, Any]]] = collections.defaultdict(list)
     for _ in range(arguments.repeats):
@@ -64,7 +55,7 @@ def measure(arguments: argparse.Namespace, scratch: str) -> dict[str, Any]:
             run = jobs.in_a_process(_workers, path, os.path.join(scratch, "workers"), arguments)
             workers[str(count)].append(run)
             print(f"{count} process(es): {run['working_seconds']:.1f} s of work", flush=True)
-    seconds, cpu = one_over_two(workers)
+    seconds_ratio, cpu_ratio = one_over_two(workers)
     best = {name: min(times, key=lambda run: run["cpu_seconds"]) for name, times in runs.items()}
     return {
         "source": os.path.basename(arguments.ratings),
@@ -72,13 +63,17 @@ def measure(arguments: argparse.Namespace, scratch: str) -> dict[str, Any]:
         "repeats": arguments.repeats,
         **best,
         "workers": workers,
-        "one_over_two": seconds,
-        "one_over_two_cpu": cpu,
+        "one_over_two": seconds_ratio,
+        "one_over_two_cpu": cpu_ratio,
     }
 
 
 def one_over_two(workers: dict[str, list[dict[str, Any]]]) -> tuple[float, float]:
-    """Median of one process over the median of two: by time, by CPU time of the busiest worker."""
+    """Median of one process over the median of two.
+
+    Returns:
+      The ratio of wall times, and the ratio of CPU times of the busiest worker.
+    """
 
     def median(count: str, value: Callable[[dict[str, Any]], float]) -> float:
         return statistics.median(value(run) for run in workers[count])
@@ -116,7 +111,10 @@ def _parts(path: str, output: str, arguments: argparse.Namespace) -> dict[str, A
     start, cpu = time.perf_counter(), time.process_time()
     _ingest(path, output, arguments, 1)
     seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
-    parts = {p: {"seconds": timers.seconds[p], "cpu_seconds": timers.cpu[p]} for p in PARTS}
+    parts = {
+        part: {"seconds": timers.seconds[part], "cpu_seconds": timers.cpu[part]}
+        for part in stages_report.PARTS
+    }
     parts["Beam"] = {
         "seconds": seconds - sum(timers.seconds.values()),
         "cpu_seconds": cpu - sum(timers.cpu.values()),
@@ -142,8 +140,8 @@ def _statistics(folder: str, output: str, arguments: argparse.Namespace) -> dict
     examples_utils.set_file_format(examples, "tfrecords_gzip")
     for split in features.SPLITS:
         examples.set_int_custom_property(f"rows_{split}", report["splits"][split]["samples"])
-    written = standard_artifacts.ExampleStatistics()
-    written.uri = output
+    output_artifact = standard_artifacts.ExampleStatistics()
+    output_artifact.uri = output
     executor = SamplingExecutor(
         base_beam_executor.BaseBeamExecutor.Context(
             beam_pipeline_args=jobs.beam_args(1), tmp_dir=output, unique_id="0"
@@ -151,9 +149,11 @@ def _statistics(folder: str, output: str, arguments: argparse.Namespace) -> dict
     )
     start, cpu = time.perf_counter(), time.process_time()
     executor.Do(
-        {"examples": [examples]}, {"statistics": [written]}, {"rows": Settings.statistics_rows}
+        {"examples": [examples]},
+        {"statistics": [output_artifact]},
+        {"rows": Settings.statistics_rows},
     )
-    # Without imports: a pipeline run needs them only once.
+    # Imports are not timed, because a pipeline run imports only once.
     return {
         "seconds": time.perf_counter() - start,
         "cpu_seconds": time.process_time() - cpu,
@@ -179,69 +179,10 @@ def _workers(path: str, output: str, arguments: argparse.Namespace) -> dict[str,
 def _ingest(path: str, output: str, arguments: argparse.Namespace, workers: int) -> dict[str, Any]:
     import apache_beam as beam
 
-    from pipeline.ingest.job import ingest as run
+    from pipeline.ingest.job import ingest
 
     pipeline = beam.Pipeline(argv=jobs.beam_args(workers))
-    return run(jobs.settings(path, arguments), output, pipeline)
-
-
-def _table(result: dict[str, Any]) -> list[tuple[str, str, float, float]]:
-    rows = [
-        (name, PARTS.get(name, "start-up, side inputs"), t["seconds"], t["cpu_seconds"])
-        for name, t in result["parts"]["parts"].items()
-    ]
-    ours = result["parts"]
-    rows.append(("all of ingestion", "", ours["seconds"], ours["cpu_seconds"]))
-    statistics_run = result["statistics"]
-    rows.append(
-        ("statistics", "of a sample", statistics_run["seconds"], statistics_run["cpu_seconds"])
-    )
-    polars = result["polars"]
-    rows.append(("Polars", "read, sort, group", polars["seconds"], polars["cpu_seconds"]))
-    return rows
-
-
-def _markdown(result: dict[str, Any]) -> str:
-    polars = result["polars"]
-    lines = [
-        f"# Ingestion of {result['rows']:,} rows ({result['source']}), part by part",
-        "",
-        f"{sum(result['statistics']['examples'].values()):,} Examples. One process; Polars uses "
-        f"all cores. Best of {result['repeats']} by CPU time.",
-        "",
-        line(["part", "what", "s", "CPU s", "times Polars (s)", "times Polars (CPU)"]),
-        rule(5),
-    ]
-    for name, what, seconds, cpu in _table(result):
-        lines.append(
-            f"| {name} | {what} | {seconds:.2f} | {cpu:.2f} | "
-            f"{seconds / polars['seconds']:.1f} | {cpu / polars['cpu_seconds']:.1f} |"
-        )
-    lines += ["", line(["processes", "s of work", "CPU s of each worker", "buckets"]), rule(3)]
-    for count, runs in result["workers"].items():
-        for run in runs:
-            shares = ", ".join(f"{cpu:.1f}" for cpu in run["cpu_seconds_of_workers"])
-            lines.append(line([count, f"{run['working_seconds']:.2f}", shares, run["buckets"]]))
-    lines += [
-        "",
-        f"Without start-up, two processes are **{result['one_over_two']:.2f} times** as fast as "
-        f"one; by CPU time of the busier worker {result['one_over_two_cpu']:.2f} times.",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _picture(result: dict[str, Any], path: str) -> None:
-    from matplotlib import pyplot
-
-    rows = [row for row in _table(result) if row[0] != "all of ingestion"]
-    figure, axis = pyplot.subplots(figsize=(7, 3.5))
-    bars = axis.barh([row[0] for row in rows], [row[3] for row in rows], color="#4c72b0")
-    axis.bar_label(bars, [f"{row[3]:.1f}" for row in rows], padding=3)
-    axis.set_xlabel(f"CPU time, s, {result['rows']:,} rows")
-    axis.margins(x=0.12)
-    axis.invert_yaxis()
-    figure.tight_layout()
-    figure.savefig(path, dpi=120)
+    return ingest(jobs.settings(path, arguments), output, pipeline)
 
 
 def _arguments() -> argparse.Namespace:

@@ -5,7 +5,7 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.ingestion import naive_beam
+from benchmarks.ingestion import naive_choices
 from pipeline.ingest import hashing
 
 numbers = st.integers(0, (1 << 64) - 1)
@@ -13,13 +13,13 @@ numbers = st.integers(0, (1 << 64) - 1)
 
 @given(numbers, st.lists(numbers, min_size=1, max_size=5))
 def test_mix(first, second):
-    expected = [naive_beam.mix(first, value) for value in second]
+    expected = [naive_choices.mix(first, value) for value in second]
     assert hashing.mix(first, np.array(second, np.uint64)).tolist() == expected
 
 
 @given(st.lists(st.text(max_size=30)), st.integers(0, 3))
 def test_strings(texts, skipped):
-    expected = [naive_beam.hash_text(text) for text in texts]
+    expected = [naive_choices.hash_text(text) for text in texts]
     assert hashing.hash_strings(pa.array(texts, pa.string())).tolist() == expected
     part = pa.array(texts, pa.string()).slice(skipped)
     assert hashing.hash_strings(part).tolist() == expected[skipped:]
