@@ -1,11 +1,12 @@
 """Latency and stability of the embedded server.
 
-A client process sends requests over gRPC to a server process on the same machine;
-they share its cores. `rank` with K candidates and histories of L events is compared
-with one Example for each candidate (`serving_default`, tiled), with DIN, and with
-the TensorFlow session without a server. A soak follows: 80 % of the measured
-capacity, two version swaps, each answer checked, memory recorded. Weights are
-untrained; the vocabulary has 50,000 items.
+A client process sends requests over gRPC to a server process. Both run on this machine and share
+its cores. The requests are `rank` of IMN 3P+, with K candidates and a history of L events. They are
+compared with three others: one Example for each candidate (`serving_default`, tiled), `rank` of
+DIN, and `rank` in a TensorFlow session without a server.
+
+A soak follows: requests at 80 % of the measured capacity, and two version swaps. Each answer is
+checked, and memory is recorded. Weights are untrained. The vocabulary has 50,000 items.
 
 Example: python -m benchmarks.serving --output out
 """
@@ -27,14 +28,13 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 
 from benchmarks import reporting
-from benchmarks.serving import exports, report, soak
+from benchmarks.serving import exports, figures, report, soak
+from benchmarks.serving.figures import DIN, IMN
 from benchmarks.serving.load import ClientProcess, Load
 
-MODEL, OTHER = "imn_3p_plus", "din"
-_DIFFERENT = 8  # distinct requests, sent in turn
-_TILED = 2  # the same for tiled requests, which are megabytes
+_REQUESTS = 8  # distinct requests, sent in turn
+_TILED_REQUESTS = 2  # the same for tiled requests, which take megabytes each
 _OPEN_SHARE = 0.5  # arrival rate of the open loop over the capacity
-_LONG_SECONDS = 300  # shorter soaks do not measure the growth of memory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Plan:
     items: int = 50_000
     seconds: float = 4.0
     target_seconds: float = 15.0  # for rows with a target
-    target: tuple[int, int] = (200, 1000)  # candidates and length of targets and soak
+    target: tuple[int, int] = (200, 1000)  # candidates and length, for targets and soak
     soak_minutes: float = 10.0
 
 
@@ -69,12 +69,11 @@ def measure(plan: Plan, scratch: pathlib.Path) -> dict[str, Any]:
     for length in plan.lengths:
         _log(f"exports, L = {length}")
         folders = {
-            str(scratch / "models" / f"{model}_{length}" / "1"): (model, 0)
-            for model in (MODEL, OTHER)
+            str(scratch / "models" / f"{model}_{length}" / "1"): (model, 0) for model in (IMN, DIN)
         }
         if length == plan.target[1]:
-            folders[str(scratch / "next")] = (MODEL, 1)
-        # In its own process, which frees the memory of TensorFlow Transform at its end.
+            folders[str(scratch / "next")] = (IMN, 1)
+        # In its own process: the memory of TensorFlow Transform is freed when it ends.
         process = multiprocessing.get_context("spawn").Process(
             target=exports.export, args=(folders, plan.items, length)
         )
@@ -96,14 +95,14 @@ def measure(plan: Plan, scratch: pathlib.Path) -> dict[str, Any]:
         "machine": platform.machine(),
         "items": plan.items,
         "rows": rows,
-        "ratios": _ratios(rows),
+        "ratios": figures.ratios(rows),
         "soak": _soak(plan, scratch) if plan.soak_minutes else None,
     }
-    return result | {"targets": _targets(plan, result)}
+    return result | {"targets": figures.targets(result, *plan.target)}
 
 
 def _sizes(plan: Plan) -> list[tuple[int, int]]:
-    return [(k, length) for length in plan.lengths for k in plan.candidates]
+    return [(candidates, length) for length in plan.lengths for candidates in plan.candidates]
 
 
 def _session(plan: Plan, scratch: pathlib.Path, candidates: int, length: int) -> dict[str, Any]:
@@ -113,10 +112,10 @@ def _session(plan: Plan, scratch: pathlib.Path, candidates: int, length: int) ->
     from serving.model import Model
 
     tf.get_logger().setLevel("ERROR")
-    model = Model(str(scratch / "models" / f"{MODEL}_{length}" / "1"))
+    model = Model(str(scratch / "models" / f"{IMN}_{length}" / "1"))
     signature = model.signatures["rank"]
     inputs_list = _inputs(plan, candidates, length)
-    for inputs in inputs_list:
+    for inputs in inputs_list:  # warms up
         model.run(signature, inputs, 60)
     times: list[float] = []
     begin = time.perf_counter()
@@ -126,13 +125,13 @@ def _session(plan: Plan, scratch: pathlib.Path, candidates: int, length: int) ->
         times.append(time.perf_counter() - start)
     seconds = time.perf_counter() - begin
     model.close()
-    return _row("session", MODEL, candidates, length, "closed", 1, np.array(times) * 1000, seconds)
+    return _row("session", IMN, candidates, length, "closed", 1, np.array(times) * 1000, seconds)
 
 
 def _rows(
     plan: Plan, address: str, client: ClientProcess, candidates: int, length: int
 ) -> list[dict[str, Any]]:
-    """Measures the server with one K and L."""
+    """Measures the server with one number of candidates and one history length."""
     inputs_list = _inputs(plan, candidates, length)
     seconds = plan.target_seconds if (candidates, length) == plan.target else plan.seconds
     rows = []
@@ -150,26 +149,27 @@ def _rows(
         )
         return rows[-1]["requests_per_s"]
 
-    for model in (MODEL, OTHER):
+    for model in (IMN, DIN):
         name = f"{model}_{length}"
         rank = [exports.message(name, "rank", inputs) for inputs in inputs_list]
-        client.run(Load(address, rank, 0, clients=1, least=len(rank)))  # warm
+        client.run(Load(address, rank, 0, clients=1, least=len(rank)))  # warms up
         run("rank", model, rank, clients=1, least=5)
-        if model == MODEL:
+        if model == IMN:
             capacity = run("rank", model, rank, clients=soak.CLIENTS, least=5)
             run("rank", model, rank, rate=_OPEN_SHARE * capacity)
     tiled = [
-        exports.message(f"{MODEL}_{length}", "serving_default", exports.tiled_inputs(inputs))
-        for inputs in inputs_list[:_TILED]
+        exports.message(f"{IMN}_{length}", "serving_default", exports.tiled_inputs(inputs))
+        for inputs in inputs_list[:_TILED_REQUESTS]
     ]
     client.run(Load(address, tiled, 0, clients=1, least=1))
-    run("tiled", MODEL, tiled, clients=1, least=5)
+    run("tiled", IMN, tiled, clients=1, least=5)
     return rows
 
 
 def _inputs(plan: Plan, candidates: int, length: int) -> list[dict[str, np.ndarray]]:
+    """Inputs of `_REQUESTS` distinct requests."""
     rng = np.random.default_rng(candidates)
-    return [exports.rank_inputs(rng, plan.items, candidates, length) for _ in range(_DIFFERENT)]
+    return [exports.rank_inputs(rng, plan.items, candidates, length) for _ in range(_REQUESTS)]
 
 
 def _row(
@@ -182,6 +182,7 @@ def _row(
     latency_ms: np.ndarray,
     seconds: float,
 ) -> dict[str, Any]:
+    """A row of the table; logs it too."""
     p50, p95, p99 = (
         np.percentile(latency_ms, (50, 95, 99)).tolist() if len(latency_ms) else (None,) * 3
     )
@@ -206,62 +207,11 @@ def _row(
     return row
 
 
-def _ratios(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Medians of one client over the median of IMN's `rank`, for each K and L."""
-    medians = {
-        (row["method"], row["model"], row["candidates"], row["history_length"]): row["p50_ms"]
-        for row in rows
-        if row["clients"] == 1
-    }
-    return [
-        {
-            "candidates": candidates,
-            "history_length": length,
-            "tiled": medians["tiled", MODEL, candidates, length] / rank,
-            "din": medians["rank", OTHER, candidates, length] / rank,
-            "session": medians["session", MODEL, candidates, length] / rank,
-        }
-        for (method, model, candidates, length), rank in medians.items()
-        if (method, model) == ("rank", MODEL)
-    ]
-
-
 def _soak(plan: Plan, scratch: pathlib.Path) -> dict[str, Any]:
     _log(f"soak, {plan.soak_minutes:g} minutes")
     candidates, length = plan.target
-    versions = (scratch / "models" / f"{MODEL}_{length}" / "1", scratch / "next")
+    versions = (scratch / "models" / f"{IMN}_{length}" / "1", scratch / "next")
     return soak.run(versions, _inputs(plan, candidates, length), 60 * plan.soak_minutes, scratch)
-
-
-def _targets(plan: Plan, result: dict[str, Any]) -> list[dict[str, Any]]:
-    """Compares the result with the targets."""
-    candidates, length = plan.target
-
-    def find(rows: list[dict[str, Any]], size: int, **wanted: Any) -> dict[str, Any] | None:
-        wanted |= {"candidates": size, "history_length": length}
-        return next((row for row in rows if wanted.items() <= row.items()), None)
-
-    targets = []
-
-    def target(name: str, value: float, limit: str, met: bool) -> None:
-        targets.append({"target": name, "measured": value, "wanted": limit, "met": met})
-
-    imn = {"method": "rank", "model": MODEL}
-    for loop in ({"clients": 1}, {"loop": "open"}):
-        if row := find(result["rows"], candidates, **imn, **loop):
-            name = f"p99 at K = {candidates}, L = {length}, {row['loop']} loop, ms"
-            target(name, row["p99_ms"], "at most 30", row["p99_ms"] <= 30)
-    if ratio := find(result["ratios"], 500):
-        name = f"times as long by tiling, K = 500, L = {length}"
-        target(name, ratio["tiled"], "at least 10", ratio["tiled"] >= 10)
-    if soak_result := result["soak"]:
-        errors = sum(soak_result["errors"].values())
-        target("errors in the soak", errors, "0", not errors)
-        target("lost requests in the soak", soak_result["lost"], "0", not soak_result["lost"])
-        if soak_result["seconds"] >= _LONG_SECONDS:
-            growth = max(soak_result["memory_growths_mb_per_minute"])
-            target("growth of memory between swaps, MB a minute", growth, "at most 2", growth <= 2)
-    return targets
 
 
 def _log(text: str) -> None:

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from benchmarks.serving import __main__ as serving
-from benchmarks.serving import exports, report, soak
+from benchmarks.serving import exports, figures, report, soak
 from benchmarks.serving.load import Load, Outcome, send
 from tests.support.serving_requests import Running, predict_request, rank_inputs
 
@@ -103,9 +103,9 @@ def test_the_result_says_what_was_measured_and_whether_it_is_enough(tmp_path):
     memory = [(second, 100.0 + 5 * (second >= 30)) for second in range(90)]
     came = outcome(["OK", "OK", "WRONG", "OK"], [1, 1, 2, 3], [1.0, 2.0, 3.0, 4.0])
     result = {"date": "today", "cores": 2, "machine": "m", "items": 1, "rows": rows}
-    result["ratios"] = serving._ratios(rows)
+    result["ratios"] = figures.ratios(rows)
     result["soak"] = soak.summary(10.0, 8.0, came, memory, [30.0, 60.0])
-    result["targets"] = serving._targets(plan, result)
+    result["targets"] = figures.targets(result, *plan.target)
 
     first, second = result["ratios"]
     assert (first["candidates"], first["tiled"], first["din"], first["session"]) == (
