@@ -38,13 +38,13 @@ def check_paths(settings: Settings) -> None:
             "`storage_root` must be a bucket, such as gs://NAME/imn, or an absolute path in the "
             f"containers, such as /mnt/imn. Received: {settings.storage_root!r}."
         )
-    ratings = settings.ratings
-    if ratings and "://" not in ratings and not posixpath.normpath(ratings).startswith(f"{root}/"):
-        raise SettingsError(
-            "`ratings` must lie in a bucket or below `storage_root`, because Kubeflow's steps do "
-            f"not see files of this machine. Received: {ratings!r}. Copy them to {root}/ratings "
-            "and leave IMN_RATINGS empty."
-        )
+    for name, path in (("ratings", settings.ratings), ("items", settings.items)):
+        if path and "://" not in path and not posixpath.normpath(path).startswith(f"{root}/"):
+            raise SettingsError(
+                f"`{name}` must lie in a bucket or below `storage_root`, because Kubeflow's steps "
+                f"do not see files of this machine. Received: {path!r}. Copy them below {root}; "
+                "ratings in its folder `ratings` are found with IMN_RATINGS empty."
+            )
 
 
 def _pipeline(settings: Settings, kubeflow_2: bool):

@@ -53,6 +53,10 @@ class Run:
             "use_position": settings.use_position,
             "seed": self.seed,
         }
+        if settings.items:  # keys from before there were items stay
+            content["use_ids"] = settings.use_ids
+        else:
+            del content["config"]["attributes"], content["recipe"]["id_dropout"]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -135,17 +139,26 @@ def ranker_and_files(cell: Run, samples: Samples) -> tuple[Any, Any, dict[str, A
     import tensorflow as tf
     import tensorflow_transform as tft
 
+    from model import item_attributes
     from model.ranker import DataSpec, build_ranker
     from transforms import features
+    from transforms.item_ids import ItemIds
 
     transform = tft.TFTransformOutput(samples.graph)
     settings = samples.settings
-    items = 1 + settings.oov_buckets
-    items += transform.vocabulary_size_by_name(features.ITEM_VOCABULARY)
-    inputs = DataSpec(items, settings.max_history_length, settings.use_time, settings.use_position)
+    vocabulary = transform.vocabulary_size_by_name(features.ITEM_VOCABULARY)
+    attributes = item_attributes.of_transform_graph(samples.graph, settings.oov_buckets)
+    inputs = DataSpec(
+        ItemIds(settings.oov_buckets, vocabulary).first_new,
+        settings.max_history_length,
+        settings.use_time,
+        settings.use_position,
+        settings.use_ids,
+        attributes.sizes if attributes else {},
+    )
     config, recipe = presets.resolve(cell.model, cell.options, cell.recipe)
     tf.keras.utils.set_random_seed(cell.seed)
-    ranker = build_ranker(config, inputs, recipe, cell.seed)
+    ranker = build_ranker(config, inputs, recipe, cell.seed, attributes)
     return ranker, recipe, transform.transformed_feature_spec()
 
 

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 
 from experiments import cache, resplit
-from pipeline.configs import INGESTION, Settings
+from pipeline.configs import INGESTION, Items, Settings
 from transforms import features
 
 _SAMPLING = ("shift", "max_windows_per_user", "min_history_length", "same_day", "sampling_seed")
-_READ_BY_MODELS = ("use_time", "use_position")  # settings of the model, not of the samples
+_READ_BY_MODELS = ("use_ids", "use_time", "use_position")  # settings of the model, not of the samples
 _BATCH = 1024
 
 
@@ -101,7 +101,8 @@ class Samples:
 def setting_names() -> set[str]:
     """The settings of the samples, and of the features that a model reads."""
     transform = ("min_item_count", "max_vocabulary_size", "oov_buckets", "time_unit")
-    return {*INGESTION, *transform, *_READ_BY_MODELS}
+    items = ("items", "item_fields")
+    return {*INGESTION, *items, *transform, *_READ_BY_MODELS}
 
 
 def prepare(
@@ -121,16 +122,16 @@ def prepare(
     Raises:
       InputError: if the ratings cannot be ingested, or if no user is left to score.
     """
-    from pipeline.ingest.sources import filesystem
-
     sha = hashlib.sha256()
-    for path in filesystem.list_files(settings.ratings).paths:
+    for path in _sources(settings):
         with open(path, "rb") as file:
             while block := file.read(1 << 24):
                 sha.update(block)
     values = dataclasses.asdict(settings)
     chosen = {name: values[name] for name in sorted(setting_names() - set(_READ_BY_MODELS))}
     chosen |= {"min_events": min_events, "content": sha.hexdigest()}
+    if not settings.items:  # the digest is that of samples from before there were items
+        del chosen["items"], chosen["item_fields"]
     if leaking:
         chosen["leaking"] = True
     digest = hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:16]
@@ -152,9 +153,19 @@ def prepare(
     return Samples(folder, settings, digest)
 
 
+def _sources(settings: Settings) -> list[str]:
+    """The files that the samples are made of."""
+    from pipeline.ingest.sources import filesystem
+
+    paths = list(filesystem.list_files(settings.ratings).paths)
+    return paths + (
+        list(filesystem.list_files(settings.items, "items").paths) if settings.items else []
+    )
+
+
 def code() -> str:
     """Twelve digits of SHA-256 over the sources that create samples."""
-    sources = ("pipeline/ingest/**/*.py", "transforms/**/*.py", "pipeline/schema*")
+    sources = ("pipeline/ingest/**/*.py", "pipeline/items/*.py", "transforms/**/*.py", "pipeline/schema*")
     return cache.code(*sources, "experiments/resplit.py", "experiments/samples.py")
 
 
@@ -172,8 +183,9 @@ def _make(settings: Settings, folder: str, scored: set[bytes] | None, leaking: b
 
     from pipeline.ingest.item_counts import write_frequent_items
     from pipeline.ingest.job import ingest
+    from pipeline.items.job import Request, make_item_table
     from pipeline.schema import filled_schema
-    from transforms import preprocessing
+    from transforms import item_table, preprocessing
 
     arguments = ["--runner=DirectRunner", "--direct_running_mode=in_memory"]
     ingest(settings, f"{folder}/raw", beam.Pipeline(argv=arguments))
@@ -185,6 +197,12 @@ def _make(settings: Settings, folder: str, scored: set[bytes] | None, leaking: b
         config["frequent_items"] = f"{folder}/frequent_items.npy"
         least = settings.min_item_count
         write_frequent_items(f"{folder}/raw", least, config["frequent_items"])
+    graph = f"{folder}/transform"
+    if settings.items:
+        table = f"{graph}/{item_table.FOLDER}"
+        request = Request(item_counts=f"{folder}/raw", **settings.group(Items).to_dict())
+        make_item_table(request, table, beam.Pipeline(argv=arguments))
+        config["catalogue"] = f"{table}/{item_table.IDS}"
 
     def source(split: str) -> Any:
         # TFXIO takes TFRecords of any compression by their names.
@@ -202,7 +220,7 @@ def _make(settings: Settings, folder: str, scored: set[bytes] | None, leaking: b
         transform_fn = read["train"] | tft_beam.AnalyzeDataset(
             lambda inputs: preprocessing.preprocessing_fn(inputs, config)
         )
-        _ = transform_fn | tft_beam.WriteTransformFn(f"{folder}/transform")
+        _ = transform_fn | tft_beam.WriteTransformFn(graph)
         for split, data in read.items():
             rows, _ = (data, transform_fn) | f"Transform {split}" >> tft_beam.TransformDataset(
                 output_record_batches=True
@@ -219,7 +237,6 @@ def _make(settings: Settings, folder: str, scored: set[bytes] | None, leaking: b
                 )
             )
     shutil.rmtree(f"{folder}/temporary", ignore_errors=True)
-    graph = f"{folder}/transform"
     metadata_io.write_metadata(
         dataset_metadata.DatasetMetadata(schema),
         f"{graph}/{tft.TFTransformOutput.RAW_METADATA_DIR}",

@@ -25,6 +25,7 @@ class ModelConfig(Checked):
     dropout: float = number(0.0, 0.0, 0.99)  # rate in the head's hidden layers
     batch_norm: bool = False  # batch normalization before each layer of the head
     l2: float = number(0.0, 0.0)  # L2 of the head's kernels
+    attributes: str = choice("sum", "projection")  # how an item's id and fields are combined
 
     # The block is called on this many groups of rows with similar history lengths, which saves
     # most of the padding. An even number, or 1 for a block that needs the whole batch at once.
@@ -47,6 +48,7 @@ class TrainingConfig(Checked):
     extra_candidates: int = number(4, 0, 1000)  # in-batch negatives of the softmax loss
     # Training leaves out a share of each history, drawn uniformly from 0 to this.
     history_dropout: float = number(0.0, 0.0, 1.0)
+    id_dropout: float = number(0.0, 0.0, 1.0)  # share of a batch's items without their id
     evaluations_per_epoch: int = number(4, 1)
     table_l2: float = number(0.0, 0.0)  # mini-batch-aware L2 of the item table
     patience: int = number(6, 1)  # evaluations without a better AUC before stopping

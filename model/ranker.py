@@ -1,14 +1,16 @@
 """The Keras model of every preset: encoder, sequence block, head, loss and training step."""
 
 import functools
-from collections.abc import Callable
+import types
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
 from model.configs import ModelConfig, TrainingConfig
-from model.layers import history_dropout, in_batch_negatives
+from model.item_attributes import ItemAttributes
+from model.layers import history_dropout, id_dropout, in_batch_negatives
 from model.layers.block import SequenceBlock
 from model.layers.encoder import HistoryEncoder
 from model.layers.head import Head
@@ -24,12 +26,16 @@ class DataSpec(NamedTuple):
       max_history_length: L, rows of the position table.
       use_time: whether the model reads elapsed time.
       use_position: whether the model reads positions.
+      use_ids: whether the model reads ids, or attributes alone.
+      attributes: number of value ids by field of the item table.
     """
 
     num_items: int
     max_history_length: int
     use_time: bool = True
     use_position: bool = True
+    use_ids: bool = True
+    attributes: Mapping[str, int] = types.MappingProxyType({})
 
 
 class Encoded(NamedTuple):
@@ -48,8 +54,10 @@ class Ranker(tfrs.Model):
     Args:
       config: options of the model.
       inputs: properties of the data.
-      recipe: gives the initial scale of the tables, `extra_candidates` and `history_dropout`.
-      seed: seed of dropout, extra candidates and history dropout.
+      recipe: gives the initial scale of the tables, `extra_candidates`, `history_dropout` and
+        `id_dropout`.
+      seed: seed of dropout, extra candidates, history dropout and id dropout.
+      attributes: the item table, or None.
 
     Attributes:
       embedding_l2: an additional loss of a training batch, called with the ranker and the
@@ -58,12 +66,18 @@ class Ranker(tfrs.Model):
     """
 
     def __init__(
-        self, config: ModelConfig, inputs: DataSpec, recipe: TrainingConfig, seed: int = 0
+        self,
+        config: ModelConfig,
+        inputs: DataSpec,
+        recipe: TrainingConfig,
+        seed: int = 0,
+        attributes: ItemAttributes | None = None,
     ):
         super().__init__()
         self.config = config
         self.extra_candidates = recipe.extra_candidates
         self.history_dropout = recipe.history_dropout
+        self.id_dropout = recipe.id_dropout if attributes and inputs.use_ids else 0.0
         self.seed = seed
         self.embedding_l2: Callable[[Ranker, dict[str, tf.Tensor]], tf.Tensor] | None = None
         self.encoder = HistoryEncoder(
@@ -72,6 +86,9 @@ class Ranker(tfrs.Model):
             inputs.max_history_length if inputs.use_position else 0,
             inputs.use_time,
             recipe.table_initial_scale,
+            inputs.use_ids,
+            config.attributes == "projection",
+            attributes,
         )
         self.block = config.block()
         if not isinstance(self.block, SequenceBlock):
@@ -129,6 +146,8 @@ class Ranker(tfrs.Model):
         (layers/history_dropout.py). `losses` holds the L2 of the head's kernels, which is not
         included.
         """
+        if training and self.id_dropout:
+            inputs = id_dropout.hide(inputs, self.id_dropout, self._step_seed(3))
         labels = tf.reshape(inputs[features.LABEL], [-1])
         targets = tf.reshape(inputs[features.TARGET_ITEM], [-1])
         all_rows, groups = tf.range(tf.size(labels)), self.config.length_groups
@@ -242,10 +261,11 @@ class Ranker(tfrs.Model):
         return tf.train.Checkpoint(encoder=self.encoder, block=self.block, head=self.head)
 
     def _step_seed(self, purpose: int) -> Any:
-        """Two integers that depend on seed, step, replica and purpose (0, 1, 2) alone."""
+        """Two integers that depend on seed, step, replica and purpose (0 to 3) alone."""
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
         seed = tf.stack([tf.constant(self.seed, tf.int64), self.optimizer.iterations])
-        return tf.random.experimental.stateless_fold_in(seed, 3 * replica + purpose)
+        number = 3 * replica + purpose if purpose < 3 else -1 - replica
+        return tf.random.experimental.stateless_fold_in(seed, number)
 
 
 def _flat(values: tf.Tensor) -> tf.Tensor:
@@ -254,10 +274,14 @@ def _flat(values: tf.Tensor) -> tf.Tensor:
 
 
 def build_ranker(
-    config: ModelConfig, inputs: DataSpec, recipe: TrainingConfig | None = None, seed: int = 0
+    config: ModelConfig,
+    inputs: DataSpec,
+    recipe: TrainingConfig | None = None,
+    seed: int = 0,
+    attributes: ItemAttributes | None = None,
 ) -> Ranker:
     """Creates a ranker and its variables; one call on an empty history builds them."""
-    ranker = Ranker(config, inputs, recipe or TrainingConfig(), seed)
+    ranker = Ranker(config, inputs, recipe or TrainingConfig(), seed, attributes)
     ranker(
         {
             features.HISTORY_ITEM: tf.zeros([1, 1], tf.int64),

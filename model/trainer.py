@@ -9,13 +9,14 @@ import tensorflow as tf
 import tensorflow_transform as tft
 from absl import logging
 
-from model import presets
+from model import item_attributes, presets
 from model.configs import TrainingConfig
 from model.export.signatures import ServingModule
 from model.ranker import DataSpec, Ranker, build_ranker
 from model.training import data
 from model.training.loop import Training
 from transforms import features
+from transforms.item_ids import ItemIds
 
 if TYPE_CHECKING:  # a training needs nothing of TFX, whose import takes seconds
     from tfx import v1 as tfx
@@ -41,7 +42,7 @@ def run_fn(fn_args: "tfx.components.FnArgs") -> None:
 
     Args:
       fn_args: `custom_config` holds `model`, `model_options`, `recipe`,
-        `max_history_length`, `use_time`, `use_position`, `oov_buckets`,
+        `max_history_length`, `use_time`, `use_position`, `use_ids`, `oov_buckets`,
         `distribute`, `training_seed`, `checkpoint_root` and `code`.
 
     Raises:
@@ -53,11 +54,14 @@ def run_fn(fn_args: "tfx.components.FnArgs") -> None:
     strategy = _STRATEGIES[custom["distribute"]]()
     config, recipe = presets.resolve(custom["model"], custom["model_options"], custom["recipe"])
     transform = tft.TFTransformOutput(fn_args.transform_output)
+    attributes = item_attributes.of_transform_graph(fn_args.transform_output, custom["oov_buckets"])
     inputs = DataSpec(
         _num_items(transform, custom["oov_buckets"]),
         custom["max_history_length"],
         custom["use_time"],
         custom["use_position"],
+        custom["use_ids"],
+        attributes.sizes if attributes else {},
     )
     train_files = data.files_of(fn_args.train_files, "train")
     eval_files = data.files_of(fn_args.eval_files, "eval")
@@ -79,7 +83,7 @@ def run_fn(fn_args: "tfx.components.FnArgs") -> None:
 
     tf.keras.utils.set_random_seed(custom["training_seed"])
     with strategy.scope():
-        ranker = build_ranker(config, inputs, recipe, custom["training_seed"])
+        ranker = build_ranker(config, inputs, recipe, custom["training_seed"], attributes)
     training = Training(
         ranker,
         recipe,
@@ -133,9 +137,16 @@ def load_trained(model_run_dir: str, transform_graph_dir: str) -> Ranker:
             f"The Transform graph in {transform_graph_dir} must be that of the training, with "
             f"{inputs.num_items} item ids. Received: {items} item ids."
         )
+    attributes = item_attributes.of_transform_graph(transform_graph_dir, description["oov_buckets"])
+    sizes = attributes.sizes if attributes else {}
+    if sizes != inputs.attributes:
+        raise ValueError(
+            f"The item table in {transform_graph_dir} must have the fields of the training, "
+            f"{inputs.attributes}. Received: {sizes}."
+        )
     config = presets.preset(description["model"]).config_class()(**description["config"])
     ranker = build_ranker(
-        config, inputs, TrainingConfig(**description["recipe"]), description["seed"]
+        config, inputs, TrainingConfig(**description["recipe"]), description["seed"], attributes
     )
     weights = os.path.join(model_run_dir, _WEIGHTS)
     ranker.weights_checkpoint().read(weights).assert_consumed()
@@ -151,4 +162,4 @@ def _num_items(transform: tft.TFTransformOutput, oov_buckets: int) -> int:
             f"The vocabulary `{features.ITEM_VOCABULARY}` is empty: no item of the training split "
             "occurs `min_item_count` times. Lower `min_item_count`, or give more ratings."
         )
-    return 1 + oov_buckets + vocabulary
+    return ItemIds(oov_buckets, vocabulary).first_new

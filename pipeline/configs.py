@@ -52,6 +52,16 @@ class Ingestion(Checked):
 
 
 @dataclasses.dataclass(frozen=True)
+class Items(Checked):
+    """From a catalogue to the item table; the other two settings are those of other groups."""
+
+    items: str = ""  # file or glob of items with attributes; "" is ids alone
+    item_fields: str = ""  # e.g. "category,price:number"; "" chooses by the file
+    max_bad_share: float = number(0.01, 0.0, 1.0)  # of rows, and of items that contradict
+    max_vocabulary_size: int = number(5_000_000, 1)  # values of a field
+
+
+@dataclasses.dataclass(frozen=True)
 class Validation(Checked):
     """Statistics of the Examples."""
 
@@ -74,6 +84,7 @@ class Training(Checked):
 
     model: str = "imn_3p_plus"  # a preset of model/presets.py, or package.module:Config
     model_options: str = ""  # e.g. "passes=5,num_heads=2": fields of the model's config
+    use_ids: bool = True  # off: items are known by their attributes alone
     use_time: bool = True  # off where times carry no more than the order
     use_position: bool = True
     distribute: str = choice("none", "mirrored", "multi_worker")  # tf.distribute
@@ -92,6 +103,7 @@ class Recipe(Checked):
     extra_candidates: int | None = number(None, 0)  # batch targets in the softmax loss
     table_l2: float | None = number(None, 0.0)  # decay of the batch's items over their counts
     history_dropout: float | None = number(None, 0.0, 1.0)  # highest share left out in training
+    id_dropout: float | None = number(None, 0.0, 1.0)  # of items without an id in a batch
     evaluations_per_epoch: int | None = number(None, 1)
     patience: int | None = number(None, 1)  # evaluations without a better AUC
 
@@ -125,7 +137,7 @@ class Run(Checked):
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings(Run, Gate, Recipe, Training, Transform, Validation, Ingestion):
+class Settings(Run, Gate, Recipe, Training, Transform, Validation, Items, Ingestion):
     """All settings of a run. Times are in seconds.
 
     Raises:

@@ -1,7 +1,9 @@
 """The pipeline: its components and what connects them.
 
     RatingsExampleGen -> StatisticsGen -> ExampleValidator -> AnomalyStop
-        -> Transform -> Trainer -> Evaluator (gate) -> InfraCheck -> Pusher
+        -> ItemTable -> Transform -> Trainer -> Evaluator (gate) -> InfraCheck -> Pusher
+
+ItemTable is there if the run has a catalogue of items.
 
 TFX reuses a component's output if inputs and properties equal those of an earlier run. A digest
 of the code is one of the properties (pipeline/dependencies.py).
@@ -20,6 +22,7 @@ from model import presets
 from pipeline.configs import (
     Gate,
     Ingestion,
+    Items,
     Settings,
     SettingsError,
     Training,
@@ -29,6 +32,7 @@ from pipeline.dependencies import digest
 from pipeline.evaluation.baseline import ServedModel
 from pipeline.evaluation.evaluator import GatedEvaluator
 from pipeline.ingest import component
+from pipeline.items.component import ItemTable
 from pipeline.release import pusher
 from pipeline.release.infra_check import InfraCheck
 from pipeline.schema import HistorySchema
@@ -89,13 +93,17 @@ def create_pipeline(
     )
     stop = AnomalyStop(anomalies=validator.outputs["anomalies"])
 
+    items = None
+    if settings.items:
+        items = ItemTable(example_gen.outputs["examples"], settings.group(Items))
+        items.add_upstream_node(stop)
     transform = CheckedTransform(
         examples=example_gen.outputs["examples"],
         schema=schema.outputs["schema"],
         preprocessing_fn="transforms.preprocessing.preprocessing_fn",
-        splits_config=tfx.proto.SplitsConfig(analyze=["train"], transform=["train", "eval"]),
+        splits=("train", "eval"),
         custom_config=settings.group(Transform).to_dict(),
-        disable_statistics=True,
+        item_table=items.outputs["item_table"] if items else None,
     ).with_id("Transform")
     transform.add_upstream_node(stop)
 
@@ -163,6 +171,7 @@ def create_pipeline(
         (schema, ["pipeline/schema.py", "pipeline/schema.pbtxt"]),
         (statistics, ["pipeline/validation.py"]),
         (stop, ["pipeline/validation.py"]),
+        *([(items, ["pipeline/items/component.py"])] if items else []),
         (transform, ["pipeline/transform.py", "transforms/preprocessing.py"]),
         # TFMA finds the metric by its name in the configuration.
         (evaluator, ["pipeline/evaluation/evaluator.py", "pipeline/evaluation/tfma_metric.py"]),
@@ -186,6 +195,7 @@ def create_pipeline(
             statistics,
             validator,
             stop,
+            *([items] if items else []),
             transform,
             trainer,
             baseline,

@@ -1,21 +1,32 @@
-"""TFX's Transform with two additions: a check for lost shards, and the counts of items."""
+"""TFX's Transform with the counts of items, the item table, and a check for lost shards."""
 
 import json
 import os
 import tempfile
-from typing import Any
+from typing import Any, ClassVar
 
 from tfx import types
 from tfx import v1 as tfx
 from tfx.components.transform import executor as transform
-from tfx.dsl.components.base import executor_spec
+from tfx.dsl.components.base import base_beam_component, executor_spec
+from tfx.types import artifact_utils, standard_component_specs
+from tfx.types.component_spec import ChannelParameter
+from tfx.utils import io_utils, json_utils
 
 from pipeline.examples import require_all_shards
 from pipeline.ingest.item_counts import write_frequent_items
+from pipeline.items.component import ItemTableArtifact
+from transforms import item_table
+
+_ITEM_TABLE = "item_table"
 
 
 class Executor(transform.Executor):
-    """TFX's executor, which also tells `preprocessing_fn` the items with enough events."""
+    """TFX's executor, which also tells `preprocessing_fn` the items with enough events.
+
+    It copies the item table into the Transform graph: ids and rows of the table belong together,
+    and trainer and checks find both where they find the graph.
+    """
 
     def Do(
         self,
@@ -31,6 +42,10 @@ class Executor(transform.Executor):
         require_all_shards(input_dict["examples"])
         config = json.loads(exec_properties["custom_config"])
         with tempfile.TemporaryDirectory() as folder:
+            tables = input_dict.pop(_ITEM_TABLE, None)
+            if tables:
+                table = artifact_utils.get_single_uri(tables)
+                config["catalogue"] = os.path.join(table, item_table.IDS)
             if config["min_item_count"] > 1:
                 (examples,) = input_dict["examples"]
                 config["frequent_items"] = os.path.join(folder, "frequent_items.npy")
@@ -38,9 +53,59 @@ class Executor(transform.Executor):
                 write_frequent_items(examples.uri, least, config["frequent_items"])
             custom = {"custom_config": json.dumps(config)}
             super().Do(input_dict, output_dict, exec_properties | custom)
+            if tables:
+                graph = artifact_utils.get_single_uri(output_dict["transform_graph"])
+                io_utils.copy_dir(table, os.path.join(graph, item_table.FOLDER))
 
 
-class CheckedTransform(tfx.components.Transform):
-    """Transform with the executor above."""
+class _Spec(standard_component_specs.TransformSpec):
+    INPUTS: ClassVar[dict[str, ChannelParameter]] = {
+        **standard_component_specs.TransformSpec.INPUTS,
+        _ITEM_TABLE: ChannelParameter(type=ItemTableArtifact, optional=True),
+    }
 
+
+class CheckedTransform(base_beam_component.BaseBeamComponent):
+    """TFX's Transform with the executor above, and an item table as a further input.
+
+    TFX's own component builds its spec itself, so this one has the same spec and outputs.
+
+    Args:
+      examples: channel of Examples.
+      schema: channel of their schema.
+      preprocessing_fn: path to the function.
+      splits: to transform; the first is analysed.
+      custom_config: of the function.
+      item_table: channel of the table, or None.
+    """
+
+    SPEC_CLASS = _Spec
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(Executor)
+
+    def __init__(
+        self,
+        examples: types.BaseChannel,
+        schema: types.BaseChannel,
+        preprocessing_fn: str,
+        splits: tuple[str, ...],
+        custom_config: dict[str, Any],
+        item_table: types.BaseChannel | None = None,
+    ) -> None:
+        artifacts = tfx.types.standard_artifacts
+        transformed = types.Channel(type=artifacts.Examples)
+        transformed.matching_channel_name = "examples"
+        super().__init__(
+            spec=_Spec(
+                examples=examples,
+                schema=schema,
+                preprocessing_fn=preprocessing_fn,
+                splits_config=tfx.proto.SplitsConfig(analyze=splits[:1], transform=splits),
+                custom_config=json_utils.dumps(custom_config),
+                force_tf_compat_v1=0,
+                disable_statistics=1,
+                item_table=item_table,
+                transform_graph=types.Channel(type=artifacts.TransformGraph),
+                transformed_examples=transformed,
+                updated_analyzer_cache=types.Channel(type=artifacts.TransformCache),
+            )
+        )

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from transforms import features
+from transforms import features, item_ids
 
 # Later than any clock, and small enough that differences cannot overflow.
 _LATEST = 1 << 50
@@ -27,7 +27,8 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
       custom_config: the settings `min_item_count`, `max_vocabulary_size`, `oov_buckets` and
         `time_unit`. With `min_item_count` above 1 also `frequent_items`: the path of a `.npy`
         file with the sorted `item_hashes` of the items that have as many events. Samples cannot
-        say it, because each event is in the histories of several samples.
+        say it, because each event is in the histories of several samples. With an item table
+        also `catalogue`: the file with the raw id of each of its rows.
 
     Returns:
       `history_item` and `history_elapsed` int64 `(B, L)`, 0 at padding;
@@ -48,16 +49,18 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
         top_k=custom_config["max_vocabulary_size"],
         vocab_filename=features.ITEM_VOCABULARY,
     )
-    oov_buckets = custom_config["oov_buckets"]
+    ids = {"vocabulary": vocabulary, "oov_buckets": custom_config["oov_buckets"]}
+    if custom_config.get("catalogue"):
+        ids["catalogue"] = item_ids.catalogue_rows(custom_config["catalogue"])
     filled = tf.sequence_mask(length[:, 0], tf.shape(history)[1])
     elapsed = elapsed_buckets(
         inputs[features.HISTORY_TIME], inputs[features.TARGET_TIME], custom_config["time_unit"]
     )
     return {
-        features.HISTORY_ITEM: item_ids(history, vocabulary, oov_buckets),
+        features.HISTORY_ITEM: item_ids.lookup(history, **ids),
         features.HISTORY_ELAPSED: tf.where(filled, elapsed, tf.zeros_like(elapsed)),
         features.HISTORY_LENGTH: length,
-        features.TARGET_ITEM: item_ids(target, vocabulary, oov_buckets),
+        features.TARGET_ITEM: item_ids.lookup(target, **ids),
         features.LABEL: inputs[features.LABEL],
     }
 
@@ -65,23 +68,6 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
 def item_hashes(items: Any) -> tf.Tensor:
     """Hashes of item ids, int64 in the shape of `items`."""
     return tf.strings.to_hash_bucket_fast(items, _HASHES)
-
-
-def item_ids(items: tf.Tensor, vocabulary: Any, oov_buckets: int) -> tf.Tensor:
-    """Ids of items: 0 for padding, 1 to `oov_buckets` for unknown ones, then the vocabulary's.
-
-    Args:
-      items: strings of any shape, `""` is padding.
-      vocabulary: the result of `tft.vocabulary`.
-      oov_buckets: number of ids that items outside the vocabulary share, by hash.
-
-    Returns:
-      int64 ids in the shape of `items`.
-    """
-    known = tft.apply_vocabulary(items, vocabulary, default_value=-1)
-    unknown = 1 + tf.strings.to_hash_bucket_fast(items, oov_buckets)
-    ids = tf.where(known >= 0, known + 1 + oov_buckets, unknown)
-    return tf.where(tf.equal(items, ""), tf.zeros_like(ids), ids)
 
 
 def elapsed_buckets(event_time: tf.Tensor, request_time: tf.Tensor, unit: int) -> tf.Tensor:

@@ -86,6 +86,8 @@ class ServingModule:
         # variables alone, because Keras would add a training graph of every layer.
         module = tf.Module()
         module.transform, module.weights = self.transform, self.ranker.variables
+        if self.ranker.encoder.attributes:
+            module.item_table = self.ranker.encoder.attributes.variables
         concrete = {
             name: tf.function(function, autograph=False).get_concrete_function(*specs)
             for name, (function, specs) in signatures.items()

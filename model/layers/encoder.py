@@ -4,13 +4,22 @@ from typing import Any
 
 import tensorflow as tf
 
-from transforms import features
+from model.item_attributes import ItemAttributes
+from transforms import features, item_table
 
 
 class HistoryEncoder(tf.keras.layers.Layer):
     """Sum of item, elapsed-time and position embeddings (IMN paper, eq. 1).
 
-    `e_j = item(j) + time(j) + position(j)`. A candidate is `item(v)`, from the same table.
+    `e_j = item(j) + time(j) + position(j)`. A candidate is `item(v)`, from the same tables.
+    Without attributes, `item` is the embedding of the id. With F fields of attributes it is
+
+        item(j) = id(j) + Σ_f 1/|f(j)| Σ_{a ∈ f(j)} field_f(a)
+
+    or, with `projection`, a product of a matrix with the 1 + F vectors side by side. Items of the
+    catalogue that training never saw, and items whose id is hidden (layers/id_dropout.py), share
+    the last row of the id table.
+
     Positions count back from the request: the newest event has position 0. Events beyond
     `max_positions` share the last position, so that L may be any number.
 
@@ -20,11 +29,17 @@ class HistoryEncoder(tf.keras.layers.Layer):
         history, mask = encoder(items, length, elapsed)  # (B, L, 32) and (B, L)
 
     Args:
-      num_items: rows of the item table: padding, out-of-vocabulary ids and items.
+      num_items: ids of padding, out-of-vocabulary buckets and the vocabulary.
       dim: D.
       max_positions: rows of the position table; 0 for no positions.
       use_time: whether to add the embedding of the elapsed time.
       initial_scale: standard deviation of the initial values.
+      use_ids: whether to read ids; without, items are known by their attributes alone.
+      projection: whether a matrix combines id and fields, in place of the sum.
+      attributes: the item table, or None. It is no part of `get_config`.
+
+    Raises:
+      ValueError: without ids and without attributes.
     """
 
     def __init__(
@@ -34,22 +49,37 @@ class HistoryEncoder(tf.keras.layers.Layer):
         max_positions: int = 0,
         use_time: bool = True,
         initial_scale: float = 0.01,
+        use_ids: bool = True,
+        projection: bool = False,
+        attributes: ItemAttributes | None = None,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
+        if not use_ids and attributes is None:
+            raise ValueError(
+                "`use_ids` must be true without attributes: nothing is left to know items by. "
+                "Received: False. Give a catalogue (IMN_ITEMS), or leave ids on."
+            )
         self.num_items = num_items
         self.dim = dim
         self.max_positions = max_positions
         self.use_time = use_time
         self.initial_scale = initial_scale
+        self.use_ids = use_ids
+        self.projection = projection
+        self.attributes = attributes
 
     def build(self, input_shape: Any) -> None:
         """Creates the tables."""
-        rows = {"item": self.num_items}
+        rows = {}
+        if self.use_ids:
+            rows["item"] = self.num_items + (self.attributes is not None)
         if self.use_time:
             rows["time"] = features.NUM_TIME_BUCKETS
         if self.max_positions:
             rows["position"] = self.max_positions
+        sizes = self.attributes.sizes if self.attributes else {}
+        rows |= {f"field_{name}": count for name, count in sizes.items()}
         self.tables = {
             name: self.add_weight(
                 name=f"{name}_table",
@@ -58,6 +88,8 @@ class HistoryEncoder(tf.keras.layers.Layer):
             )
             for name, count in rows.items()
         }
+        if self.projection and self.attributes:
+            self.combine = tf.keras.layers.Dense(self.dim, use_bias=False)
         super().build(input_shape)
 
     def call(
@@ -78,7 +110,7 @@ class HistoryEncoder(tf.keras.layers.Layer):
         count = tf.shape(items, out_type=tf.int64)[1]
         length = tf.clip_by_value(tf.reshape(tf.cast(length, tf.int64), [-1]), 0, count)
         mask = tf.range(count) >= count - length[:, None]
-        encoded = tf.gather(self.tables["item"], _aligned(_narrow(items), length, mask))
+        encoded = self.candidates(_aligned(_narrow(items), length, mask))
         if self.use_time:
             # Each row of the table is looked up once, so that its gradient stays sparse.
             rows = tf.gather(self.tables["time"], tf.range(features.NUM_TIME_BUCKETS))
@@ -90,7 +122,36 @@ class HistoryEncoder(tf.keras.layers.Layer):
 
     def candidates(self, items: tf.Tensor) -> tf.Tensor:
         """Embeddings `(B, K, D)` of candidate ids `(B, K)`; call the layer first."""
-        return tf.gather(self.tables["item"], _narrow(items))
+        items = _narrow(items)
+        if self.attributes is None:
+            return tf.gather(self.tables["item"], items)
+        # Attributes are gathered for the distinct items, not for each place.
+        distinct, index = tf.unique(tf.reshape(items, [-1]))
+        rows = self._items(distinct)
+        return tf.gather(rows, tf.reshape(index, tf.shape(items)))
+
+    def id_rows(self, items: tf.Tensor) -> tf.Tensor:
+        """Rows `(N, D)` of the id table; `use_ids` must be true."""
+        items = _narrow(items)
+        if self.attributes is not None:
+            new = tf.constant(self.num_items, tf.int32)
+            items = tf.where(items < 0, new, tf.minimum(items, new))
+        return tf.gather(self.tables["item"], items)
+
+    def _items(self, items: tf.Tensor) -> tf.Tensor:
+        """`item` `(N, D)` of distinct ids `(N,)`; a negative id is hidden."""
+        assert self.attributes is not None
+        parts = [self.id_rows(items)] if self.use_ids else []
+        for name, values in self.attributes.values(tf.abs(items)).items():
+            # The gradient of a field's table is as sparse as the batch.
+            used, index = tf.unique(tf.reshape(values, [-1]))
+            rows = tf.gather(self.tables[f"field_{name}"], used)
+            vectors = _gather_few(rows, tf.reshape(index, tf.shape(values)))
+            filled = tf.cast(values != item_table.PADDING, vectors.dtype)[:, :, None]
+            parts.append(tf.reduce_sum(vectors * filled, 1) / tf.reduce_sum(filled, 1))
+        if self.projection:
+            return self.combine(tf.concat(parts, axis=1))
+        return tf.add_n(parts)
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that create the same layer, for Keras."""
@@ -100,6 +161,8 @@ class HistoryEncoder(tf.keras.layers.Layer):
             "max_positions": self.max_positions,
             "use_time": self.use_time,
             "initial_scale": self.initial_scale,
+            "use_ids": self.use_ids,
+            "projection": self.projection,
         }
 
 
@@ -123,6 +186,7 @@ def _gather_few(rows: tf.Tensor, indices: tf.Tensor) -> Any:
 
     def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, None]:
         flat = tf.reshape(upstream, [-1, rows.shape[1]])
-        return tf.math.unsorted_segment_sum(flat, tf.reshape(indices, [-1]), rows.shape[0]), None
+        count = tf.shape(rows)[0]
+        return tf.math.unsorted_segment_sum(flat, tf.reshape(indices, [-1]), count), None
 
     return tf.gather(rows, indices), gradient

@@ -1,4 +1,4 @@
-"""Mini-batch-aware L2 of the item table (DIN, arXiv 1706.06978, section 5.1)."""
+"""Mini-batch-aware L2 of the id table (DIN, arXiv 1706.06978, section 5.1)."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -21,7 +21,7 @@ class EmbeddingL2:
 
     Args:
       weight: λ.
-      counts: n_j `(num_items,)`; 0 counts as 1.
+      counts: n_j of each row of the id table; 0 counts as 1.
     """
 
     def __init__(self, weight: float, counts: np.ndarray):
@@ -35,18 +35,20 @@ class EmbeddingL2:
         filled = tf.sequence_mask(length, tf.shape(history)[1])
         events = tf.boolean_mask(history, filled)
         targets = tf.reshape(batch[features.TARGET_ITEM], [-1])
-        items, _ = tf.unique(tf.concat([events, targets], 0))
-        rows = tf.squeeze(ranker.encoder.candidates(items[:, None]), 1)
+        # The last row belongs to all items that only the catalogue knows.
+        items = tf.minimum(tf.concat([events, targets], 0), self._counts.shape[0] - 1)
+        items, _ = tf.unique(items)
+        rows = ranker.encoder.id_rows(items)
         squared_norms = tf.reduce_sum(tf.square(rows), axis=1)
         return self._weight / 2 * tf.reduce_sum(squared_norms / tf.gather(self._counts, items))
 
 
-def item_counts(files: Sequence[str], spec: dict[str, Any], num_items: int) -> np.ndarray:
-    """Occurrences of each item `(num_items,)` in samples, in histories and as target."""
-    total = np.zeros(num_items, np.int64)
+def item_counts(files: Sequence[str], spec: dict[str, Any], rows: int) -> np.ndarray:
+    """Occurrences of each row of the id table `(rows,)` in samples, in histories and as target."""
+    total = np.zeros(rows, np.int64)
     for batch in data.evaluation_batches(files, spec, 4096).as_numpy_iterator():
         history = batch[features.HISTORY_ITEM]
         filled = np.arange(history.shape[1]) < batch[features.HISTORY_LENGTH].reshape(-1, 1)
-        total += np.bincount(history[filled], minlength=num_items)
-        total += np.bincount(batch[features.TARGET_ITEM].reshape(-1), minlength=num_items)
+        for items in (history[filled], batch[features.TARGET_ITEM].reshape(-1)):
+            total += np.bincount(np.minimum(items, rows - 1), minlength=rows)
     return total

@@ -93,8 +93,8 @@ class Training:
         data.count(eval_files, "eval")
         self._evaluation = data.evaluation_batches(eval_files, spec, _EVALUATION_BATCH)
         self._progress = Progress(log_dir, self.steps_per_epoch)
-        if recipe.table_l2:
-            counts = item_counts(train_files, spec, ranker.encoder.num_items)
+        if recipe.table_l2 and ranker.encoder.use_ids:
+            counts = item_counts(train_files, spec, ranker.encoder.tables["item"].shape[0])
             ranker.embedding_l2 = EmbeddingL2(recipe.table_l2, counts)
         with strategy.scope():
             self._optimizer = ranker.optimizer = LazyAdam(

@@ -20,7 +20,6 @@ from tfx.dsl.io import fileio
 
 from pipeline.errors import InputError
 from pipeline.ingest import plans
-from pipeline.ingest.sources import filesystem
 from pipeline.ingest.sources.records import BLOCK_BYTES, Range
 from pipeline.items import decisions, fields, source, stages, summary
 from transforms import item_table
@@ -48,19 +47,6 @@ class Request:
     max_vocabulary_size: int
     item_counts: str = ""
     frozen: str = ""
-
-
-def describe(items: str, item_fields: str) -> list[str]:
-    """What a run will read of the catalogue, as lines for the screen.
-
-    Raises:
-      InputError: if it cannot be read.
-    """
-    paths = filesystem.list_files(items, "items").paths
-    choice = fields.choose(paths[0], source.head(paths), item_fields)
-    shown = ", ".join(paths[:10]) + (", …" if len(paths) > 10 else "")
-    files = f"{len(paths)} file{'s' if len(paths) > 1 else ''}"
-    return [f"Items: {files}: {shown}", *choice.describe()]
 
 
 def make_item_table(

@@ -1,4 +1,4 @@
-"""Generates ratings in the style of Amazon, for runs without `RATINGS`.
+"""Generates ratings and a catalogue in the style of Amazon, for runs without `RATINGS`.
 
 The data shows that the pipeline works and what it prints. It says nothing about the quality of a
 model on real users.
@@ -9,8 +9,10 @@ interests. Phases follow one interest each, and single events return to an inter
 been silent for hundreds of events.
 """
 
+import json
 import os
 import pathlib
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -21,19 +23,24 @@ _INTERESTS = 30
 _PHASE_EVENTS = 25  # mean length of a phase
 _RETURN_SHARE = 0.35  # of events that leave the phase for an older interest
 _STRAY_SHARE = 0.05  # of events that follow no interest of the user
+_WRONG_SHARE = 0.15  # of items whose attributes are those of another interest
+_MISSING_SHARE = 0.05  # of items without a field
 _CHARACTERS = np.array(list("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"))
 
 
-def write_ratings(path: str, users: int = 1_500, items: int = 3_000, seed: int = 0) -> None:
-    """Writes a file of generated ratings, unless it exists.
+def write_ratings(
+    path: str, users: int = 1_500, items: int = 3_000, seed: int = 0, catalogue: str = ""
+) -> None:
+    """Writes a file of generated ratings, and a catalogue of their items, unless they exist.
 
     Args:
       path: path of the file, in the layout `user,item,rating,timestamp` without a header.
       users: number of users; each has 3 to about 300 events, 26 on average.
       items: number of items.
       seed: the same seed writes the same bytes.
+      catalogue: path of the catalogue, JSON lines as Amazon's of 2018; "" writes none.
     """
-    if os.path.exists(path):
+    if os.path.exists(path) and (not catalogue or os.path.exists(catalogue)):
         return
     rng = np.random.default_rng(seed)
     interest_of = rng.integers(0, _INTERESTS, items)
@@ -55,10 +62,38 @@ def write_ratings(path: str, users: int = 1_500, items: int = 3_000, seed: int =
         f"{user_ids[user]},{item_ids[item]},{rating}.0,{time}\n"
         for user, item, rating, time in table
     ]
+    _write(path, lines)
+    if catalogue:
+        _write(catalogue, _catalogue(item_ids, interest_of, np.random.default_rng([seed, 1])))
+
+
+def _write(path: str, lines: Iterable[str]) -> None:
     pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
     temporary = pathlib.Path(f"{path}.{os.getpid()}")
     temporary.write_text("".join(lines), encoding="ascii")
     temporary.rename(path)
+
+
+def _catalogue(
+    item_ids: list[str], interest_of: np.ndarray, rng: np.random.Generator
+) -> Iterable[str]:
+    """A line for each item. Category, brand and price tell its interest, but not always."""
+    for item, interest in zip(item_ids, interest_of.tolist(), strict=True):
+        told = interest if rng.random() > _WRONG_SHARE else int(rng.integers(_INTERESTS))
+        brand = 2 * told + int(rng.integers(2)) if rng.random() < 0.7 else rng.integers(60)
+        price = rng.lognormal(2.0 + 0.1 * (told % 10), 0.4)
+        row = {
+            "asin": item,
+            "title": f"Generated item {item}",
+            "category": [f"Department {told // 6}", f"Shelf {told}"],
+            "brand": f"Brand {brand}",
+            "price": f"${price:.2f}",
+            "average_rating": round(float(rng.normal(4.0, 0.4)), 1),
+        }
+        for name in ("category", "brand", "price"):
+            if rng.random() < _MISSING_SHARE:
+                del row[name]
+        yield json.dumps(row) + "\n"
 
 
 def _zipf(count: int) -> np.ndarray:
