@@ -34,6 +34,7 @@ def block_by_length(
     groups: int,
     training: bool = False,
     seed: tf.Tensor | None = None,
+    vectors: tf.Tensor | None = None,
 ) -> GroupedOutput:
     """Encodes some rows and runs the block on them, one group after the other.
 
@@ -49,11 +50,12 @@ def block_by_length(
       groups: number of groups.
       training: passed to the block.
       seed: two integers, or None. Each group gets another seed made from them.
+      vectors: item vectors, if the items of inputs and candidates are indices into them.
     """
     length = tf.gather(tf.reshape(inputs[features.HISTORY_LENGTH], [-1]), rows)
     order = tf.argsort(length, stable=True)
     rows, length = tf.gather(rows, order), tf.gather(length, order)
-    targets = encoder.candidates(tf.gather(candidates, order))
+    targets = encoder.candidates(tf.gather(candidates, order), vectors)
     histories = {
         name: inputs[name]
         for name in (features.HISTORY_ITEM, features.HISTORY_ELAPSED)
@@ -67,7 +69,7 @@ def block_by_length(
             name: tf.gather(values[:, :longest], rows[part]) for name, values in histories.items()
         }
         history, mask = encoder(
-            cut[features.HISTORY_ITEM], length[part], cut.get(features.HISTORY_ELAPSED)
+            cut[features.HISTORY_ITEM], length[part], cut.get(features.HISTORY_ELAPSED), vectors
         )
         user = block(history, mask, targets[part], training=training, seed=fold_in(seed, group))
         if isinstance(user, BlockOutput):

@@ -129,11 +129,29 @@ class Ranker(tfrs.Model):
     def score_by_length(self, inputs: dict[str, tf.Tensor], candidates: tf.Tensor) -> tf.Tensor:
         """The same logits `(B, K)` as `score(encode(inputs), candidates)`, in less time."""
         rows = tf.range(tf.shape(candidates)[0])
+        inputs, candidates, vectors = self._with_vectors(inputs, candidates)
         output = block_by_length(
-            self.encoder, self.block, inputs, rows, candidates, self.config.length_groups
+            self.encoder,
+            self.block,
+            inputs,
+            rows,
+            candidates,
+            self.config.length_groups,
+            vectors=vectors,
         )
         logits = self.head(output.user, output.targets)
         return tf.gather(logits, tf.math.invert_permutation(output.rows))
+
+    def _with_vectors(
+        self, inputs: dict[str, tf.Tensor], candidates: tf.Tensor
+    ) -> tuple[dict[str, tf.Tensor], tf.Tensor, tf.Tensor | None]:
+        """With attributes: the vectors of all items, and indices into them in place of ids."""
+        if self.encoder.attributes is None:
+            return inputs, candidates, None
+        vectors, (history, candidates) = self.encoder.distinct_items(
+            [inputs[features.HISTORY_ITEM], candidates]
+        )
+        return inputs | {features.HISTORY_ITEM: history}, candidates, vectors
 
     def loss_and_logits(
         self, inputs: dict[str, tf.Tensor], training: bool = False
@@ -150,6 +168,7 @@ class Ranker(tfrs.Model):
             inputs = id_dropout.hide(inputs, self.id_dropout, self._step_seed(3))
         labels = tf.reshape(inputs[features.LABEL], [-1])
         targets = tf.reshape(inputs[features.TARGET_ITEM], [-1])
+        inputs, targets, vectors = self._with_vectors(inputs, targets)
         all_rows, groups = tf.range(tf.size(labels)), self.config.length_groups
         seed = self._step_seed(0) if training else None
         allowed = tf.zeros([tf.size(labels), 0], tf.bool)
@@ -179,7 +198,13 @@ class Ranker(tfrs.Model):
         # The head folds 0, 1, ... into the seed, for its layers; the kinds of rows 100 and 101.
         outputs = [
             block_by_length(
-                self.encoder, self.block, inputs, *kind, training, fold_in(seed, 100 + index)
+                self.encoder,
+                self.block,
+                inputs,
+                *kind,
+                training,
+                fold_in(seed, 100 + index),
+                vectors,
             )
             for index, kind in enumerate(kinds)
         ]

@@ -1,5 +1,6 @@
 """The encoder: embeddings of the history and of the candidates, the same for every model."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -93,7 +94,11 @@ class HistoryEncoder(tf.keras.layers.Layer):
         super().build(input_shape)
 
     def call(
-        self, items: tf.Tensor, length: tf.Tensor, elapsed: tf.Tensor | None = None
+        self,
+        items: tf.Tensor,
+        length: tf.Tensor,
+        elapsed: tf.Tensor | None = None,
+        vectors: tf.Tensor | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Encodes histories.
 
@@ -102,6 +107,7 @@ class HistoryEncoder(tf.keras.layers.Layer):
           length: number of events in each history, `(B,)` or `(B, 1)`. It alone decides what is
             padding; ids in the padding are never looked up.
           elapsed: int64 buckets `(B, L)`; used with `use_time` only.
+          vectors: of `distinct_items`, if `items` are indices into them.
 
         Returns:
           `e` `(B, L, D)`, oldest first but padded on the left, so that the newest event is in the
@@ -110,7 +116,7 @@ class HistoryEncoder(tf.keras.layers.Layer):
         count = tf.shape(items, out_type=tf.int64)[1]
         length = tf.clip_by_value(tf.reshape(tf.cast(length, tf.int64), [-1]), 0, count)
         mask = tf.range(count) >= count - length[:, None]
-        encoded = self.candidates(_aligned(_narrow(items), length, mask))
+        encoded = self.candidates(_aligned(_narrow(items), length, mask), vectors)
         if self.use_time:
             # Each row of the table is looked up once, so that its gradient stays sparse.
             rows = tf.gather(self.tables["time"], tf.range(features.NUM_TIME_BUCKETS))
@@ -120,15 +126,36 @@ class HistoryEncoder(tf.keras.layers.Layer):
             encoded += tf.gather(self.tables["position"], back)
         return encoded * tf.cast(mask, encoded.dtype)[:, :, None], mask
 
-    def candidates(self, items: tf.Tensor) -> tf.Tensor:
-        """Embeddings `(B, K, D)` of candidate ids `(B, K)`; call the layer first."""
-        items = _narrow(items)
+    def candidates(self, items: tf.Tensor, vectors: tf.Tensor | None = None) -> tf.Tensor:
+        """Embeddings `(B, K, D)` of candidate ids `(B, K)`; call the layer first.
+
+        Args:
+          items: ids, or indices into `vectors`.
+          vectors: of `distinct_items`, or None.
+        """
+        if vectors is not None:
+            return tf.gather(vectors, items)
         if self.attributes is None:
-            return tf.gather(self.tables["item"], items)
-        # Attributes are gathered for the distinct items, not for each place.
-        distinct, index = tf.unique(tf.reshape(items, [-1]))
-        rows = self._items(distinct)
-        return tf.gather(rows, tf.reshape(index, tf.shape(items)))
+            return tf.gather(self.tables["item"], _narrow(items))
+        vectors, (items,) = self.distinct_items([items])
+        return tf.gather(vectors, items)
+
+    def distinct_items(self, ids: Sequence[tf.Tensor]) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        """Item vectors of some ids, each computed once: attributes cost more than a gather.
+
+        Args:
+          ids: integer tensors of any shape.
+
+        Returns:
+          the vectors `(N, D)` of the N distinct ids, and for each tensor the indices into them.
+        """
+        flat = [tf.reshape(_narrow(each), [-1]) for each in ids]
+        distinct, index = tf.unique(tf.concat(flat, axis=0))
+        parts = tf.split(index, [tf.size(each) for each in flat])
+        shaped = [
+            tf.reshape(part, tf.shape(each)) for part, each in zip(parts, ids, strict=True)
+        ]
+        return self._items(distinct), shaped
 
     def id_rows(self, items: tf.Tensor) -> tf.Tensor:
         """Rows `(N, D)` of the id table; `use_ids` must be true."""
@@ -140,15 +167,16 @@ class HistoryEncoder(tf.keras.layers.Layer):
 
     def _items(self, items: tf.Tensor) -> tf.Tensor:
         """`item` `(N, D)` of distinct ids `(N,)`; a negative id is hidden."""
-        assert self.attributes is not None
+        if self.attributes is None:
+            return tf.gather(self.tables["item"], items)
         parts = [self.id_rows(items)] if self.use_ids else []
         for name, values in self.attributes.values(tf.abs(items)).items():
+            filled = values != item_table.PADDING
+            segment = tf.where(filled)[:, 0]
             # The gradient of a field's table is as sparse as the batch.
-            used, index = tf.unique(tf.reshape(values, [-1]))
+            used, index = tf.unique(tf.boolean_mask(values, filled))
             rows = tf.gather(self.tables[f"field_{name}"], used)
-            vectors = _gather_few(rows, tf.reshape(index, tf.shape(values)))
-            filled = tf.cast(values != item_table.PADDING, vectors.dtype)[:, :, None]
-            parts.append(tf.reduce_sum(vectors * filled, 1) / tf.reduce_sum(filled, 1))
+            parts.append(tf.sparse.segment_mean(rows, index, segment))
         if self.projection:
             return self.combine(tf.concat(parts, axis=1))
         return tf.add_n(parts)
@@ -186,7 +214,6 @@ def _gather_few(rows: tf.Tensor, indices: tf.Tensor) -> Any:
 
     def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, None]:
         flat = tf.reshape(upstream, [-1, rows.shape[1]])
-        count = tf.shape(rows)[0]
-        return tf.math.unsorted_segment_sum(flat, tf.reshape(indices, [-1]), count), None
+        return tf.math.unsorted_segment_sum(flat, tf.reshape(indices, [-1]), rows.shape[0]), None
 
     return tf.gather(rows, indices), gradient

@@ -24,7 +24,7 @@ def draw(
     steps = tf.random.stateless_uniform([rows, count], seed, 0, others, tf.int32)
     drawn = tf.gather(targets, (tf.range(rows)[:, None] + 1 + steps) % rows)
     filled = tf.sequence_mask(length, tf.shape(history)[1])
-    seen = tf.where(filled, history, tf.zeros_like(history))  # no target is padding
+    seen = tf.where(filled, history, -tf.ones_like(history))
     known = tf.reduce_any(seen[:, :, None] == drawn[:, None, :], axis=1)
     return drawn, ~known & (drawn != targets[:, None])
 

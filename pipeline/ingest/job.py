@@ -4,6 +4,9 @@
                           │                   │        │  └ count_items ┘
                        bad lines?        boundaries  empty splits? blocks
 
+With more than `shuffle.FAN_OUT` buckets there are stages that regroup files before `sort` and
+`count_items`.
+
 Beam moves only references and counts. Rows stay in files (see `stages`), because Beam's local
 runner keeps a shuffle in memory at several times its size. If a worker finds a mistake of the
 user, later stages do nothing, and `ingest` raises the error without Beam's traceback.
@@ -98,22 +101,29 @@ def ingest(
 def _build(pipeline: beam.Pipeline, job: Job, ranges: list[records.Range]) -> None:
     settings = job.settings
 
-    def each_bucket(stage: Callable, plan: Any) -> beam.PCollection:
+    def each_bucket(stage: Callable, plan: Any, count: int = job.buckets) -> beam.PCollection:
         # Each stage has its own references, because Beam's local runner cannot order stages that
         # share them.
         return (
             pipeline
-            | f"Buckets to {stage.__name__}" >> beam.Create(range(job.buckets))
+            | f"Buckets to {stage.__name__}" >> beam.Create(range(count))
             | f"Spread buckets to {stage.__name__}" >> beam.Reshuffle()
             | stage.__name__ >> beam.ParDo(_Stage(stage, job), plan)
         )
 
-    def total(counts: beam.PCollection, decide: Callable, *before: Any) -> Any:
-        name = decide.__name__
+    def total(counts: beam.PCollection, decide: Callable, *before: Any, name: str = "") -> Any:
+        name = name or decide.__name__
         summed = counts | f"Sum for {name}" >> beam.CombineGlobally(plans.add_up)
         return beam.pvalue.AsSingleton(
             summed | name >> beam.Map(functools.partial(decide, settings), *before)
         )
+
+    def regroup(kind: str, plan: Any) -> Any:
+        for level in range(1, job.levels.count):
+            stage = stages.Regroup(kind, level)
+            counts = each_bucket(stage, plan, job.levels.ranges(level - 1))
+            plan = total(counts, plans.regrouped, plan, name=f"{stage.__name__}: files")
+        return plan
 
     parsed = (
         pipeline
@@ -121,9 +131,10 @@ def _build(pipeline: beam.Pipeline, job: Job, ranges: list[records.Range]) -> No
         | "Spread ranges" >> beam.Reshuffle()
         | "partition" >> beam.ParDo(_Stage(stages.partition, job))
     )
-    lines = total(parsed, plans.check_lines)
+    lines = regroup("events", total(parsed, plans.check_lines))
     edges = total(each_bucket(stages.sort, lines), plans.place_edges, lines)
     targets = total(each_bucket(stages.count, edges), plans.check_splits, edges)
+    targets = regroup("items", targets)
     pooled = (each_bucket(stages.count_items, targets), each_bucket(stages.pool, targets))
     pools = total(pooled | beam.Flatten(), plans.close_pools, targets)
     written = each_bucket(shards.write, pools)
@@ -161,7 +172,7 @@ def _write_result(tally: Tally, job: Job, plan: Tally) -> None:
         result["error"] = plans.no_negatives(count, plan) or plans.empty_split(
             job.settings, count, result
         )
-    for name in ("days", "lengths", "pieces"):
+    for name in ("days", "lengths", "files"):
         result.pop(name, None)
     with fileio.open(os.path.join(job.folder, "result.json"), "w") as file:
         file.write(json.dumps(result))

@@ -111,15 +111,28 @@ def _draw(
 
 def _target_buckets(job: Job, hashes: np.ndarray) -> np.ndarray:
     """Index in `features.TARGET_BUCKETS` of each item, by the hash of its id."""
-    count = np.zeros(len(hashes), np.int64)
-    part = hashing.ranges(hashes, job.buckets)
-    for number in np.unique(part).tolist():
-        table = arrow_files.read(job.path("counted", number))
-        known = table["hash"].to_numpy()
-        asked = np.flatnonzero(part == number)
-        found = asked[negatives.contains(known, hashes[asked])]
-        count[found] = table["count"].to_numpy()[np.searchsorted(known, hashes[found])]
-    return np.searchsorted(features.TARGET_BUCKET_BOUNDS, count, side="right") - 1
+    known, bucket_of = _items(job)
+    found = negatives.contains(known, hashes)
+    buckets = np.full(len(hashes), _target_bucket(np.zeros(1))[0], np.int64)
+    buckets[found] = bucket_of[np.searchsorted(known, hashes[found])]
+    return buckets
+
+
+@functools.lru_cache(maxsize=1)
+def _items(job: Job) -> tuple[np.ndarray, np.ndarray]:
+    """Sorted hashes of the training items and the bucket of each: 9 bytes an item.
+
+    Read once for each process, because the items of a bucket are in files of all hashes.
+    """
+    tables = [arrow_files.read(job.path("counted", part)) for part in range(job.buckets)]
+    # The parts are ranges of hashes, in order.
+    known = np.concatenate([table["hash"].to_numpy() for table in tables])
+    return known, np.concatenate([_target_bucket(table["count"].to_numpy()) for table in tables])
+
+
+def _target_bucket(count: np.ndarray) -> np.ndarray:
+    bucket = np.searchsorted(features.TARGET_BUCKET_BOUNDS, count, side="right") - 1
+    return bucket.astype(np.int8)
 
 
 @functools.lru_cache(maxsize=1)

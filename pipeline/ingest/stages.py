@@ -16,7 +16,7 @@ from tfx.dsl.io import fileio
 
 from pipeline.configs import Ingestion
 from pipeline.errors import InputError
-from pipeline.ingest import arrow_files, hashing, histories, negatives
+from pipeline.ingest import arrow_files, hashing, histories, negatives, shuffle
 from pipeline.ingest.sources import reading
 from pipeline.ingest.sources.interpret import Parsed
 from pipeline.ingest.sources.layout import ITEM, TIME, USER
@@ -47,6 +47,11 @@ class Job:
     output: str
     buckets: int
     now: float
+
+    @property
+    def levels(self) -> shuffle.Levels:
+        """How rows get to their buckets."""
+        return shuffle.Levels(self.buckets)
 
     def targets(
         self, bucket: int, plan: Tally
@@ -86,7 +91,7 @@ class Job:
 def partition(job: Job, part: Range) -> Tally:
     """Reads a range and distributes its events to buckets of users."""
     tally: Tally = {"lines": 0, "unwanted": 0, "rows": 0, "bad": {}, "examples": []}
-    tally |= {"pieces": [], "damaged": []}
+    tally |= {"files": {0: []}, "damaged": []}
     try:
         blocks = reading.read(part, job.settings.min_rating, job.now)
         for number, parsed in enumerate(blocks):
@@ -110,10 +115,8 @@ def _partition_block(job: Job, part: Range, number: int, parsed: Parsed, tally: 
     if len(parsed.events):
         users = hashing.hash_strings(parsed.events.column(0))
         path = job.path("events", name)
-        arrow_files.write_partitions(
-            path, parsed.events, hashing.ranges(users, job.buckets), job.buckets
-        )
-        tally["pieces"].append(path)
+        job.levels.write(path, parsed.events, hashing.ranges(users, job.buckets))
+        tally["files"][0].append(path)
 
 
 def _write_bad_lines(job: Job, name: str, part: Range, bad: list[BadLine]) -> None:
@@ -129,9 +132,38 @@ def _write_bad_lines(job: Job, name: str, part: Range, bad: list[BadLine]) -> No
     )
 
 
+@dataclasses.dataclass(frozen=True)
+class Regroup:
+    """The stage between two levels of the shuffle: takes a range of the level before.
+
+    Attributes:
+      kind: what the rows are, for the names of files. Their first column is an id or its hash.
+      level: the level that is written.
+    """
+
+    kind: str
+    level: int
+
+    @property
+    def __name__(self) -> str:
+        return f"regroup {self.kind} {self.level}"
+
+    def __call__(self, job: Job, part: int, plan: Tally) -> Tally:
+        """Cuts the rows of the range `part` into narrower ranges; returns the new files."""
+        paths = []
+        for number, batch in enumerate(job.levels.merge(plan["files"], part)):
+            key = batch.column(0)
+            is_hash = pa.types.is_uint64(key.type)
+            hashes = key.to_numpy() if is_hash else hashing.hash_strings(key)
+            paths.append(job.path(f"{self.kind}{self.level}", f"{part:05}-{number:05}"))
+            bucket = hashing.ranges(hashes, job.buckets)
+            job.levels.write(paths[-1], batch, bucket, self.level)
+        return {"files": {part: paths}}
+
+
 def sort(job: Job, bucket: int, plan: Tally) -> Tally:
     """Sorts the events of a bucket, drops repeated ones, and counts them by day."""
-    table = arrow_files.read_partition(plan["pieces"], bucket)
+    table = job.levels.read(plan["files"], bucket)
     events, duplicates = histories.sort_events(table, job.settings.sampling_seed)
     columns = {
         USER: pa.DictionaryArray.from_arrays(pa.array(events.user), events.users),
@@ -181,17 +213,14 @@ def count(job: Job, bucket: int, plan: Tally) -> Tally:
     batch = pa.RecordBatch.from_arrays(
         [pa.array(hashes), ids, pa.array(seen[known])], schema=_ITEM_SCHEMA
     )
-    arrow_files.write_partitions(
-        job.path("items", bucket), batch, hashing.ranges(hashes, job.buckets), job.buckets
-    )
-    return tally
+    path = job.path("items", f"{bucket:05}")
+    job.levels.write(path, batch, hashing.ranges(hashes, job.buckets))
+    return tally | {"files": {0: [path]}}
 
 
 def count_items(job: Job, part: int, plan: Tally) -> Tally:
     """Counts the training events of each item in a range of hashes."""
-    table = arrow_files.read_partition(
-        [job.path("items", bucket) for bucket in range(job.buckets)], part
-    )
+    table = job.levels.read(plan["files"], part)
     hashes, first, inverse = np.unique(
         table["hash"].to_numpy(), return_index=True, return_inverse=True
     )

@@ -83,15 +83,21 @@ def by_stages(
     run = stages.Job(settings, str(folder / "spill"), str(folder), buckets, time.time())
     ranges, _ = reading.plan(settings, range_bytes)
 
-    def each(stage: Any, plan: dict) -> dict:
+    def each(stage: Any, plan: dict, count: int = buckets) -> dict:
         if plan["error"]:
             raise InputError(plan["error"])
-        return plans.add_up(stage(run, bucket, plan) for bucket in range(buckets))
+        return plans.add_up({"stages": []} | stage(run, part, plan) for part in range(count))
+
+    def regroup(kind: str, plan: dict) -> dict:
+        for level in range(1, run.levels.count):
+            counts = each(stages.Regroup(kind, level), plan, run.levels.ranges(level - 1))
+            plan = plans.regrouped(settings, counts, plan)
+        return plan
 
     lines = plans.add_up([{"stages": []}, *(stages.partition(run, part) for part in ranges)])
-    plan = plans.check_lines(settings, lines)
+    plan = regroup("events", plans.check_lines(settings, lines))
     plan = plans.place_edges(settings, each(stages.sort, plan), plan)
-    plan = plans.check_splits(settings, each(stages.count, plan), plan)
+    plan = regroup("items", plans.check_splits(settings, each(stages.count, plan), plan))
     pooled = plans.add_up([each(stages.count_items, plan), each(stages.pool, plan)])
     plan = plans.close_pools(settings, pooled, plan)
     return plan | each(shards.write, plan)

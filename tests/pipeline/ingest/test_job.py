@@ -236,7 +236,7 @@ def test_a_partition_written_twice_is_there_once(tmp_path):
     first, again = stages.partition(job, part), stages.partition(job, part)
     assert first == again
     assert len(list((tmp_path / "spill").iterdir())) == 1
-    rows = sum(len(arrow_files.read_partition(again["pieces"], bucket)) for bucket in range(2))
+    rows = sum(len(arrow_files.read_partition(again["files"][0], bucket)) for bucket in range(2))
     assert rows == len(PEOPLE)
 
 
