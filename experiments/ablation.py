@@ -1,4 +1,4 @@
-"""What each part of IMN and of the recipe is worth: 3P+ with one thing changed at a time.
+"""What each part of IMN and of the recipe adds: IMN 3P+ with one change in each row.
 
 Example: python -m experiments.ablation --ratings ratings.csv.gz --seeds 3 --output out
 """
@@ -7,9 +7,11 @@ import json
 import pathlib
 from typing import Any
 
-from experiments import arguments, machine, report, runs, samples, search, table1
+from experiments import arguments, machine, report, runs, search, table1
+from experiments.sampling import samples
+from experiments.training import Run
 
-# What is changed of IMN 3P+: options of the model, and fields of the recipe.
+# The changes to IMN 3P+: options of the model, and fields of the training config.
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "imn_3p_plus": ("", {}),
     "without enhancement": ("enhancement=false", {}),
@@ -47,32 +49,32 @@ def main() -> None:
     parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
     parser.add_argument("--seeds", type=arguments.positive, default=3)
     parser.add_argument("--tuned", help="search.json of experiments.search, for settings")
-    given = parser.parse_args()
-    settings = arguments.settings(given)
-    runs.share_cores(given.jobs)
-    options, recipe = search.tuned(given.tuned, "imn_3p_plus")
+    args = parser.parse_args()
+    settings = arguments.settings(args)
+    runs.share_cores(args.jobs)
+    options, recipe = search.tuned(args.tuned, "imn_3p_plus")
     recipe = recipe | settings.recipe()
-    shared = samples.prepare(settings, given.cache)
-    asked: list[runs.Run] = []
-    for seed in range(given.seeds):
-        for name, (own, changed) in VARIANTS.items():
-            if name in given.variants:
-                joined = search.joined(options, own)
-                cell = runs.Run(name, "imn_3p_plus", joined, recipe | changed, seed)
-                # A variant that is another's setting is no row of its own.
-                if cell.key(shared) not in {other.key(shared) for other in asked}:
-                    asked.append(cell)
-    output = pathlib.Path(given.output)
-    done = runs.run(asked, shared, str(output / "cells"), given.cache, given.jobs)
+    shared = samples.prepare(settings, args.cache)
+    planned: list[Run] = []
+    for seed in range(args.seeds):
+        for name, (changed_options, changed_recipe) in VARIANTS.items():
+            if name in args.variants:
+                run_options = search.joined(options, changed_options)
+                run = Run(name, "imn_3p_plus", run_options, recipe | changed_recipe, seed)
+                # Two variants with equal settings are one row.
+                if run.key(shared) not in {other.key(shared) for other in planned}:
+                    planned.append(run)
+    output = pathlib.Path(args.output)
+    results = runs.run_all(planned, shared, str(output / "cells"), args.cache, args.jobs)
     result = {
         **machine.origin("experiments.ablation"),
         "samples": shared.describe(),
-        "seeds": given.seeds,
-        "tuned": bool(given.tuned),
-        "rows": table1.rows(done, {}),
-        "comparisons": table1.comparisons(done),
-        "controls": table1.controls(done, shared),
-        **runs.provenance(done),
+        "seeds": args.seeds,
+        "tuned": bool(args.tuned),
+        "rows": table1.rows(results, {}),
+        "comparisons": table1.comparisons(results),
+        "controls": table1.controls(results, shared),
+        **runs.provenance(results),
     }
     (output / "ablation.json").write_text(json.dumps(result, indent=1) + "\n")
     (output / "ablation.md").write_text(report.table1(result))

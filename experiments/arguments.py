@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from experiments import samples
+from experiments.sampling import samples
 from pipeline.configs import PREFIX, RECIPE, Settings
 from pipeline.errors import InputError
 

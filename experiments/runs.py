@@ -1,66 +1,22 @@
-"""A run: one model, trained with one seed on shared samples, and scored on test.
+"""The runs of a table: trained in parallel, each in its own process, and stored as JSON.
 
-The pipeline's training loop trains each run in its own process. The result is stored as JSON; an
-interrupted training resumes from its checkpoint. Results are named by their content, so that tables
-share runs.
+The name of a result is a digest of its settings, so that tables share runs.
 """
 
-import dataclasses
-import fcntl
-import hashlib
 import json
 import multiprocessing
 import multiprocessing.connection
 import os
-import shutil
-import sys
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
-from experiments import cache
-from experiments.samples import Samples
-from model import presets
-from pipeline.evaluation import ranking_metrics
-
-_CONTROL_ROWS = 10_000
-_BATCH = 1024
+from experiments import training
+from experiments.sampling.samples import Samples
+from experiments.training import Run
 
 
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """A preset, the changes to it, and a seed."""
-
-    name: str  # name of the row in the table
-    model: str
-    options: str = ""
-    recipe: dict[str, Any] = dataclasses.field(default_factory=dict)
-    seed: int = 0
-
-    def key(self, samples: Samples) -> str:
-        """A digest of samples, settings and seed, but not of the code; it names the result."""
-        config, recipe = presets.resolve(self.model, self.options, self.recipe)
-        settings = samples.settings
-        content = {
-            "samples": samples.digest,
-            "model": presets.preset(self.model).config,
-            "config": config.to_dict(),
-            "recipe": recipe.to_dict(),
-            "use_time": settings.use_time,
-            "use_position": settings.use_position,
-            "seed": self.seed,
-        }
-        if settings.items:  # keys from before there were items stay
-            content["use_ids"] = settings.use_ids
-        else:
-            del content["config"]["attributes"], content["recipe"]["id_dropout"]
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def run(
+def run_all(
     runs: Sequence[Run],
     samples: Samples,
     folder: str,
@@ -94,7 +50,7 @@ def run(
         while waiting or running:
             while waiting and len(running) < jobs:
                 run, path = waiting.pop(0)
-                process = context.Process(target=_train, args=(run, samples, path, work))
+                process = context.Process(target=training.train, args=(run, samples, path, work))
                 process.start()
                 running[process] = (run, path, time.monotonic())
             multiprocessing.connection.wait([process.sentinel for process in running])
@@ -128,142 +84,13 @@ def share_cores(jobs: int) -> None:
         os.environ[name] = str(threads)
 
 
-def _stored(path: str, cell: Run) -> dict[str, Any]:
+def provenance(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The versions of the code that trained the runs, and whether all are the current one."""
+    versions = sorted({result["code"] for result in results})
+    return {"code": versions, "trained_by_this_code": versions == [training.code()]}
+
+
+def _stored(path: str, run: Run) -> dict[str, Any]:
     """A stored result, with the name of this run."""
     with open(path, encoding="utf-8") as file:
-        return {**json.load(file), "name": cell.name}
-
-
-def ranker_and_files(cell: Run, samples: Samples) -> tuple[Any, Any, dict[str, Any]]:
-    """A new ranker for a run, its training config, and the features to parse."""
-    import tensorflow as tf
-    import tensorflow_transform as tft
-
-    from model import item_attributes
-    from model.ranker import DataSpec, build_ranker
-    from transforms import features
-    from transforms.item_ids import ItemIds
-
-    transform = tft.TFTransformOutput(samples.graph)
-    settings = samples.settings
-    vocabulary = transform.vocabulary_size_by_name(features.ITEM_VOCABULARY)
-    attributes = item_attributes.of_transform_graph(samples.graph, settings.oov_buckets)
-    inputs = DataSpec(
-        ItemIds(settings.oov_buckets, vocabulary).first_new,
-        settings.max_history_length,
-        settings.use_time,
-        settings.use_position,
-        settings.use_ids,
-        attributes.sizes if attributes else {},
-    )
-    config, recipe = presets.resolve(cell.model, cell.options, cell.recipe)
-    tf.keras.utils.set_random_seed(cell.seed)
-    ranker = build_ranker(config, inputs, recipe, cell.seed, attributes)
-    return ranker, recipe, transform.transformed_feature_spec()
-
-
-def _train(cell: Run, samples: Samples, path: str, work: str) -> None:
-    """Trains and scores a run; writes its result completely or not at all."""
-    os.makedirs(work, exist_ok=True)
-    lock = os.path.join(work, f"{cell.key(samples)}.lock")
-    with open(lock, "w") as held, open(f"{path}.log", "a", buffering=1) as log:
-        # Another command may train the same run in the same folder.
-        fcntl.flock(held, fcntl.LOCK_EX)
-        if os.path.exists(path):
-            return
-        sys.stdout = log
-        try:
-            _train_and_score(cell, samples, path, work)
-        except Exception:
-            traceback.print_exc(file=log)
-            raise
-    os.remove(f"{path}.log")
-
-
-def _train_and_score(cell: Run, samples: Samples, path: str, work: str) -> None:
-    import tensorflow as tf
-
-    from model.training.loop import Training
-
-    start = time.monotonic()
-    key, made_by = cell.key(samples), code()
-    # Other code starts again instead of resuming.
-    folder = os.path.join(work, f"{key}-{made_by}")
-    ranker, recipe, spec = ranker_and_files(cell, samples)
-    training = Training(
-        ranker,
-        recipe,
-        samples.transformed("train"),
-        samples.transformed("eval"),
-        spec,
-        folder,
-        os.path.join(folder, "logs"),
-        tf.distribute.get_strategy(),
-    )
-    state = training.run()
-    seconds = time.monotonic() - start
-    ranker.weights_checkpoint().read(training.best).expect_partial()
-    scored = score(ranker, samples.test())
-    best = state.evaluations[state.best]
-    result = {
-        "key": key,
-        **dataclasses.asdict(cell),
-        "config": ranker.config.to_dict(),
-        "recipe": recipe.to_dict(),
-        "code": made_by,
-        "eval_auc": best["eval_auc"],
-        "epoch": round(best["step"] / training.steps_per_epoch, 2),
-        "seconds": round(seconds),
-        **scored,
-    }
-    unfinished = f"{path}.unfinished"
-    with open(unfinished, "w", encoding="utf-8") as file:
-        json.dump(result, file)
-    os.replace(unfinished, path)
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-def score(ranker: Any, test: dict[str, np.ndarray]) -> dict[str, Any]:
-    """Metrics of a trained ranker on the test rows, with bootstrap replicates.
-
-    Includes `other_users_history`: the AUC on a sample of rows with another user's history.
-    """
-    import tensorflow as tf
-
-    from transforms import features
-
-    names = (features.HISTORY_ITEM, features.HISTORY_ELAPSED, features.HISTORY_LENGTH)
-    predict = tf.function(ranker.score_by_length, autograph=False, reduce_retracing=True)
-
-    def probabilities(rows: dict[str, np.ndarray]) -> np.ndarray:
-        parts = []
-        for at in range(0, len(rows[features.LABEL]), _BATCH):
-            inputs = {name: tf.constant(rows[name][at : at + _BATCH]) for name in names}
-            target = tf.constant(rows[features.TARGET_ITEM][at : at + _BATCH].reshape(-1, 1))
-            parts.append(tf.sigmoid(predict(inputs, target)).numpy()[:, 0])
-        return np.concatenate(parts)
-
-    user, label = test["user"].astype(np.uint64), test[features.LABEL].reshape(-1)
-    metrics = ranking_metrics.ranking_metrics(user, probabilities(test), label)
-    # The history of a row half-way round, which almost always belongs to another user.
-    sample = np.random.default_rng(0).permutation(len(label))[:_CONTROL_ROWS]
-    exchanged = {name: values[sample] for name, values in test.items()}
-    exchanged |= {name: np.roll(exchanged[name], len(sample) // 2, axis=0) for name in names}
-    other = ranking_metrics.auc(probabilities(exchanged), label[sample])
-    replicates = {
-        name: np.round(metrics.pop(name), 6).tolist()
-        for name in ("auc_replicates", "gauc_replicates")
-    }
-    return {**metrics, "other_users_history": other, **replicates}
-
-
-def provenance(done: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The versions of the code that trained some runs, and whether they are this one."""
-    versions = sorted({cell["code"] for cell in done})
-    return {"code": versions, "trained_by_this_code": versions == [code()]}
-
-
-def code() -> str:
-    """Twelve digits of SHA-256 over the sources that train and score a run."""
-    sources = ("model/**/*.py", "transforms/**/*.py", "pipeline/ingest/**/*.py")
-    return cache.code(*sources, "pipeline/evaluation/ranking_metrics.py", "experiments/runs.py")
+        return {**json.load(file), "name": run.name}

@@ -1,10 +1,12 @@
-"""Hyperparameter search: for every model six trials of one epoch and two complete trainings.
+"""Hyperparameter search: for each model, six trials of one epoch and two complete trainings.
+
+Each trial changes one thing of the best trial so far: learning rate, width, regularization, or an
+option of the model. The best two are trained to the end, and eval decides between them. The test
+split is not used. All IMN models share the search of 3P+.
 
 A trial uses the whole training split, so that item tables are trained as in a complete training.
-On a fifth of the users, or on the newest ten windows of each, settings win that start fast, not
-those that end well. Each trial changes one thing of the best trial so far: rate, width,
-regularization, and one option of the model. The best two are trained to the end, and eval decides
-between them. The test split is not used. All IMN models share the search of 3P+.
+With a fifth of the users, or the newest ten windows of each, the search would choose settings that
+start fast instead of settings that end well.
 
 Example: python -m experiments.search --ratings ratings.csv.gz --output out
 """
@@ -16,7 +18,9 @@ import threading
 from concurrent import futures
 from typing import Any
 
-from experiments import arguments, machine, runs, samples
+from experiments import arguments, machine, runs
+from experiments.sampling import samples
+from experiments.training import Run
 from model import presets
 from pipeline.errors import InputError
 
@@ -28,7 +32,7 @@ SHARED: list[Change] = [
     ("embedding_dim=16", {}),
     ("dropout=0.2", {}),
 ]
-# Regularization of the tables, and one option of the model.
+# L2 of the item tables. `OWN` adds one option of each model.
 _REGULARIZATION: Change = ("", {"table_l2": 0.01})
 OWN: dict[str, list[Change]] = {
     "youtube_dnn": [_REGULARIZATION, ("head_units=256x128", {})],
@@ -39,7 +43,7 @@ OWN: dict[str, list[Change]] = {
     "ubr4ctr": [_REGULARIZATION, ("selected=50", {})],
     "imn_3p_plus": [_REGULARIZATION, ("normalization=sigmoid", {})],
 }
-# Models that use the settings of another.
+# Models that use the search of another model.
 SAME_AS = dict.fromkeys(("imn_2p", "imn_3p", "imn_states"), "imn_3p_plus")
 _FINALISTS = 2
 _ONE_EPOCH = {"epochs": 1, "evaluations_per_epoch": 1}
@@ -55,27 +59,27 @@ def main() -> None:
         choices=[name for name in presets.PRESETS if name not in SAME_AS],
         metavar="MODEL",
     )
-    given = parser.parse_args()
-    settings = arguments.settings(given, recipe=False)
-    output = pathlib.Path(given.output)
-    runs.share_cores(given.jobs)
-    shared = samples.prepare(settings, given.cache)
+    args = parser.parse_args()
+    settings = arguments.settings(args, recipe=False)
+    output = pathlib.Path(args.output)
+    runs.share_cores(args.jobs)
+    shared = samples.prepare(settings, args.cache)
     path = output / "search.json"
     earlier = json.loads(path.read_text()) if path.exists() else None
     if earlier and earlier["samples"]["digest"] != shared.digest:
         raise InputError(f"{path} is a search on other samples. Give another `--output`.")
-    result = search(given, shared, str(output / "cells"))
-    if earlier:  # of other models, perhaps
-        result = {**earlier["models"], **result}
+    models = search(args, shared, str(output / "cells"))
+    if earlier:  # keeps the searches of other models
+        models = {**earlier["models"], **models}
     origin = machine.origin("experiments.search")
-    content = {**origin, "samples": shared.describe(), "models": result}
-    path.write_text(json.dumps(content, indent=1) + "\n")
-    (output / "search.md").write_text(markdown(content))
-    print(markdown(content))
+    result = {**origin, "samples": shared.describe(), "models": models}
+    path.write_text(json.dumps(result, indent=1) + "\n")
+    (output / "search.md").write_text(markdown(result))
+    print(markdown(result))
 
 
 def search(
-    given: argparse.Namespace, shared: samples.Samples, folder: str
+    args: argparse.Namespace, shared: samples.Samples, folder: str
 ) -> dict[str, dict[str, Any]]:
     """For each model the trials, and the `options` and `recipe` of the best; models in parallel."""
     lock = threading.Lock()
@@ -84,10 +88,10 @@ def search(
         with lock:
             print(line, flush=True)
 
-    def trained(model: str, trial: dict[str, Any], recipe: dict[str, Any]) -> float:
-        cell = runs.Run(model, model, trial["options"], {**trial["recipe"], **recipe})
-        [done] = runs.run([cell], shared, folder, given.cache, log=lambda line: None)
-        return done["eval_auc"]
+    def eval_auc(model: str, trial: dict[str, Any], recipe: dict[str, Any]) -> float:
+        run = Run(model, model, trial["options"], {**trial["recipe"], **recipe})
+        [result] = runs.run_all([run], shared, folder, args.cache, log=lambda line: None)
+        return result["eval_auc"]
 
     def tune(model: str) -> dict[str, Any]:
         best: dict[str, Any] = {"options": "", "recipe": {}, "eval_auc": -1.0}
@@ -97,18 +101,18 @@ def search(
                 "options": joined(best["options"], options),
                 "recipe": {**best["recipe"], **recipe},
             }
-            trial["eval_auc"] = trained(model, trial, _ONE_EPOCH)
+            trial["eval_auc"] = eval_auc(model, trial, _ONE_EPOCH)
             trials.append(trial)
             log(f"{model} trial {len(trials)} of {len(_changes(model))}: {trial}")
             best = max(best, trial, key=lambda each: each["eval_auc"])
-        last = sorted(trials, key=lambda each: -each["eval_auc"])[:_FINALISTS]
-        for trial in last:
-            trial["trained_eval_auc"] = trained(model, trial, {})
+        finalists = sorted(trials, key=lambda each: -each["eval_auc"])[:_FINALISTS]
+        for trial in finalists:
+            trial["trained_eval_auc"] = eval_auc(model, trial, {})
             log(f"{model} trained to the end: {trial}")
-        return {"trials": trials, **max(last, key=lambda each: each["trained_eval_auc"])}
+        return {"trials": trials, **max(finalists, key=lambda each: each["trained_eval_auc"])}
 
-    with futures.ThreadPoolExecutor(given.jobs) as pool:
-        return dict(zip(given.models, pool.map(tune, given.models), strict=True))
+    with futures.ThreadPoolExecutor(args.jobs) as pool:
+        return dict(zip(args.models, pool.map(tune, args.models), strict=True))
 
 
 def tuned(path: str | None, model: str) -> tuple[str, dict[str, Any]]:
@@ -130,31 +134,32 @@ def tuned(path: str | None, model: str) -> tuple[str, dict[str, Any]]:
     model = SAME_AS.get(model, model)
     if model not in models:
         raise InputError(
-            f"`--tuned` must hold a search for each model, or the table is unfair. {path} has none "
-            f"for `{model}`, only for {', '.join(models)}. Run experiments.search with "
-            f"--models {model}."
+            "`--tuned` must have a search of every model, or the comparison would be unfair. "
+            f"{path} has none of `{model}`, only of {', '.join(models)}. Run experiments.search "
+            f"with --models {model}."
         )
     return models[model]["options"], models[model]["recipe"]
 
 
-def markdown(content: dict[str, Any]) -> str:
+def markdown(result: dict[str, Any]) -> str:
     """The trials of all models as a table."""
     lines = [
-        f"Eval AUC on {content['samples']['ratings']}. Each trial, of one epoch, changes one thing "
-        f"of the best before it; the best two are trained to the end. {content['date']}, "
-        f"`{content['command']}`, {content['machine']}.",
+        f"Eval AUC on {result['samples']['ratings']}. Each trial, of one epoch, changes one thing "
+        f"of the best before it; the best two are trained to the end. {result['date']}, "
+        f"`{result['command']}`, {result['machine']}.",
         "",
         "| model | trial | change | after one epoch | trained to the end |",
         "|---|---|---|---|---|",
     ]
-    for model, found in content["models"].items():
+    for model, found in result["models"].items():
         for number, trial in enumerate(found["trials"]):
-            change = _changes(model)[number]
-            text = ", ".join(filter(None, [change[0], *(f"{k}={v}" for k, v in change[1].items())]))
+            options, recipe = _changes(model)[number]
+            fields = [f"{name}={value}" for name, value in recipe.items()]
+            change = ", ".join(filter(None, [options, *fields]))
             end = trial.get("trained_eval_auc")
             mark = "**" if end and end == found["trained_eval_auc"] else ""
             lines.append(
-                f"| {model} | {number + 1} | {text} | {trial['eval_auc']:.4f} "
+                f"| {model} | {number + 1} | {change} | {trial['eval_auc']:.4f} "
                 f"| {f'{mark}{end:.4f}{mark}' if end else ''} |"
             )
     return "\n".join(lines) + "\n"

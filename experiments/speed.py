@@ -1,4 +1,4 @@
-"""Training speed: the trainer's step, timed on batches that are held in memory."""
+"""Training speed: the trainer's step, timed on batches in memory."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from experiments import runs, samples
+from experiments import training
+from experiments.sampling.samples import Samples
 from model.configs import TrainingConfig
 from model.ranker import Ranker
 from model.training import data
@@ -18,19 +19,18 @@ _STEPS = 5
 _ROUNDS = 3
 
 
-def examples_per_second(asked: Sequence[runs.Run], shared: samples.Samples) -> dict[str, float]:
-    """Training examples a second of each system: the best of some rounds, taken in turn.
+def examples_per_second(runs: Sequence[training.Run], samples: Samples) -> dict[str, float]:
+    """Training examples per second of each run, by its name.
 
-    On batches held in memory, so that what is compared is the step alone, with the threads
-    that `runs.share_cores` gave to each training.
+    Runs take turns for some rounds, and the best round counts. Batches are in memory, so only
+    the step is timed. It uses the threads that `runs.share_cores` gave to each training.
     """
     steps = {}
-    for cell in asked:
-        ranker, recipe, spec = runs.ranker_and_files(cell, shared)
-        files = shared.transformed("train")
-        source = data.training_batches(files, spec, recipe.batch_size, 0, 0)
-        batches = list(source.take(_STEPS))
-        steps[cell.name] = (training_step(ranker, recipe, batches[0]), batches)
+    for run in runs:
+        ranker, recipe, spec = training.new_ranker(run, samples)
+        dataset = data.training_batches(samples.transformed("train"), spec, recipe.batch_size, 0, 0)
+        batches = list(dataset.take(_STEPS))
+        steps[run.name] = (training_step(ranker, recipe, batches[0]), batches)
     best: dict[str, float] = {}
     for _ in range(_ROUNDS + 1):  # the first one traces
         for name, (step, batches) in steps.items():
@@ -44,11 +44,21 @@ def examples_per_second(asked: Sequence[runs.Run], shared: samples.Samples) -> d
 
 
 def training_step(
-    ranker: Ranker, recipe: TrainingConfig, like: dict[str, tf.Tensor], optimizer: str = "lazy_adam"
+    ranker: Ranker,
+    recipe: TrainingConfig,
+    example: dict[str, tf.Tensor],
+    optimizer: str = "lazy_adam",
 ) -> Callable[[dict[str, tf.Tensor]], Any]:
-    """A step as the trainer's, for batches with the shapes of `like`, any number of rows."""
+    """The trainer's step, as a function of a batch.
+
+    Args:
+      ranker: trained in place.
+      recipe: training config.
+      example: a batch. Later batches have the same shapes, but any number of rows.
+      optimizer: `lazy_adam` or `keras_adam`.
+    """
     if optimizer == "keras_adam":
-        # The same rate for all, which changes nothing of its cost.
+        # One rate for all variables; the cost of a step does not depend on it.
         ranker.optimizer = tf.keras.optimizers.Adam(recipe.learning_rate)
     else:
         ranker.optimizer = LazyAdam(recipe.learning_rate, recipe.table_learning_rate)
@@ -57,7 +67,7 @@ def training_step(
         ranker.embedding_l2 = EmbeddingL2(recipe.table_l2, np.ones(ranker.encoder.num_items))
     spec = {
         name: tf.TensorSpec([None, *values.shape[1:]], values.dtype)
-        for name, values in like.items()
+        for name, values in example.items()
     }
 
     @tf.function(input_signature=[spec], autograph=False)

@@ -17,7 +17,8 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from benchmarks.training import measurements, steps
-from experiments import samples, speed
+from experiments import speed
+from experiments.sampling import samples
 from model.training import data
 from transforms import features
 

@@ -1,4 +1,4 @@
-"""What a kept cell is recognised by, and what is compared with what."""
+"""How stored runs are recognised, and which rows are compared."""
 
 import fcntl
 import sys
@@ -8,16 +8,16 @@ import types
 import numpy as np
 import pytest
 
-from experiments import report, runs, table1
-from experiments.runs import Run
+from experiments import report, runs, table1, training
+from experiments.training import Run
 
 
 def samples(digest="a"):
-    settings = types.SimpleNamespace(use_time=True, use_position=True)
+    settings = types.SimpleNamespace(items="", use_time=True, use_position=True)
     return types.SimpleNamespace(digest=digest, settings=settings)
 
 
-def test_the_same_settings_are_one_cell_whatever_they_are_called():
+def test_the_same_settings_are_one_run_whatever_its_name():
     key = Run("in the ablation", "imn_3p_plus", "enhancement=false").key(samples())
     assert Run("imn_3p", "imn_3p").key(samples()) == key
     states = Run("", "imn_3p_plus", "states=true", {"history_dropout": 1.0})
@@ -25,7 +25,7 @@ def test_the_same_settings_are_one_cell_whatever_they_are_called():
 
 
 @pytest.mark.parametrize(
-    ("cell", "digest"),
+    ("run", "digest"),
     [
         (Run("", "imn_3p_plus"), "a"),
         (Run("", "imn_3p", "passes=4"), "a"),
@@ -35,19 +35,19 @@ def test_the_same_settings_are_one_cell_whatever_they_are_called():
         (Run("", "youtube_dnn"), "a"),
     ],
 )
-def test_other_settings_samples_or_seeds_are_other_cells(cell, digest):
-    assert cell.key(samples(digest)) != Run("", "imn_3p").key(samples())
+def test_other_settings_samples_or_seeds_are_other_runs(run, digest):
+    assert run.key(samples(digest)) != Run("", "imn_3p").key(samples())
 
 
-def cell(name, auc):
+def run_result(name, auc):
     metrics = {"auc": auc, "gauc": auc, "auc_replicates": np.full(5, auc)}
     return {"name": name, **metrics, "gauc_replicates": np.full(5, auc)}
 
 
 def test_what_goes_beyond_the_paper_is_compared_with_the_papers_rows_only():
     aucs = {"din": 0.7, "imn_3p_plus": 0.75, "imn_states": 0.8}
-    found = table1.comparisons([cell(name, auc) for name, auc in aucs.items()])
-    points = {(each["model"], each["against"]): each["auc_points"] for each in found}
+    comparisons = table1.comparisons([run_result(name, auc) for name, auc in aucs.items()])
+    points = {(each["model"], each["against"]): each["auc_points"] for each in comparisons}
     expected = {
         ("imn_3p_plus", "din"): 5,
         ("imn_states", "din"): 10,
@@ -55,32 +55,32 @@ def test_what_goes_beyond_the_paper_is_compared_with_the_papers_rows_only():
     }
     assert points == pytest.approx(expected)
     places = [
-        report_of(found).index(text)
+        table(comparisons).index(text)
         for text in ("| IMN 3P+ minus |", "| DIN | +5.00", "with states minus |", "| DIN | +10.00")
     ]
     assert places == sorted(places)
 
 
 def test_a_table_says_what_other_code_has_made():
-    here, other = {"code": runs.code()}, {"code": "0123456789ab"}
-    assert runs.provenance([here, here]) == {"code": [runs.code()], "trained_by_this_code": True}
+    version = training.code()
+    here, other = {"code": version}, {"code": "0123456789ab"}
+    assert runs.provenance([here, here]) == {"code": [version], "trained_by_this_code": True}
     assert not runs.provenance([here, other])["trained_by_this_code"]
     assert not runs.provenance([other, other])["trained_by_this_code"]
-    assert "version" not in report_of([])
-    trained = report_of([], trained=False)
-    assert "Versions of the code: ['one']." in trained
-    assert "The samples come from another version of the code." in report_of([], made=False)
+    assert "version" not in table([])
+    assert "Versions of the code: ['one']." in table([], trained=False)
+    assert "The samples come from another version of the code." in table([], samples_made=False)
 
 
-def test_a_cell_that_another_process_trains_is_waited_for(tmp_path, monkeypatch):
+def test_a_run_that_another_process_trains_is_waited_for(tmp_path, monkeypatch):
     trained = []
-    monkeypatch.setattr(runs, "_train_and_score", lambda *given: trained.append(given))
-    cell, path, work = Run("", "din"), tmp_path / "cell.json", tmp_path / "work"
+    monkeypatch.setattr(training, "_train_and_score", lambda *args: trained.append(args))
+    run, path, work = Run("", "din"), tmp_path / "run.json", tmp_path / "work"
     work.mkdir()
-    given = (cell, samples(), str(path), str(work))
-    with open(work / f"{cell.key(samples())}.lock", "w") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        waiting = threading.Thread(target=runs._train, args=given)
+    with open(work / f"{run.key(samples())}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        args = (run, samples(), str(path), str(work))
+        waiting = threading.Thread(target=training.train, args=args)
         waiting.start()
         waiting.join(0.2)
         assert waiting.is_alive()
@@ -90,18 +90,18 @@ def test_a_cell_that_another_process_trains_is_waited_for(tmp_path, monkeypatch)
     assert not trained
 
 
-def test_the_log_of_a_cell_that_failed_says_why(tmp_path, monkeypatch):
-    def fail(*given):
+def test_the_log_of_a_run_that_failed_says_why(tmp_path, monkeypatch):
+    def fail(*args):
         raise ValueError("this rate is too high")
 
-    monkeypatch.setattr(runs, "_train_and_score", fail)
-    monkeypatch.setattr(sys, "stdout", sys.stdout)  # which a cell's process sends to its log
+    monkeypatch.setattr(training, "_train_and_score", fail)
+    monkeypatch.setattr(sys, "stdout", sys.stdout)  # `train` sends it to the log
     with pytest.raises(ValueError, match="too high"):
-        runs._train(Run("", "din"), samples(), str(tmp_path / "cell.json"), str(tmp_path))
-    assert "this rate is too high" in (tmp_path / "cell.json.log").read_text()
+        training.train(Run("", "din"), samples(), str(tmp_path / "run.json"), str(tmp_path))
+    assert "this rate is too high" in (tmp_path / "run.json.log").read_text()
 
 
-def report_of(comparisons, trained=True, made=True):
+def table(comparisons, trained=True, samples_made=True):
     split = {"samples": 10, "users": 2}
     row = dict.fromkeys(("auc_std", "gauc_std", "logloss_std", "improvement_points"))
     row |= {"model": "din", "auc_mean": 0.7, "gauc_mean": 0.7, "logloss_mean": 0.5}
@@ -117,7 +117,7 @@ def report_of(comparisons, trained=True, made=True):
                 "max_history_length": 9,
                 "use_time": True,
                 "splits": {"test": split},
-                "made_by_this_code": made,
+                "made_by_this_code": samples_made,
             },
             "seeds": 1,
             "tuned": False,

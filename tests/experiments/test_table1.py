@@ -37,9 +37,9 @@ def models(request):
 
 @pytest.fixture(scope="module")
 def folder(models, tmp_path_factory):
-    made = tmp_path_factory.mktemp("table1")
-    sample_data.write_ratings(str(made / "ratings.csv"), users=120, items=150)
-    return made
+    path = tmp_path_factory.mktemp("table1")
+    sample_data.write_ratings(str(path / "ratings.csv"), users=120, items=150)
+    return path
 
 
 def table(name, folder, *arguments, **settings):
@@ -57,10 +57,10 @@ def table(name, folder, *arguments, **settings):
     )
 
 
-def test_all_systems_on_the_same_samples(folder, models):
+def test_all_models_on_the_same_samples(folder, models):
     # Nine are the default of the command.
-    asked = () if models == NINE else ("--models", *models)
-    done = table("table1", folder, "--seeds", "1", *asked)
+    options = () if models == NINE else ("--models", *models)
+    done = table("table1", folder, "--seeds", "1", *options)
     assert done.returncode == 0, done.stderr[-3000:]
     result = json.loads((folder / "out" / "table1.json").read_text())
     assert sorted(row["model"] for row in result["rows"]) == sorted(models)
@@ -86,8 +86,8 @@ def test_all_systems_on_the_same_samples(folder, models):
     assert (folder / "out" / "table1.png").stat().st_size > 5000
 
 
-def test_the_ablation_goes_on_from_the_cells_of_the_table(folder):
-    kept = len(list((folder / "out" / "cells").glob("*.json")))
+def test_the_ablation_reuses_the_runs_of_the_table(folder):
+    earlier = len(list((folder / "out" / "cells").glob("*.json")))
     done = table(
         *("ablation", folder, "--seeds", "1"),
         *("--variants", "imn_3p_plus", "softmax", "without differences"),
@@ -95,11 +95,11 @@ def test_the_ablation_goes_on_from_the_cells_of_the_table(folder):
     assert done.returncode == 0, done.stderr[-3000:]
     # Softmax is the default, so it is 3P+ itself; 3P+ was trained for the table.
     assert "1 of 2 runs are done, 1 to train." in done.stdout
-    assert len(list((folder / "out" / "cells").glob("*.json"))) == kept + 1
+    assert len(list((folder / "out" / "cells").glob("*.json"))) == earlier + 1
     result = json.loads((folder / "out" / "ablation.json").read_text())
     assert {row["model"] for row in result["rows"]} == {"imn_3p_plus", "without differences"}
-    of_table = json.loads((folder / "out" / "table1.json").read_text())["rows"]
-    [ours] = [row["auc_mean"] for row in of_table if row["model"] == "imn_3p_plus"]
+    table1_rows = json.loads((folder / "out" / "table1.json").read_text())["rows"]
+    [ours] = [row["auc_mean"] for row in table1_rows if row["model"] == "imn_3p_plus"]
     auc = {row["model"]: row["auc_mean"] for row in result["rows"]}
     assert auc["imn_3p_plus"] == ours
     [difference] = result["comparisons"]

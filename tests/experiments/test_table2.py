@@ -27,9 +27,9 @@ def lengths(request):
 
 @pytest.fixture(scope="module")
 def folder(lengths, tmp_path_factory):
-    made = tmp_path_factory.mktemp("table2")
-    sample_data.write_ratings(str(made / "ratings.csv"), users=120, items=150)
-    return made
+    path = tmp_path_factory.mktemp("table2")
+    sample_data.write_ratings(str(path / "ratings.csv"), users=120, items=150)
+    return path
 
 
 def table2(folder, *arguments):
@@ -60,7 +60,7 @@ def result(folder, lengths):
 
 def windows(folder, leaking, split):
     """User, time and history of every sample of a split, at all lengths."""
-    found = []
+    rows = []
     for samples in sorted((folder / "cache").glob("samples-*")):
         report = json.loads((samples / "raw" / "report.json").read_text())
         if (report["negatives"]["kind"] == "uniform") != leaking:
@@ -68,15 +68,15 @@ def windows(folder, leaking, split):
         for file in sorted((samples / "raw" / f"Split-{split}").iterdir()):
             for record in tf.data.TFRecordDataset(str(file), "GZIP").as_numpy_iterator():
                 feature = tf.train.Example.FromString(record).features.feature
-                found.append(
+                rows.append(
                     (
                         feature["user_id"].bytes_list.value[0],
                         feature["target_time"].int64_list.value[0],
                         tuple(feature["history_item"].bytes_list.value),
                     )
                 )
-    assert found
-    return found
+    assert rows
+    return rows
 
 
 def test_every_length_passes_and_protocol_has_a_row(result, lengths):
@@ -97,25 +97,25 @@ def test_differences_are_those_of_the_rows(result, lengths):
         (row["leaking"], row["history_length"], row["model"]): row["auc_mean"]
         for row in result["rows"]
     }
-    # 3P beside 3P+ at each length, and three rows at the longer one beside the shorter one.
+    # 3P against 3P+ at each length, and three rows at the longer length against the shorter.
     assert len(result["comparisons"]) == {1: 1, 2: 2 + 3}[len(lengths)]
     for each in result["comparisons"]:
-        of = auc[each["leaking"], each["history_length"], each["model"]]
-        less = auc[each["leaking"], each["against_length"], each["against"]]
-        assert each["auc_points"] == pytest.approx(100 * (of - less))
+        value = auc[each["leaking"], each["history_length"], each["model"]]
+        reference = auc[each["leaking"], each["against_length"], each["against"]]
+        assert each["auc_points"] == pytest.approx(100 * (value - reference))
         low, high = each["auc_interval"]
         assert low < high
 
 
-def test_a_row_is_set_beside_itself_one_length_shorter():
-    def cells(auc):
+def test_a_row_is_compared_with_itself_one_length_shorter():
+    def results(auc):
         metrics = {"auc": auc, "gauc": auc}
         return [metrics | {f"{name}_replicates": [auc, auc] for name in metrics}]
 
-    found = table2_command._comparisons(
-        {(500, "3P+"): cells(0.75), (40, "3P+"): cells(0.5), (100, "3P+"): cells(0.875)}
+    comparisons = table2_command._comparisons(
+        {(500, "3P+"): results(0.75), (40, "3P+"): results(0.5), (100, "3P+"): results(0.875)}
     )
-    points = {(e["history_length"], e["against_length"]): e["auc_points"] for e in found}
+    points = {(e["history_length"], e["against_length"]): e["auc_points"] for e in comparisons}
     assert points == {(100, 40): 37.5, (500, 100): -12.5}
 
 
@@ -147,14 +147,14 @@ def test_all_users_are_trained_on_and_those_with_long_records_scored(folder, res
 
 
 def test_a_window_that_leaks_is_in_one_split_with_its_negative(folder, result):
-    of = {
+    counts = {
         split: collections.Counter(windows(folder, True, split))
         for split in ("train", "eval", "test")
     }
-    assert not set(of["train"]) & set(of["test"])
-    assert not set(of["train"]) & set(of["eval"])
+    assert not set(counts["train"]) & set(counts["test"])
+    assert not set(counts["train"]) & set(counts["eval"])
     # A positive and its negative: every window is there an even number of times.
-    assert all(count % 2 == 0 for split in of.values() for count in split.values())
+    assert all(count % 2 == 0 for split in counts.values() for count in split.values())
 
 
 def test_nobody_to_score_ends_in_a_line(folder):

@@ -1,7 +1,6 @@
-"""Deals ingested samples out anew: who is scored, and the random split that leaks.
+"""Splits ingested samples again: which users are scored, and the random split that leaks.
 
-Raw Examples are read once more and written to the split that the protocol of a
-table puts them in, or left out; nothing in them is changed.
+Each raw Example is copied unchanged to its new split, or left out.
 """
 
 import json
@@ -19,16 +18,16 @@ _BATCH = 1024
 
 
 def deal(raw: str, scored: set[bytes], leaking: bool) -> None:
-    """Puts every sample below `raw` into its split, a positive and its negatives together.
+    """Moves samples to their new splits, a positive and its negatives to the same one.
 
     Args:
-      raw: the folder of `Split-<name>` and `report.json`, which is brought up to date.
-      scored: the users whose rows eval and test keep; train keeps everybody.
-      leaking: splits the windows of all users at random, 80/10/10: windows overlap,
-        so that training has seen what test asks for.
+      raw: folder of `Split-<name>` and `report.json`; its report is updated.
+      scored: users whose rows stay in eval and test. Train keeps the rows of all users.
+      leaking: whether to split the windows of all users at random, 80/10/10. Windows
+        overlap, so training has then seen the targets of test.
 
     Raises:
-      InputError: where a split has no samples left.
+      InputError: if a split has no samples left.
     """
     import tensorflow as tf
 
@@ -37,33 +36,33 @@ def deal(raw: str, scored: set[bytes], leaking: bool) -> None:
         features.TARGET_TIME: tf.io.FixedLenFeature([], tf.int64),
         features.HISTORY_ITEM: tf.io.FixedLenSequenceFeature([], tf.string, allow_missing=True),
     }
-    dealt = features.SPLITS if leaking else ("eval", "test")
+    splits = features.SPLITS if leaking else ("eval", "test")
     writers: dict[str, tf.io.TFRecordWriter] = {}
     counts: dict[str, dict[str, Any]] = {}
-    for split in dealt:
+    for split in splits:
         os.makedirs(f"{raw}/new-{split}")
         writers[split] = tf.io.TFRecordWriter(f"{raw}/new-{split}/part-0.gz", "GZIP")
         counts[split] = {"samples": 0, "users": set()}
-    for split in dealt:
+    for split in splits:
         folder = f"{raw}/Split-{split}"
         files = sorted(os.path.join(folder, name) for name in os.listdir(folder))
         for batch in tf.data.TFRecordDataset(files, "GZIP").batch(_BATCH):
             rows = tf.io.parse_example(batch, spec)
             users = rows[features.USER_ID].numpy()
-            places = _random_places(rows) if leaking else np.full(len(users), split)
-            for record, user, place in zip(batch.numpy(), users, places, strict=True):
-                if place == "train" or user in scored:
-                    writers[place].write(record)
-                    counts[place]["samples"] += 1
-                    counts[place]["users"].add(user)
+            new_splits = _random_splits(rows) if leaking else np.full(len(users), split)
+            for record, user, new_split in zip(batch.numpy(), users, new_splits, strict=True):
+                if new_split == "train" or user in scored:
+                    writers[new_split].write(record)
+                    counts[new_split]["samples"] += 1
+                    counts[new_split]["users"].add(user)
         shutil.rmtree(folder)
-    for split in dealt:
+    for split in splits:
         writers[split].close()
         os.rename(f"{raw}/new-{split}", f"{raw}/Split-{split}")
         if not counts[split]["samples"]:
             raise InputError(
-                f"Split {split} has no samples: none of the {len(scored)} users that are scored "
-                "has one there. Lower `--min-events`."
+                f"Split {split} has no samples: none of the {len(scored)} scored users has any "
+                "there. Lower `--min-events`."
             )
     with open(f"{raw}/report.json", encoding="utf-8") as file:
         report = json.load(file)
@@ -75,11 +74,11 @@ def deal(raw: str, scored: set[bytes], leaking: bool) -> None:
         json.dump(report, file, indent=2)
 
 
-def _random_places(rows: dict[str, Any]) -> np.ndarray:
-    """A split for each window by a hash of it, whatever the length its history is cut to.
+def _random_splits(rows: dict[str, Any]) -> np.ndarray:
+    """The split of each row, by a hash of its window.
 
-    User, time and newest event tell windows of a user apart, and are the same for a
-    positive and its negatives.
+    The hash takes user, time and newest event of the history. They differ between the windows
+    of a user. They are the same for a positive and its negatives, and for every history length.
     """
     import tensorflow as tf
 
@@ -88,15 +87,15 @@ def _random_places(rows: dict[str, Any]) -> np.ndarray:
     newest = tf.gather(history, tf.maximum(newest, 0), batch_dims=1)
     times = tf.strings.as_string(rows[features.TARGET_TIME])
     window = tf.strings.join([rows[features.USER_ID], times, newest], "|")
-    dealt = tf.strings.to_hash_bucket_fast(window, 10).numpy()
-    return np.array(["train"] * 8 + ["eval", "test"])[dealt]
+    tenths = tf.strings.to_hash_bucket_fast(window, 10).numpy()
+    return np.array(["train"] * 8 + ["eval", "test"])[tenths]
 
 
 def users_with(settings: Settings, min_events: int) -> set[bytes]:
-    """The users who have at least `min_events` wanted ratings.
+    """The users with at least `min_events` ratings of `min_rating` or more.
 
     Raises:
-      InputError: where there are none.
+      InputError: if there are none.
     """
     import pyarrow as pa
 
@@ -106,12 +105,11 @@ def users_with(settings: Settings, min_events: int) -> set[bytes]:
         [parsed.events[layout.USER] for parsed in reading.read_all(settings, settings.min_rating)]
     )
     counts = users.value_counts()
-    enough = counts.field("counts").to_numpy() >= min_events
-    found = set(counts.field("values").filter(pa.array(enough)).to_pylist())
-    if not found:
-        most = counts.field("counts").to_numpy().max()
+    events = counts.field("counts").to_numpy()
+    selected = set(counts.field("values").filter(pa.array(events >= min_events)).to_pylist())
+    if not selected:
         raise InputError(
-            f"`--min-events` must leave users to score. Received: {min_events}; the most that a "
-            f"user has are {most}."
+            f"`--min-events` must leave users to score. Received: {min_events}; no user has more "
+            f"than {events.max()}."
         )
-    return found
+    return selected

@@ -1,0 +1,1 @@
+"""Samples that all models of an experiment share: made once, stored on disk, reused."""

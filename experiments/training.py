@@ -1,0 +1,201 @@
+"""One run: a model, trained with one seed on shared samples, and scored on test.
+
+The pipeline's training loop trains it. An interrupted run resumes from its checkpoint. The result
+is a JSON file.
+"""
+
+import dataclasses
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import sys
+import time
+import traceback
+from typing import Any
+
+import numpy as np
+
+from experiments import cache
+from experiments.sampling.samples import Samples
+from model import presets
+from pipeline.evaluation import ranking_metrics
+
+_CONTROL_ROWS = 10_000
+_BATCH = 1024
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A preset, the changes to it, and a seed."""
+
+    name: str  # name of the row in the table
+    model: str
+    options: str = ""
+    recipe: dict[str, Any] = dataclasses.field(default_factory=dict)
+    seed: int = 0
+
+    def key(self, samples: Samples) -> str:
+        """A digest of samples, settings and seed, but not of the code; it names the result."""
+        config, recipe = presets.resolve(self.model, self.options, self.recipe)
+        settings = samples.settings
+        content: dict[str, Any] = {
+            "samples": samples.digest,
+            "model": presets.preset(self.model).config,
+            "config": config.to_dict(),
+            "recipe": recipe.to_dict(),
+            "use_time": settings.use_time,
+            "use_position": settings.use_position,
+            "seed": self.seed,
+        }
+        # Without items, keys stay the same as before there were items.
+        if settings.items:
+            content["use_ids"] = settings.use_ids
+        else:
+            del content["config"]["attributes"], content["recipe"]["id_dropout"]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def code() -> str:
+    """Twelve digits of SHA-256 over the sources that train and score a run."""
+    sources = ("model/**/*.py", "transforms/**/*.py", "pipeline/ingest/**/*.py")
+    return cache.code(
+        *sources,
+        "pipeline/evaluation/ranking_metrics.py",
+        "experiments/runs.py",
+        "experiments/training.py",
+    )
+
+
+def new_ranker(run: Run, samples: Samples) -> tuple[Any, Any, dict[str, Any]]:
+    """A new ranker for a run, its training config, and the features to parse."""
+    import tensorflow as tf
+    import tensorflow_transform as tft
+
+    from model import item_attributes
+    from model.ranker import DataSpec, build_ranker
+    from transforms import features
+    from transforms.item_ids import ItemIds
+
+    transform = tft.TFTransformOutput(samples.graph)
+    settings = samples.settings
+    vocabulary = transform.vocabulary_size_by_name(features.ITEM_VOCABULARY)
+    attributes = item_attributes.of_transform_graph(samples.graph, settings.oov_buckets)
+    inputs = DataSpec(
+        ItemIds(settings.oov_buckets, vocabulary).first_new,
+        settings.max_history_length,
+        settings.use_time,
+        settings.use_position,
+        settings.use_ids,
+        attributes.sizes if attributes else {},
+    )
+    config, recipe = presets.resolve(run.model, run.options, run.recipe)
+    tf.keras.utils.set_random_seed(run.seed)
+    ranker = build_ranker(config, inputs, recipe, run.seed, attributes)
+    return ranker, recipe, transform.transformed_feature_spec()
+
+
+def train(run: Run, samples: Samples, path: str, work: str) -> None:
+    """Trains and scores a run in this process, unless its result exists.
+
+    What it prints goes to `path`.log, which is removed if the run succeeds.
+
+    Args:
+      run: the run.
+      samples: its samples.
+      path: file of the result; written completely or not at all.
+      work: folder of checkpoints and locks.
+    """
+    os.makedirs(work, exist_ok=True)
+    lock_path = os.path.join(work, f"{run.key(samples)}.lock")
+    with open(lock_path, "w") as lock, open(f"{path}.log", "a", buffering=1) as log:
+        # Another command may train the same run in the same folder.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if os.path.exists(path):
+            return
+        sys.stdout = log
+        try:
+            _train_and_score(run, samples, path, work)
+        except Exception:
+            traceback.print_exc(file=log)
+            raise
+    os.remove(f"{path}.log")
+
+
+def _train_and_score(run: Run, samples: Samples, path: str, work: str) -> None:
+    import tensorflow as tf
+
+    from model.training.loop import Training
+
+    start = time.monotonic()
+    key, version = run.key(samples), code()
+    # The folder belongs to this version of the code: another version starts again.
+    folder = os.path.join(work, f"{key}-{version}")
+    ranker, recipe, spec = new_ranker(run, samples)
+    training = Training(
+        ranker,
+        recipe,
+        samples.transformed("train"),
+        samples.transformed("eval"),
+        spec,
+        folder,
+        os.path.join(folder, "logs"),
+        tf.distribute.get_strategy(),
+    )
+    state = training.run()
+    seconds = time.monotonic() - start
+    ranker.weights_checkpoint().read(training.best).expect_partial()
+    test_metrics = score(ranker, samples.test())
+    best = state.evaluations[state.best]
+    result = {
+        "key": key,
+        **dataclasses.asdict(run),
+        "config": ranker.config.to_dict(),
+        "recipe": recipe.to_dict(),
+        "code": version,
+        "eval_auc": best["eval_auc"],
+        "epoch": round(best["step"] / training.steps_per_epoch, 2),
+        "seconds": round(seconds),
+        **test_metrics,
+    }
+    unfinished = f"{path}.unfinished"
+    with open(unfinished, "w", encoding="utf-8") as file:
+        json.dump(result, file)
+    os.replace(unfinished, path)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def score(ranker: Any, test: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Metrics of a trained ranker on the test rows, with bootstrap replicates.
+
+    Includes `other_users_history`: the AUC on a sample of rows with another user's history.
+    """
+    import tensorflow as tf
+
+    from transforms import features
+
+    names = (features.HISTORY_ITEM, features.HISTORY_ELAPSED, features.HISTORY_LENGTH)
+    predict = tf.function(ranker.score_by_length, autograph=False, reduce_retracing=True)
+
+    def probabilities(rows: dict[str, np.ndarray]) -> np.ndarray:
+        parts = []
+        for start in range(0, len(rows[features.LABEL]), _BATCH):
+            batch = slice(start, start + _BATCH)
+            inputs = {name: tf.constant(rows[name][batch]) for name in names}
+            target = tf.constant(rows[features.TARGET_ITEM][batch].reshape(-1, 1))
+            parts.append(tf.sigmoid(predict(inputs, target)).numpy()[:, 0])
+        return np.concatenate(parts)
+
+    user, label = test["user"].astype(np.uint64), test[features.LABEL].reshape(-1)
+    metrics = ranking_metrics.ranking_metrics(user, probabilities(test), label)
+    # Each sampled row gets the history of the row half-way round, almost always another user's.
+    sample = np.random.default_rng(0).permutation(len(label))[:_CONTROL_ROWS]
+    exchanged = {name: values[sample] for name, values in test.items()}
+    exchanged |= {name: np.roll(exchanged[name], len(sample) // 2, axis=0) for name in names}
+    exchanged_auc = ranking_metrics.auc(probabilities(exchanged), label[sample])
+    replicates = {
+        name: np.round(metrics.pop(name), 6).tolist()
+        for name in ("auc_replicates", "gauc_replicates")
+    }
+    return {**metrics, "other_users_history": exchanged_auc, **replicates}
