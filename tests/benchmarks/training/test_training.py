@@ -12,8 +12,8 @@ import pytest
 import tensorflow as tf
 
 from benchmarks.peers import environment
-from benchmarks.training import __main__ as command
 from benchmarks.training import figures, lower_bound, measurements, processes, step_profile, steps
+from benchmarks.training.benchmark import Benchmark
 from benchmarks.training.naive_imn import NaiveConfig, NaiveIMN
 from experiments import cache, speed
 from model.imn import IMN, IMNConfig
@@ -174,21 +174,21 @@ def test_out_of_memory_differs_from_other_failures():
 
 
 def test_a_lack_of_memory_is_a_result_and_any_other_error_a_failure(tmp_path, monkeypatch):
-    def measure(self, measurement, pythons):
+    def measure(self, measurement):
         if measurement.model == "din":
             raise processes.OutOfMemory
         raise RuntimeError("no such kernel")
 
-    monkeypatch.setattr(command.Benchmark, "_run", measure)
+    monkeypatch.setattr(Benchmark, "_step", measure)
     options = argparse.Namespace(
         models=["din", "sasrec"], lengths=[5], rounds=1, seconds=0.1, threads=1
     )
-    bench = command.Benchmark(options, tmp_path)
-    rows, skipped = bench.cells()
+    benchmark = Benchmark(options, tmp_path)
+    rows, skipped = benchmark.rows()
     assert rows == []
     assert set(skipped) == {"din", "sasrec"}
     assert "does not fit into memory" in skipped["din"]
-    assert bench.failed == ["sasrec at 5: no such kernel"]
+    assert benchmark.failed == ["sasrec at 5: no such kernel"]
 
 
 def test_a_measurement_is_kept_until_what_it_depends_on_changes(tmp_path):
