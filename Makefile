@@ -18,11 +18,12 @@ endif
 export TF_USE_LEGACY_KERAS := 1
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: help setup run serve recommend lint types docs test test-slow bench schema
+.PHONY: help setup run serve catalogue recommend lint types docs test test-slow bench schema
 
 help:
 	@echo 'make run [RATINGS=FILE_OR_GLOB] [ITEMS=FILE_OR_GLOB] [MODEL=PRESET] [OUTPUT=FOLDER]   the whole pipeline'
 	@echo 'make serve [OUTPUT=FOLDER]   answers with what was pushed: gRPC on 8500, REST on 8501'
+	@echo 'make catalogue ITEMS=FILE_OR_GLOB [OUTPUT=FOLDER]   attributes of new items for the served model'
 	@echo 'make recommend USER=ID [RATINGS=...] [OUTPUT=FOLDER]   the best items for a user'
 	@echo 'make test      lint, types, documentation, tests'
 	@echo 'make test-slow the whole tables of the experiments, minutes each; `make test` has small ones'
@@ -45,6 +46,9 @@ serve: setup
 
 recommend: setup
 	@TF_CPP_MIN_LOG_LEVEL=3 $(PYTHON) -m recommend "$(if $(findstring command,$(origin USER)),$(USER))" --output "$(or $(IMN_OUTPUT),runs)" $(ARGS)
+
+catalogue: setup
+	@TF_CPP_MIN_LOG_LEVEL=3 $(PYTHON) -m pipeline.local.catalogue
 
 lint: setup
 	$(PYTHON) -m ruff check .

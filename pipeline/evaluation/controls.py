@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from pipeline.evaluation import ranking_metrics, shuffled_histories
+from pipeline.evaluation import attribute_controls, ranking_metrics, shuffled_histories
 from pipeline.evaluation.streaming import ItemAggregates, StreamingSet
 from transforms import features
 
@@ -22,6 +22,8 @@ NAMES = {
     "unseen_target": "the target was never seen in training",
     "own_training_windows": "the target is in the user's own training windows",
     "other_users_history": "the model, with another user's history",
+    "other_items_attributes": "the model, with the attributes of other items",
+    "attribute_similarity": "similarity of attributes to the history, without training",
     "model": "the model itself, on the same sample of rows",
 }
 _COLUMNS = ("user", "item", "time", "label", "record")
@@ -67,7 +69,7 @@ def controls(
     for_model = UserSample(min(max_rows, _MODEL_ROWS) if model_dir else 0)
     for batch in _read(test_files):
         test.add({name: batch[name] for name in _COLUMNS[:-1]})
-        for_model.add({name: batch[name] for name in _COLUMNS})
+        for_model.add({name: batch[name] for name in (*_COLUMNS, "history")})
     items, seen, windows, train_rows = _training(train_files, test.limit)
 
     rows, model_rows = test.rows(), for_model.rows()
@@ -79,6 +81,9 @@ def controls(
         shuffled = shuffled_histories.histories(model_rows["user"], model_rows["time"], records)
         for name, examples in (("other_users_history", shuffled), ("model", records)):
             result[name] = _metrics(model_rows, shuffled_histories.scores(model_dir, examples))
+        if attribute_controls.has_attributes(model_dir):
+            by_name = attribute_controls.scores(model_dir, model_rows, _HASHES)
+            result |= {name: _metrics(model_rows, score) for name, score in by_name.items()}
     return {
         "train_rows": train_rows,
         "rows": len(rows["user"]),

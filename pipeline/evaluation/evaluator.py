@@ -66,7 +66,7 @@ class Executor(executor.Executor):
             metrics[eval_config.CANDIDATE], metrics.get(eval_config.BASELINE), settings, uncompared
         )
         logging.info("%s", verdict.reason)
-        _write(folder, VERDICT_FILE, verdict.to_json())
+        _write(folder, VERDICT_FILE, verdict.to_dict())
         _write(folder, METRICS_FILE, _summary(metrics))
         _bless(verdict, input_dict, output_dict, exec_properties)
 

@@ -20,7 +20,7 @@ _WHERE = {OVERALL: "overall", LONG: "on long histories"}
 SliceMetrics = Mapping[str, Mapping[str, Any]]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Check:
     """One rule and its outcome: `value` must be at least `bound`."""
 
@@ -40,7 +40,7 @@ class Verdict:
     reason: str
     checks: list[Check]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Plain dictionaries and lists."""
         return dataclasses.asdict(self)
 
@@ -149,7 +149,8 @@ def _floor(name: str, candidate: SliceMetrics, bound: float) -> Check:
         f"{metric} {value:.4f}, at least {low:.4f} {'>=' if passed else '<'} {bound:.4f} "
         f"(the floor `min_{name}`)"
     )
-    return Check(rule, OVERALL, low, bound, PASSED if passed else FAILED, reason)
+    outcome = PASSED if passed else FAILED
+    return Check(name=rule, slice=OVERALL, value=low, bound=bound, outcome=outcome, reason=reason)
 
 
 def _beats_constant(candidate: SliceMetrics, settings: Gate) -> Check:
@@ -168,8 +169,14 @@ def _beats_constant(candidate: SliceMetrics, settings: Gate) -> Check:
     else:
         outcome = NOT_JUDGED
         reason = f"not judged: {fault} (IMN_REQUIRE_CALIBRATED=true refuses this)"
-    value = low if math.isfinite(low) else None
-    return Check("log_loss_beats_constant", OVERALL, value, 0.0, outcome, reason)
+    return Check(
+        name="log_loss_beats_constant",
+        slice=OVERALL,
+        value=low if math.isfinite(low) else None,
+        bound=0.0,
+        outcome=outcome,
+        reason=reason,
+    )
 
 
 def _not_worse(
@@ -229,13 +236,9 @@ def _compare(
     else:
         passed = value >= bound
         reason = f"{metric} {value:.4f} {'>=' if passed else '<'} {bound:.4f} ({source})"
+    outcome = PASSED if passed else FAILED
     return Check(
-        name=rule,
-        slice=slice_name,
-        value=value,
-        bound=bound,
-        outcome=PASSED if passed else FAILED,
-        reason=reason,
+        name=rule, slice=slice_name, value=value, bound=bound, outcome=outcome, reason=reason
     )
 
 

@@ -1,6 +1,7 @@
 """Shuffled-history control: scores each row with another user's history."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -47,8 +48,12 @@ def histories(user: np.ndarray, time: np.ndarray, records: Sequence[bytes]) -> l
 
 def scores(model_dir: str, records: Sequence[bytes]) -> np.ndarray:
     """Scores `(N,)` of serialized raw Examples by a SavedModel's `serving_default`."""
+    return loaded_scores(tf.saved_model.load(model_dir), records)
+
+
+def loaded_scores(model: Any, records: Sequence[bytes]) -> np.ndarray:
+    """Scores `(N,)` of serialized raw Examples by a loaded SavedModel's `serving_default`."""
     # A signature does not keep the variables alive: `model` must stay in scope.
-    model = tf.saved_model.load(model_dir)
     signature = model.signatures["serving_default"]
     batches = [
         signature(examples=tf.constant(list(records[start : start + _BATCH])))["score"].numpy()

@@ -12,6 +12,7 @@ runner keeps a shuffle in memory at several times its size. If a worker finds a 
 user, later stages do nothing, and `ingest` raises the error without Beam's traceback.
 """
 
+import dataclasses
 import functools
 import json
 import os
@@ -22,12 +23,13 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import apache_beam as beam
+import pyarrow as pa
 from absl import logging
 from tfx.dsl.io import fileio
 
 from pipeline.configs import Ingestion
 from pipeline.errors import InputError
-from pipeline.ingest import plans, shards, stages, summary
+from pipeline.ingest import hashing, plans, shards, stages, summary
 from pipeline.ingest.sources import layout, reading, records
 from pipeline.ingest.stages import Job, Tally
 from transforms import features
@@ -120,7 +122,7 @@ def _build(pipeline: beam.Pipeline, job: Job, ranges: list[records.Range]) -> No
 
     def regroup(kind: str, plan: Any) -> Any:
         for level in range(1, job.levels.count):
-            stage = stages.Regroup(kind, level)
+            stage = Regroup(kind, level)
             counts = each_bucket(stage, plan, job.levels.ranges(level - 1))
             plan = total(counts, plans.regrouped, plan, name=f"{stage.__name__}: files")
         return plan
@@ -143,6 +145,35 @@ def _build(pipeline: beam.Pipeline, job: Job, ranges: list[records.Range]) -> No
         | "Sum" >> beam.CombineGlobally(plans.add_up)
         | "Result" >> beam.Map(_write_result, job, pools)
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class Regroup:
+    """The stage between two levels of the shuffle: takes a range of the level before.
+
+    Attributes:
+      kind: what the rows are, for the names of files. Their first column is an id or its hash.
+      level: the level that is written.
+    """
+
+    kind: str
+    level: int
+
+    @property
+    def __name__(self) -> str:
+        return f"regroup {self.kind} {self.level}"
+
+    def __call__(self, job: Job, part: int, plan: Tally) -> Tally:
+        """Cuts the rows of the range `part` into narrower ranges; returns the new files."""
+        paths = []
+        for number, batch in enumerate(job.levels.merge(plan["files"], part)):
+            key = batch.column(0)
+            is_hash = pa.types.is_uint64(key.type)
+            hashes = key.to_numpy() if is_hash else hashing.hash_strings(key)
+            paths.append(job.path(f"{self.kind}{self.level}", f"{part:05}-{number:05}"))
+            bucket = hashing.ranges(hashes, job.buckets)
+            job.levels.write(paths[-1], batch, bucket, self.level)
+        return {"files": {part: paths}}
 
 
 class _Stage(beam.DoFn):

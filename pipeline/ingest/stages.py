@@ -132,35 +132,6 @@ def _write_bad_lines(job: Job, name: str, part: Range, bad: list[BadLine]) -> No
     )
 
 
-@dataclasses.dataclass(frozen=True)
-class Regroup:
-    """The stage between two levels of the shuffle: takes a range of the level before.
-
-    Attributes:
-      kind: what the rows are, for the names of files. Their first column is an id or its hash.
-      level: the level that is written.
-    """
-
-    kind: str
-    level: int
-
-    @property
-    def __name__(self) -> str:
-        return f"regroup {self.kind} {self.level}"
-
-    def __call__(self, job: Job, part: int, plan: Tally) -> Tally:
-        """Cuts the rows of the range `part` into narrower ranges; returns the new files."""
-        paths = []
-        for number, batch in enumerate(job.levels.merge(plan["files"], part)):
-            key = batch.column(0)
-            is_hash = pa.types.is_uint64(key.type)
-            hashes = key.to_numpy() if is_hash else hashing.hash_strings(key)
-            paths.append(job.path(f"{self.kind}{self.level}", f"{part:05}-{number:05}"))
-            bucket = hashing.ranges(hashes, job.buckets)
-            job.levels.write(paths[-1], batch, bucket, self.level)
-        return {"files": {part: paths}}
-
-
 def sort(job: Job, bucket: int, plan: Tally) -> Tally:
     """Sorts the events of a bucket, drops repeated ones, and counts them by day."""
     table = job.levels.read(plan["files"], bucket)
@@ -173,7 +144,7 @@ def sort(job: Job, bucket: int, plan: Tally) -> Tally:
     }
     table = pa.table(columns)
     arrow_files.write(job.path("sorted", bucket), table.schema, table.to_batches())
-    days, count = np.unique(events.day, return_counts=True)
+    days, on_day = np.unique(events.day, return_counts=True)
     of_user = np.bincount(events.user, minlength=len(events.users))
     fresh_items = np.bincount(events.user[events.fresh], minlength=len(events.users))
     largest = np.argsort(-of_user, kind="stable")[:2].tolist()
@@ -183,7 +154,7 @@ def sort(job: Job, bucket: int, plan: Tally) -> Tally:
         "duplicates": duplicates,
         "users": len(events.users),
         "users_of_one_item": int(np.count_nonzero(fresh_items == 1)),
-        "days": dict(zip(days.tolist(), count.tolist(), strict=True)),
+        "days": dict(zip(days.tolist(), on_day.tolist(), strict=True)),
     }
 
 
@@ -194,12 +165,12 @@ def count(job: Job, bucket: int, plan: Tally) -> Tally:
     tally: Tally = {"capped": targets.capped, "lengths": {}, "train_events": 0}
     for number, name in enumerate(features.SPLITS):
         of_split = targets.split == number
-        day, count = np.unique(events.day[targets.row[of_split]], return_counts=True)
+        day, on_day = np.unique(events.day[targets.row[of_split]], return_counts=True)
         user, first = np.unique(events.user[targets.row[of_split]], return_index=True)
         tally[name] = {
             "targets": int(of_split.sum()),
             "users": len(user),
-            "days": dict(zip(day.tolist(), count.tolist(), strict=True)),
+            "days": dict(zip(day.tolist(), on_day.tolist(), strict=True)),
         }
         if number == histories.TRAIN:
             length, users = np.unique(lengths[of_split][first], return_counts=True)

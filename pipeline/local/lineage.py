@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import ml_metadata as mlmd
@@ -46,6 +47,41 @@ def last_run(connection: metadata_store_pb2.ConnectionConfig, pipeline: str) -> 
         for context in store.get_contexts_by_execution(newest.id)
         if context.type == "pipeline_run"
     )
+    return _steps(store, run)
+
+
+def run_behind(
+    connection: metadata_store_pb2.ConnectionConfig, pushed: str
+) -> tuple[metadata_store_pb2.Context, dict[str, Step]] | None:
+    """The run that last pushed a version, and its steps; None if the store knows none.
+
+    Args:
+      connection: the metadata store.
+      pushed: folder of the version; only its last two names, MODEL/VERSION, matter.
+    """
+    store = mlmd.MetadataStore(connection)
+    for context in _pushing_runs(store, pushed):
+        return context, _steps(store, context)
+    return None
+
+
+def _pushing_runs(
+    store: mlmd.MetadataStore, pushed: str
+) -> Iterator[metadata_store_pb2.Context]:
+    """The runs that pushed a version, newest first."""
+    artifacts = [
+        artifact.id
+        for artifact in store.get_artifacts_by_type("PushedModel")
+        if _names(artifact.custom_properties["pushed_destination"].string_value) == _names(pushed)
+    ]
+    for event in reversed(store.get_events_by_artifact_ids(artifacts) if artifacts else []):
+        for context in store.get_contexts_by_execution(event.execution_id):
+            if context.type == "pipeline_run":
+                yield context
+
+
+def _steps(store: mlmd.MetadataStore, run: metadata_store_pb2.Context) -> dict[str, Step]:
+    """The steps of a run by component id."""
     steps = {}
     for execution in store.get_executions_by_context(run.id):
         (node,) = (
@@ -97,25 +133,66 @@ def ingestion_behind(
       version; None if the store knows no such run.
     """
     store = mlmd.MetadataStore(connection)
-    artifacts = [
-        artifact.id
-        for artifact in store.get_artifacts_by_type("PushedModel")
-        if _names(artifact.custom_properties["pushed_destination"].string_value) == _names(pushed)
-    ]
-    for event in reversed(store.get_events_by_artifact_ids(artifacts) if artifacts else []):
-        for context in store.get_contexts_by_execution(event.execution_id):
-            if context.type != "pipeline_run":
-                continue
-            for execution in store.get_executions_by_context(context.id):
-                values = {
-                    name: getattr(value, value.WhichOneof("value"))
-                    for name, value in execution.custom_properties.items()
-                }
-                if execution.type.endswith("RatingsExampleGen"):
-                    (split,) = json.loads(values["input_config"])["splits"]
-                    ratings = os.path.join(values["input_base"], split["pattern"])
-                    return values | {"ratings": ratings}
+    for context in _pushing_runs(store, pushed):
+        for execution in store.get_executions_by_context(context.id):
+            values = {
+                name: getattr(value, value.WhichOneof("value"))
+                for name, value in execution.custom_properties.items()
+            }
+            if execution.type.endswith("RatingsExampleGen"):
+                (split,) = json.loads(values["input_config"])["splits"]
+                ratings = os.path.join(values["input_base"], split["pattern"])
+                return values | {"ratings": ratings}
     return None
+
+
+def record_push(
+    connection: metadata_store_pb2.ConnectionConfig,
+    run: metadata_store_pb2.Context,
+    model: metadata_store_pb2.Artifact,
+    destination: str,
+) -> None:
+    """Records a version that no Pusher pushed, as one more step of the run that trained it.
+
+    Args:
+      connection: the metadata store.
+      run: the run.
+      model: the trained model of that run.
+      destination: folder of the version.
+    """
+    store = mlmd.MetadataStore(connection)
+    node = metadata_store_pb2.Context(
+        type_id=store.get_context_type("node").id, type="node", name=f"{run.name}.Catalogue"
+    )
+    known = store.get_context_by_type_and_name("node", node.name)
+    kind = metadata_store_pb2.ExecutionType(name="Catalogue")
+    execution = metadata_store_pb2.Execution(
+        type_id=store.put_execution_type(kind),
+        last_known_state=metadata_store_pb2.Execution.COMPLETE,
+    )
+    artifact = metadata_store_pb2.Artifact(
+        type_id=store.get_artifact_type("PushedModel").id,
+        uri=destination,
+        state=metadata_store_pb2.Artifact.LIVE,
+    )
+    artifact.custom_properties["pushed"].int_value = 1
+    artifact.custom_properties["pushed_destination"].string_value = destination
+    artifact.custom_properties["pushed_version"].string_value = os.path.basename(destination)
+    store.put_execution(
+        execution,
+        [
+            (model, _event(metadata_store_pb2.Event.INPUT, "model")),
+            (artifact, _event(metadata_store_pb2.Event.OUTPUT, "pushed_model")),
+        ],
+        [run, known or node],
+    )
+
+
+def _event(kind: metadata_store_pb2.Event.Type, key: str) -> metadata_store_pb2.Event:
+    event = metadata_store_pb2.Event(type=kind)
+    event.path.steps.add().key = key
+    event.path.steps.add().index = 0
+    return event
 
 
 def check_generated(

@@ -97,7 +97,7 @@ def _catalogue(
 
 
 def _zipf(count: int) -> np.ndarray:
-    weights = 1.0 / np.arange(1, count + 1) ** 1.0
+    weights = 1.0 / np.arange(1, count + 1)
     return np.cumsum(weights / weights.sum())
 
 

@@ -90,7 +90,7 @@ def by_stages(
 
     def regroup(kind: str, plan: dict) -> dict:
         for level in range(1, run.levels.count):
-            counts = each(stages.Regroup(kind, level), plan, run.levels.ranges(level - 1))
+            counts = each(job.Regroup(kind, level), plan, run.levels.ranges(level - 1))
             plan = plans.regrouped(settings, counts, plan)
         return plan
 

@@ -229,5 +229,5 @@ def test_replicates_that_are_no_number_are_left_out():
 
 def test_a_verdict_is_json():
     verdict = gate.judge(metrics(auc=math.nan), metrics(), SETTINGS)
-    text = json.dumps(verdict.to_json(), allow_nan=False)
+    text = json.dumps(verdict.to_dict(), allow_nan=False)
     assert [check["outcome"] for check in json.loads(text)["checks"][1:3]] == ["passed", "failed"]
