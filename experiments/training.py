@@ -73,9 +73,8 @@ def new_ranker(run: Run, samples: Samples) -> tuple[Any, Any, dict[str, Any]]:
     import tensorflow as tf
     import tensorflow_transform as tft
 
-    from model import item_attributes
     from model.ranker import DataSpec, build_ranker
-    from transforms import features
+    from transforms import features, item_attributes
     from transforms.item_ids import ItemIds
 
     transform = tft.TFTransformOutput(samples.graph)

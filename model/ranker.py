@@ -9,13 +9,13 @@ import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
 from model.configs import ModelConfig, TrainingConfig
-from model.item_attributes import ItemAttributes
 from model.layers import history_dropout, id_dropout, in_batch_negatives
 from model.layers.block import SequenceBlock
 from model.layers.encoder import HistoryEncoder
 from model.layers.head import Head
 from model.length_groups import block_by_length, fold_in
 from transforms import features
+from transforms.item_attributes import ItemAttributes
 
 
 class DataSpec(NamedTuple):
@@ -122,8 +122,16 @@ class Ranker(tfrs.Model):
         return self.head(self.block(encoded.history, encoded.mask, targets), targets)
 
     def call(self, inputs: dict[str, tf.Tensor], training: bool = False) -> tf.Tensor:
-        """Logits `(B, 1)` of the target items of transformed features."""
-        del training  # only `loss_and_logits` applies dropout, with the seed of a step
+        """Logits `(B, 1)` of the target items of transformed features, without dropout.
+
+        Raises:
+          ValueError: for `training=True`, because the dropout of a step needs its seed.
+        """
+        if training is True:
+            raise ValueError(
+                "`training` must be False: a call only infers. Train with `train_step`, `fit` or "
+                "`loss_and_logits(inputs, training=True)`."
+            )
         return self.score(self.encode(inputs), tf.reshape(inputs[features.TARGET_ITEM], [-1, 1]))
 
     def score_by_length(self, inputs: dict[str, tf.Tensor], candidates: tf.Tensor) -> tf.Tensor:

@@ -9,13 +9,13 @@ import tensorflow as tf
 import tensorflow_transform as tft
 from absl import logging
 
-from model import item_attributes, presets
+from model import presets
 from model.configs import TrainingConfig
 from model.export.signatures import ServingModule
 from model.ranker import DataSpec, Ranker, build_ranker
 from model.training import data
 from model.training.loop import Training
-from transforms import features
+from transforms import features, item_attributes
 from transforms.item_ids import ItemIds
 
 if TYPE_CHECKING:  # a training needs nothing of TFX, whose import takes seconds

@@ -13,6 +13,7 @@ import os
 import pathlib
 import re
 import sys
+from typing import Any
 
 from ml_metadata.proto import metadata_store_pb2
 from tfx import v1 as tfx
@@ -93,17 +94,17 @@ def create_pipeline(
     )
     stop = AnomalyStop(anomalies=validator.outputs["anomalies"])
 
-    items = None
+    item_nodes: list[Any] = []
     if settings.items:
-        items = ItemTable(example_gen.outputs["examples"], settings.group(Items))
-        items.add_upstream_node(stop)
+        item_nodes.append(ItemTable(example_gen.outputs["examples"], settings.group(Items)))
+        item_nodes[0].add_upstream_node(stop)
     transform = CheckedTransform(
         examples=example_gen.outputs["examples"],
         schema=schema.outputs["schema"],
         preprocessing_fn="transforms.preprocessing.preprocessing_fn",
         splits=("train", "eval"),
         custom_config=settings.group(Transform).to_dict(),
-        item_table=items.outputs["item_table"] if items else None,
+        item_table=item_nodes[0].outputs["item_table"] if item_nodes else None,
     ).with_id("Transform")
     transform.add_upstream_node(stop)
 
@@ -171,7 +172,7 @@ def create_pipeline(
         (schema, ["pipeline/schema.py", "pipeline/schema.pbtxt"]),
         (statistics, ["pipeline/validation.py"]),
         (stop, ["pipeline/validation.py"]),
-        *([(items, ["pipeline/items/component.py"])] if items else []),
+        *[(node, ["pipeline/items/component.py"]) for node in item_nodes],
         (transform, ["pipeline/transform.py", "transforms/preprocessing.py"]),
         # TFMA finds the metric by its name in the configuration.
         (evaluator, ["pipeline/evaluation/evaluator.py", "pipeline/evaluation/tfma_metric.py"]),
@@ -195,7 +196,7 @@ def create_pipeline(
             statistics,
             validator,
             stop,
-            *([items] if items else []),
+            *item_nodes,
             transform,
             trainer,
             baseline,

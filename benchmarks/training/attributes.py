@@ -30,10 +30,10 @@ _MOST_MB = 3_500
 def ranker(items: int, length: int, attributes: bool) -> Any:
     """IMN 3P+ with its recipe and optimizer, on a table of `items` items."""
     from model import presets
-    from model.item_attributes import ItemAttributes
     from model.ranker import DataSpec, build_ranker
     from model.training.optimizer import LazyAdam
     from transforms import item_table
+    from transforms.item_attributes import ItemAttributes
     from transforms.item_ids import ItemIds
 
     config, recipe = presets.resolve("imn_3p_plus")
@@ -166,9 +166,7 @@ def main() -> None:
         "date": time.strftime("%Y-%m-%d"),
         "command": machine.origin(here)["command"],
         "machine": conditions,
-        "rows": [
-            processes.call(f"{here}:compare", (length, repeats), limit) for length in lengths
-        ],
+        "rows": [processes.call(f"{here}:compare", (length, repeats), limit) for length in lengths],
         "items": items,
         "memory_mb": processes.call(f"{here}:memory", items, limit),
     }

@@ -5,8 +5,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from model.item_attributes import ItemAttributes
 from transforms import features, item_table
+from transforms.item_attributes import ItemAttributes
 
 
 class HistoryEncoder(tf.keras.layers.Layer):
@@ -112,7 +112,12 @@ class HistoryEncoder(tf.keras.layers.Layer):
         Returns:
           `e` `(B, L, D)`, oldest first but padded on the left, so that the newest event is in the
           last column of every row; zeros for padding. And the mask `(B, L)`, True for events.
+
+        Raises:
+          ValueError: without `elapsed`, if the layer has `use_time`.
         """
+        if self.use_time and elapsed is None:
+            raise ValueError("`elapsed` must be given to an encoder with `use_time`.")
         count = tf.shape(items, out_type=tf.int64)[1]
         length = tf.clip_by_value(tf.reshape(tf.cast(length, tf.int64), [-1]), 0, count)
         mask = tf.range(count) >= count - length[:, None]
@@ -152,9 +157,7 @@ class HistoryEncoder(tf.keras.layers.Layer):
         flat = [tf.reshape(_narrow(each), [-1]) for each in ids]
         distinct, index = tf.unique(tf.concat(flat, axis=0))
         parts = tf.split(index, [tf.size(each) for each in flat])
-        shaped = [
-            tf.reshape(part, tf.shape(each)) for part, each in zip(parts, ids, strict=True)
-        ]
+        shaped = [tf.reshape(part, tf.shape(each)) for part, each in zip(parts, ids, strict=True)]
         return self._items(distinct), shaped
 
     def id_rows(self, items: tf.Tensor) -> tf.Tensor:

@@ -105,9 +105,7 @@ def similarity(attributes: Attributes, items: np.ndarray, histories: np.ndarray)
     return result
 
 
-def scores(
-    model_dir: str, rows: dict[str, np.ndarray], hashes: int
-) -> dict[str, np.ndarray]:
+def scores(model_dir: str, rows: dict[str, np.ndarray], hashes: int) -> dict[str, np.ndarray]:
     """The scores `(N,)` of both controls, by name.
 
     Args:

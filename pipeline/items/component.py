@@ -1,6 +1,5 @@
 """ItemTable: the job as a component of TFX."""
 
-import os
 from typing import Any
 
 from tfx import types

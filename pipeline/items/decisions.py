@@ -28,7 +28,9 @@ def check_rows(job: Job, tally: Tally) -> Tally:
     if tally["damaged"]:
         error = tally["damaged"][0]
     elif not lines or bad == lines or bad > job.request.max_bad_share * lines:
-        reasons = "; ".join(f"{reason}: {count:,}" for reason, count in sorted(tally["bad"].items()))
+        reasons = "; ".join(
+            f"{reason}: {count:,}" for reason, count in sorted(tally["bad"].items())
+        )
         shown = "; ".join(
             f"{path} at {place:,} ({why}): {text!r}"
             for path, place, why, text in sorted(tally["examples"])[:3]
@@ -73,7 +75,7 @@ def _contradictions(job: Job, plan: Tally) -> str:
     if share <= job.request.max_bad_share:
         return ""
     return (
-        f"{plan['conflicts']:,} of {plan['items']:,} items have several rows with different values, "
+        f"{plan['conflicts']:,} of {plan['items']:,} items have several rows with other values, "
         f"for example {plan['conflict_examples'][0]!r}; `max_bad_share` allows "
         f"{job.request.max_bad_share:.1%}. Give one row for each item, or raise IMN_MAX_BAD_SHARE: "
         "then a field has the value of the first row."

@@ -50,7 +50,7 @@ class Choice:
         if not self.asked:
             lines += [f"  left out: {name} ({reason})" for name, reason in self.left_out[:12]]
         lines += [
-            f"  look: {field.name} may only be known after the ratings; a test would read the future"
+            f"  look: {field.name} may only be known after the ratings: tests would read the future"
             for field in self.fields
             if known_later(field.name)
         ]
@@ -158,9 +158,8 @@ def _judge(name: str, column: Sequence[Any]) -> tuple[str, str]:
         return "nested objects", ""
     kind = _kind(column)
     texts = [one for value in filled for one in values.categories(value)[0]]
-    if kind == CATEGORY and len(filled) >= _FEW:
-        if len(set(texts)) > _UNIQUE * len(texts):
-            return "different for nearly every item", ""
+    if kind == CATEGORY and len(filled) >= _FEW and len(set(texts)) > _UNIQUE * len(texts):
+        return "different for nearly every item", ""
     if sum(map(len, texts)) > 60 * len(texts):
         return "free text", ""
     return "", kind

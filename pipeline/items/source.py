@@ -129,7 +129,8 @@ def _table(part: Range) -> Iterator[Row]:
     names = [name.split(":")[0] for name in layout.columns]
     blanks = {i for i, name in enumerate(layout.columns) if name.endswith(":token_seq")}
     with compression.open_text(part.path, part.compression) as file:
-        text = io.TextIOWrapper(_Readable(file), "utf-8", "surrogateescape", newline="")
+        buffered = io.BufferedReader(_Readable(file), 1 << 20)
+        text = io.TextIOWrapper(buffered, "utf-8", "surrogateescape", newline="")
         reader = csv.reader(text, delimiter=layout.separator)
         try:
             for cells in reader:
@@ -140,10 +141,13 @@ def _table(part: Range) -> Iterator[Row]:
                 elif any("\udc80" <= c <= "\udcff" for cell in cells for c in cell):
                     yield reader.line_num, NOT_UTF8
                 else:
-                    yield reader.line_num, {
-                        name: cell.split() if i in blanks else _several(cell)
-                        for i, (name, cell) in enumerate(zip(names, cells, strict=True))
-                    }
+                    yield (
+                        reader.line_num,
+                        {
+                            name: cell.split() if i in blanks else _several(cell)
+                            for i, (name, cell) in enumerate(zip(names, cells, strict=True))
+                        },
+                    )
         except csv.Error as error:
             raise InputError(
                 f"{part.path!r} cannot be read as a table near line {reader.line_num:,}: {error}."
@@ -155,7 +159,7 @@ def _several(cell: str) -> Any:
 
 
 class _Readable(io.RawIOBase):
-    """Lets `TextIOWrapper` read any object that has `read`."""
+    """Lets `BufferedReader` read any object that has `read`."""
 
     def __init__(self, file: Any) -> None:
         self._file = file
@@ -164,11 +168,11 @@ class _Readable(io.RawIOBase):
         """True."""
         return True
 
-    def read(self, size: int = -1) -> bytes:
-        """Bytes, b"" at the end."""
-        return self._file.read(size if size and size > 0 else 1 << 20)
-
-    read1 = read
+    def readinto(self, buffer: Any) -> int:
+        """Fills the buffer; 0 at the end."""
+        data = self._file.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
 
 
 def _parquet(path: str) -> Iterator[Row]:

@@ -87,7 +87,7 @@ def _item(row: dict[str, Any] | str, column: str) -> tuple[bytes, str]:
     if isinstance(row, str):
         return b"", row
     value = row.get(column)
-    if isinstance(value, list | dict) or isinstance(value, bool):
+    if isinstance(value, list | dict | bool):
         return b"", "the id is no text"
     item = b"" if value is None else values.text(value).encode("utf-8", "replace")
     if not item:
@@ -98,7 +98,9 @@ def _item(row: dict[str, Any] | str, column: str) -> tuple[bytes, str]:
 def _write(job: Job, part: Range, columns: list[list[Any]], tally: Tally) -> None:
     if not columns[0]:
         return
-    arrays = [pa.array(column, field.type) for column, field in zip(columns, job.schema, strict=True)]
+    arrays = [
+        pa.array(column, field.type) for column, field in zip(columns, job.schema, strict=True)
+    ]
     batch = pa.RecordBatch.from_arrays(arrays, schema=job.schema)
     path = job.path("rows", f"{part.number:05}-{len(tally['pieces']):05}")
     bucket = hashing.ranges(hashing.hash_strings(batch.column(0)), job.buckets)
@@ -140,7 +142,9 @@ def merge(job: Job, bucket: int, plan: Tally) -> Tally:
         else:
             flat = column.filter(pa.array(trained)).flatten()
             counted = flat.value_counts()
-            batch = pa.record_batch([counted.field("values"), counted.field("counts")], ["value", "count"])
+            batch = pa.record_batch(
+                [counted.field("values"), counted.field("counts")], ["value", "count"]
+            )
         arrow_files.write(job.path(f"values-{number}", bucket), batch.schema, [batch])
     tally["bare"] = int((~has_any).sum())
     return tally
@@ -168,7 +172,7 @@ def _filled(column: pa.Array, kind: str) -> np.ndarray:
 
 
 def _first_of_each(table: pa.Table) -> tuple[pa.Table, int, int, str]:
-    """The table with one row for each item; rows left out, items that contradict, and one of them."""
+    """The table with one row for each item; rows left out, contradicting items, one of them."""
     items = table["item"].to_pylist()
     starts = [i for i in range(len(items)) if i == 0 or items[i] != items[i - 1]]
     if len(starts) == len(items):
@@ -207,7 +211,11 @@ def encode(job: Job, bucket: int, plan: Tally) -> Tally:
     for number, (field, made) in enumerate(zip(job.choice.fields, plan["fields"], strict=True)):
         column = table[f"field_{number}"].combine_chunks()
         if isinstance(column, pa.ChunkedArray):
-            column = column.chunk(0) if column.num_chunks else pa.array([], job.schema.field(f"field_{number}").type)
+            column = (
+                column.chunk(0)
+                if column.num_chunks
+                else pa.array([], job.schema.field(f"field_{number}").type)
+            )
         if field.kind == NUMBER:
             ids, unknown, cut = _bucketed(column, made["bounds"]), 0, 0
         else:

@@ -38,7 +38,11 @@ def lines(report: dict[str, Any]) -> list[str]:
         for name, reasons in report["odd"].items()
         for why, count in reasons.items()
     ]
-    look += [f"{count:,} values of {name} beyond the first 16 of an item" for name, count in report["cut"].items() if count]
+    look += [
+        f"{count:,} values of {name} beyond the first 16 of an item"
+        for name, count in report["cut"].items()
+        if count
+    ]
     return [*result, f"Look: {'; '.join(look)}."] if look else result
 
 

@@ -16,7 +16,8 @@ _SCRIPT = re.compile(r"<(script|style)\b.*?(</\1>|$)", re.IGNORECASE | re.DOTALL
 _NULLS = frozenset(("", "\\n", "null", "none", "nan", "<na>", "n/a", "[]", "{}"))
 _AMOUNT = re.compile(r"[-+]?[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?|[-+]?[0-9]*\.?[0-9]+")
 # What may stand beside the amount of a price: a currency, "from", a second amount of a range.
-_BESIDE = re.compile(r"(?:from|[a-z]{3}|[$€£¥₹])?\s*(?:-|to)?\s*(?:[a-z]{3}|[$€£¥₹])?", re.IGNORECASE)
+_CURRENCY = r"(?:USD|EUR|GBP|JPY|CNY|INR|CAD|AUD|US\$|[$€£¥₹])?"
+_BESIDE = re.compile(rf"(?:from)?\s*{_CURRENCY}\s*(?:-|to)?\s*{_CURRENCY}", re.IGNORECASE)
 
 
 def text(value: Any) -> str:

@@ -89,7 +89,11 @@ def replace(settings: Settings, output: str) -> list[str]:
     served = os.path.join(serving_dir, str(version))
     connection = connections.metadata(settings, output)
     behind = lineage.run_behind(connection, served)
-    needed = {"Trainer": "model_run", "Transform": "transform_graph", "RatingsExampleGen": "examples"}
+    needed = {
+        "Trainer": "model_run",
+        "Transform": "transform_graph",
+        "RatingsExampleGen": "examples",
+    }
     folders = [behind[1][step].uri(key) for step, key in needed.items()] if behind else []
     if not behind or not all(map(os.path.isdir, folders)):
         raise InputError(
@@ -133,7 +137,7 @@ def replace(settings: Settings, output: str) -> list[str]:
     if pushed != served:
         lineage.record_push(connection, run, steps["Trainer"].outputs["model"][0], pushed)
     return [
-        f"Items: {report['items']:,}: {changes.added:,} new, {changes.changed:,} with other values, "
+        f"Items: {report['items']:,}: {changes.added:,} new, {changes.changed:,} changed, "
         f"{len(changes.unchanged):,} as before; {changes.removed:,} are gone.",
         f"{'Pushed' if pushed != served else 'Served already'}:  {pushed}",
     ]
@@ -152,9 +156,7 @@ def compare(old: item_table.ItemTable, new: item_table.ItemTable) -> Changes:
         left, right = (np.pad(part, ((0, 0), (0, width - part.shape[1]))) for part in (left, right))
         same &= (left == right).all(axis=1)
     unchanged = frozenset(item for item, is_same in zip(both, same, strict=True) if is_same)
-    return Changes(
-        len(after) - len(both), len(before) - len(both), int((~same).sum()), unchanged
-    )
+    return Changes(len(after) - len(both), len(before) - len(both), int((~same).sum()), unchanged)
 
 
 def _with_table(graph: str, table: str, target: str) -> None:
@@ -165,7 +167,9 @@ def _with_table(graph: str, table: str, target: str) -> None:
     shutil.copytree(table, folder)
     asset = os.path.join(target, "transform_fn", "assets", item_table.IDS)
     if not os.path.exists(asset):
-        raise InputError(f"{graph} must have the asset `{item_table.IDS}`. It was made by other code.")
+        raise InputError(
+            f"{graph} must have the asset `{item_table.IDS}`. It was made by other code."
+        )
     shutil.copyfile(os.path.join(table, item_table.IDS), asset)
 
 

@@ -20,7 +20,8 @@ PUSHED, FAILED, BAD_INPUT, REFUSED, ANOMALIES = 0, 1, 2, 3, 4
 
 _EVENT = re.compile(r"Component (\S+) is (running|finished)\.")
 _KILLED = re.compile(r"SIGKILL|exit code:? -9|[Kk]illed|terminated abruptly|died with.*9")
-_OF_INGESTION = ("Read: ", "Samples: ", "Look: ")  # the lines of pipeline.ingest.summary
+# The lines of pipeline.ingest.summary and pipeline.items.summary.
+_OF_INGESTION = ("Read: ", "Samples: ", "Items: ", "Look: ")
 _CACHED = "A cached execution"
 
 

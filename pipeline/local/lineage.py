@@ -65,9 +65,7 @@ def run_behind(
     return None
 
 
-def _pushing_runs(
-    store: mlmd.MetadataStore, pushed: str
-) -> Iterator[metadata_store_pb2.Context]:
+def _pushing_runs(store: mlmd.MetadataStore, pushed: str) -> Iterator[metadata_store_pb2.Context]:
     """The runs that pushed a version, newest first."""
     artifacts = [
         artifact.id

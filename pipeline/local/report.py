@@ -11,6 +11,7 @@ from pipeline.evaluation import remarks
 from pipeline.evaluation.controls import table
 from pipeline.evaluation.eval_config import OVERALL
 from pipeline.ingest import summary
+from pipeline.items import summary as item_summary
 from pipeline.local import console, lineage
 from pipeline.release.pusher import versions
 from transforms import features
@@ -47,6 +48,8 @@ def tell(
     report["ingestion"] = _read(
         os.path.join(steps["RatingsExampleGen"].uri("examples"), "report.json")
     )
+    if items := steps.get("ItemTable"):
+        report["items"] = _read(os.path.join(items.uri("item_table"), "report.json"))
     pushed = steps["Pusher"]
     where = pushed.text("pushed_model", "pushed_destination")
     report["pushed"] = where if pushed.number("pushed_model", "pushed") else None
@@ -82,6 +85,8 @@ def _read(path: str) -> Any:
 
 def _lines(report: dict[str, Any]) -> list[str]:
     lines = summary.lines(report["ingestion"])
+    if "items" in report:
+        lines += item_summary.lines(report["items"])
     lines += [*remarks.lines(report["metrics"], report["ingestion"]), ""]
     lines += [f"{'Test split':<28}" + "".join(f"{name:>12}" for name in _SHOWN)]
     for slice_name in _SLICES:

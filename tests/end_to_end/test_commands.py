@@ -6,74 +6,21 @@ One story in the order of the tests: each starts from what the one before left.
 import importlib.util
 import json
 import os
-import pathlib
 import re
-import shutil
-import subprocess
 import sys
 import tarfile
 
 import pytest
 
-from pipeline.local import sample_data
-
-PROJECT = pathlib.Path(__file__).resolve().parents[2]
-TFX = pathlib.Path(sys.executable).with_name("tfx")
-PACKAGES = ("pipeline", "model", "transforms", "serving")
-# Enough to learn something in seconds; what is judged here is the machinery.
-SETTINGS = {
-    "IMN_OUTPUT": "out",
-    "IMN_RATINGS": "ratings.csv",
-    "IMN_MAX_HISTORY_LENGTH": "20",
-    "IMN_MODEL_OPTIONS": "embedding_dim=8",
-    "IMN_EPOCHS": "1",
-    "IMN_MIN_AUC": "0.3",
-    "IMN_MIN_GAUC": "0.3",
-    "IMN_TOLERANCE": "0.5",
-}
+from tests.support import commands
+from tests.support.commands import PROJECT, TFX, call, outcomes, run, versions
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
     folder = tmp_path_factory.mktemp("project")
-    for package in PACKAGES:
-        shutil.copytree(
-            PROJECT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__")
-        )
-    for file in ("local_runner.py", "kubeflow_runner.py", "setup.py"):
-        shutil.copy(PROJECT / file, folder)
-    sample_data.write_ratings(str(folder / "ratings.csv"), users=250, items=600)
+    commands.copy_project(folder)
     return folder
-
-
-def call(project, command, **settings):
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("IMN_")}
-    environment |= SETTINGS | settings
-    environment["PATH"] = f"{TFX.parent}{os.pathsep}{environment['PATH']}"
-    environment |= {"LOCAL_HOME": str(project / "out" / "tfx"), "KUBEFLOW_HOME": str(project / "k")}
-    return subprocess.run(
-        [str(part) for part in command],
-        cwd=project,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-def run(project, **settings):
-    return call(project, [sys.executable, "local_runner.py"], **settings)
-
-
-def outcomes(done):
-    """What each component's line of a run ends with: `reused`, a time, `failed`."""
-    found = re.findall(r"^  (\w+) +(reused|failed|[\d.]+ s)$", done.stdout, re.MULTILINE)
-    return dict(found)
-
-
-def versions(project):
-    folder = project / "out" / "serving_model" / "imn"
-    return sorted(os.listdir(folder)) if folder.exists() else []
 
 
 def test_the_tfx_command_line_runs_the_pipeline_to_a_pushed_model(project):
