@@ -47,6 +47,9 @@ class ServingModule:
     Args:
       ranker: the trained model.
       transform: the output of TensorFlow Transform.
+
+    Raises:
+      ValueError: if the Transform graph has no vocabulary of items.
     """
 
     def __init__(self, ranker: Ranker, transform: tft.TFTransformOutput):
@@ -55,7 +58,12 @@ class ServingModule:
         spec = transform.raw_feature_spec()
         self._spec = {name: spec[name] for name in _RAW_FEATURES}
         self._length = spec[features.HISTORY_ITEM].shape[0]
-        self._vocabulary = transform.vocabulary_file_by_name(features.ITEM_VOCABULARY) or ""
+        self._vocabulary = transform.vocabulary_file_by_name(features.ITEM_VOCABULARY)
+        if not self._vocabulary:
+            raise ValueError(
+                f"The Transform graph must have the vocabulary `{features.ITEM_VOCABULARY}`. "
+                f"Received: none in {transform.transform_savedmodel_dir}."
+            )
 
     def save(self, folder: str) -> None:
         """Writes a SavedModel with all signatures and the warm-up requests.

@@ -203,3 +203,10 @@ def test_a_block_without_the_contract_is_refused():
 
     with pytest.raises(TypeError, match=r"SequenceBlock\. Received: Dense"):
         build_ranker(PlainConfig(), DataSpec(ITEMS, L), TrainingConfig())
+
+
+def test_a_call_does_not_pretend_to_train():
+    ranker, inputs = small(), batch(np.random.default_rng(0))
+    with pytest.raises(ValueError, match="`training` must be False"):
+        ranker(inputs, training=True)
+    assert ranker(inputs, training=False).shape == ranker(inputs).shape

@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_transform as tft
 
+from model.export.signatures import ServingModule
 from transforms import features
 
 L = 6
@@ -197,3 +198,10 @@ def test_a_history_is_encoded_once_for_all_candidates(export):
     ]
     # Item, time and position of the history, and items of the candidates.
     assert len(gathers) == 4
+
+
+def test_a_graph_without_the_vocabulary_is_refused(world, ranker, monkeypatch):
+    transform = tft.TFTransformOutput(world.transform)
+    monkeypatch.setattr(transform, "vocabulary_file_by_name", lambda name: None)
+    with pytest.raises(ValueError, match=f"must have the vocabulary `{features.ITEM_VOCABULARY}`"):
+        ServingModule(ranker, transform)

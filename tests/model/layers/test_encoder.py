@@ -1,6 +1,7 @@
 """The encoder against a look-up written out, and its rules about padding."""
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from model.layers.encoder import HistoryEncoder
@@ -38,6 +39,12 @@ def test_the_sum_of_three_tables_counted_back_from_the_request():
         expected = by_hand(encoder, items, length, elapsed, positions)
         np.testing.assert_allclose(e, expected, rtol=1e-5, atol=1e-6)
         np.testing.assert_array_equal(mask, np.arange(6) >= 6 - length[:, None])
+
+
+def test_an_encoder_of_times_without_times_is_an_error():
+    items, length, _ = histories()
+    with pytest.raises(ValueError, match="`elapsed` must be given"):
+        HistoryEncoder(ITEMS, D, 6)(items, length)
 
 
 def test_lengths_decide_what_is_padding_and_not_ids():
