@@ -172,7 +172,6 @@ def create_pipeline(
         (schema, ["pipeline/schema.py", "pipeline/schema.pbtxt"]),
         (statistics, ["pipeline/validation.py"]),
         (stop, ["pipeline/validation.py"]),
-        *[(node, ["pipeline/items/component.py"]) for node in item_nodes],
         (transform, ["pipeline/transform.py", "transforms/preprocessing.py"]),
         # TFMA finds the metric by its name in the configuration.
         (evaluator, ["pipeline/evaluation/evaluator.py", "pipeline/evaluation/tfma_metric.py"]),
@@ -183,6 +182,8 @@ def create_pipeline(
         (push, ["pipeline/release/pusher.py"]),
     ):
         node.exec_properties["code"] = digest(*files)
+    for node in item_nodes:
+        node.exec_properties["code"] = digest("pipeline/items/component.py")
     # Of the presets, only the values of this model count.
     trainer.exec_properties["code"] = f"{model_code} {resolved}"
     push.exec_properties["served"] = served
