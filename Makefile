@@ -24,7 +24,7 @@ help:
 	@echo 'make run [RATINGS=FILE_OR_GLOB] [ITEMS=FILE_OR_GLOB] [MODEL=PRESET] [OUTPUT=FOLDER]   the whole pipeline'
 	@echo 'make serve [OUTPUT=FOLDER]   answers with what was pushed: gRPC on 8500, REST on 8501'
 	@echo 'make catalogue ITEMS=FILE_OR_GLOB [OUTPUT=FOLDER]   attributes of new items for the served model'
-	@echo 'make recommend USER=ID [RATINGS=...] [OUTPUT=FOLDER]   the best items for a user'
+	@echo 'make recommend ID=USER [RATINGS=...] [OUTPUT=FOLDER]   the best items for a user'
 	@echo 'make test      lint, types, documentation, tests'
 	@echo 'make test-slow the whole tables of the experiments, minutes each; `make test` has small ones'
 	@echo 'make docs      the documentation site, into site/'
@@ -45,7 +45,7 @@ serve: setup
 	@TF_CPP_MIN_LOG_LEVEL=3 $(PYTHON) -m serving.server --models "$(or $(IMN_OUTPUT),runs)/serving_model" $(ARGS)
 
 recommend: setup
-	@TF_CPP_MIN_LOG_LEVEL=3 $(PYTHON) -m recommend "$(if $(findstring command,$(origin USER)),$(USER))" --output "$(or $(IMN_OUTPUT),runs)" $(ARGS)
+	@TF_CPP_MIN_LOG_LEVEL=3 $(PYTHON) -m recommend "$(ID)" --output "$(or $(IMN_OUTPUT),runs)" $(ARGS)
 
 catalogue: setup
 	@TF_CPP_MIN_LOG_LEVEL=3 $(PYTHON) -m pipeline.local.catalogue

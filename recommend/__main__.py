@@ -1,6 +1,6 @@
 """Prints the best items for a user, and the history events with the largest attention weights.
 
-    make recommend USER=ID
+    make recommend ID=USER
 
 asks the newest pushed model; `--server` asks a server instead. The history comes from the ratings
 that the model was trained on, or from RATINGS. The request has the time of the newest rating.
@@ -55,7 +55,7 @@ def recommend(arguments: argparse.Namespace, settings: Settings) -> Iterator[str
         knows no item of the user's history.
     """
     if not arguments.user:
-        raise InputError("No user given. Usage: make recommend USER=ID, with an id of the ratings.")
+        raise InputError("No user given. Usage: make recommend ID=USER, with an id of the ratings.")
     if arguments.top < 1:
         raise InputError(f"`--top` must be at least 1. Received: {arguments.top}.")
     name, version = _pushed(arguments.output, settings)

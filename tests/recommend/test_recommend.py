@@ -147,7 +147,7 @@ def test_a_server_gives_the_same_answer(run, running):
 @pytest.mark.parametrize(
     ("arguments", "settings", "said"),
     [
-        ([""], {}, "make recommend USER=ID"),
+        ([""], {}, "make recommend ID=USER"),
         (["nobody"], {}, "User 'nobody' has no ratings in"),
         (["ann"], {"IMN_MODEL": "din"}, "Pushed: imn; choose with MODEL=."),
         (["ann"], {"IMN_RATINGS": "nowhere.csv"}, "nowhere.csv"),
