@@ -25,7 +25,7 @@ import numpy as np  # noqa: E402
 
 from pipeline.configs import Settings, serving_name  # noqa: E402
 from pipeline.errors import InputError  # noqa: E402
-from recommend import connection, titles  # noqa: E402
+from recommend import attributes, connection, titles  # noqa: E402
 from serving import VERSION, registry, versions  # noqa: E402
 from transforms import features  # noqa: E402
 
@@ -81,10 +81,12 @@ def recommend(arguments: argparse.Namespace, settings: Settings) -> Iterator[str
         weights = np.concatenate(outputs("explain", "attention", items), axis=1)
     ids = {_text(item) for item in (*items, *history.items)}
     names = titles.read(arguments.titles, ids) if arguments.titles else {}
+    described, no_attributes = attributes.read(folder, ids)
 
     def label(item: bytes) -> str:
         title = names.get(_text(item), "")[:_TITLE_CHARACTERS]
-        return f"{_text(item)}  {title}" if title else _text(item)
+        about = described.get(_text(item), "")
+        return "  ".join(part for part in (_text(item), title, about and f"({about})") if part)
 
     yield f"{arguments.user}: {_summary(history, known)}, as of {_day(history.newest)}."
     yield f"{model} ranked {len(candidates):,} items that this user has not rated:"
@@ -101,6 +103,8 @@ def recommend(arguments: argparse.Namespace, settings: Settings) -> Iterator[str
         yield "A pass lists the history events with the largest attention weights."
     elif history.items:
         yield "This model has no attention weights, so it cannot show which events counted most."
+    if no_attributes:
+        yield no_attributes
     if arguments.titles and len(names) < len(ids):
         yield (
             f"{arguments.titles} has titles for {len(names):,} of the {len(ids):,} items of the "

@@ -22,6 +22,7 @@ class ItemAttributes:
         not know.
       values: value ids `(C, M)` of each field by its name.
       sizes: number of value ids of each field.
+      table: the table on disk, if there is one.
     """
 
     def __init__(
@@ -30,8 +31,10 @@ class ItemAttributes:
         row_of_id: np.ndarray,
         values: dict[str, np.ndarray],
         sizes: dict[str, int],
+        table: item_table.ItemTable | None = None,
     ):
         self.ids = ids
+        self.table = table
         self.sizes = sizes
         # Row 0 belongs to the items that the catalogue does not know.
         unknown = {name: _unknown(array.shape[1]) for name, array in values.items()}
@@ -66,7 +69,7 @@ def of_transform_graph(folder: str, oov_buckets: int) -> ItemAttributes | None:
     row_of_id = np.full(ids.first_new, -1, np.int32)
     row_of_id[ids.first_known :] = [row.get(item, -1) for item in vocabulary]
     values = {field.name: table.values(number) for number, field in enumerate(table.fields)}
-    return ItemAttributes(ids, row_of_id, values, table.shape())
+    return ItemAttributes(ids, row_of_id, values, table.shape(), table)
 
 
 def _unknown(width: int) -> np.ndarray:

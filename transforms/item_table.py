@@ -17,6 +17,7 @@ import tensorflow as tf
 FOLDER = "item_table"  # in the folder of a Transform graph
 IDS = "catalogue_items"  # raw ids, a line each; the name of the asset, too
 DESCRIPTION = "item_table.json"
+IN_EXPORT = os.path.join("assets.extra", DESCRIPTION)  # in the folder of a SavedModel
 PADDING, MISSING, FIRST_VALUE = 0, 1, 2
 
 
@@ -47,11 +48,15 @@ class ItemTable:
       folder: of its files.
       items: C, rows of the table.
       fields: its fields.
+      source: file or glob of the catalogue.
+      id_column: the column of the raw ids there.
     """
 
     folder: str
     items: int
     fields: tuple[AttributeField, ...]
+    source: str = ""
+    id_column: str = ""
 
     @property
     def ids_file(self) -> str:
@@ -80,7 +85,11 @@ class ItemTable:
 
 def load(folder: str) -> ItemTable | None:
     """The table in a folder; None if there is none."""
-    path = os.path.join(folder, DESCRIPTION)
+    return described(os.path.join(folder, DESCRIPTION))
+
+
+def described(path: str) -> ItemTable | None:
+    """The table that a description names; None if there is none."""
     if not tf.io.gfile.exists(path):
         return None
     with tf.io.gfile.GFile(path, "r") as file:
@@ -89,7 +98,13 @@ def load(folder: str) -> ItemTable | None:
         AttributeField(**field | {"bounds": tuple(field["bounds"])})
         for field in description["fields"]
     )
-    return ItemTable(folder, description["items"], fields)
+    return ItemTable(
+        os.path.dirname(path),
+        description["items"],
+        fields,
+        description["source"],
+        description["id"],
+    )
 
 
 def of_transform_graph(folder: str) -> ItemTable | None:

@@ -14,6 +14,7 @@ Unusual requests have defined answers:
 - Values beyond `history_length` are never read, so a server's batcher may pad with anything.
 """
 
+import os
 from typing import Any
 
 import tensorflow as tf
@@ -21,7 +22,7 @@ import tensorflow_transform as tft
 
 from model.export import warmup
 from model.ranker import Encoded, Ranker
-from transforms import features
+from transforms import features, item_table
 
 CANDIDATES = "candidates"
 _LAST_TIME = 4_102_444_800  # 2100-01-01
@@ -108,6 +109,11 @@ class ServingModule:
         for name, method in METHODS.items():
             updater.replace_method_name(name, method)
         updater.save()
+        attributes = self.ranker.encoder.attributes
+        if attributes and attributes.table:  # names and source of the fields, for people
+            path = os.path.join(folder, item_table.IN_EXPORT)
+            tf.io.gfile.makedirs(os.path.dirname(path))
+            tf.io.gfile.copy(os.path.join(attributes.table.folder, item_table.DESCRIPTION), path)
         warmup.write(folder, self._vocabulary, self._length, "explain" in signatures)
 
     def score_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -275,7 +275,8 @@ def assemble(job: Job, tally: Tally, plan: Tally) -> None:
                 fileio.copy(source_file, target, overwrite=True)
             described.append(made | {"width": width})
         with fileio.open(os.path.join(job.output, item_table.DESCRIPTION), "w") as file:
-            file.write(json.dumps({"items": plan["items"], "fields": described}))
+            source_of = {"source": job.request.items, "id": job.choice.item}
+            file.write(json.dumps({"items": plan["items"], "fields": described, **source_of}))
     for name in ("pieces", "fields", "widest"):
         result.pop(name, None)
     with fileio.open(os.path.join(job.folder, "result.json"), "w") as file:

@@ -47,6 +47,8 @@ def main() -> int:
         settings = Settings.from_environment(os.environ)
         if not settings.items:
             raise InputError("No catalogue given. Usage: make catalogue ITEMS=FILE_OR_GLOB.")
+        if "://" not in settings.items:
+            settings = dataclasses.replace(settings, items=os.path.abspath(settings.items))
         output = os.path.abspath(settings.output)
         with output_folder.locked(output):
             for line in replace(settings, output):
