@@ -40,8 +40,23 @@ def count(files: Sequence[str], split: str) -> int:
         records.batch(1024).reduce(np.int64(0), lambda n, rows: n + tf.size(rows, np.int64))
     )
     if not total:
-        raise ValueError(f"The {split} split is empty: no sample in {len(files)} files.")
+        raise _empty(files, split)
     return total
+
+
+def require_sample(files: Sequence[str], split: str) -> None:
+    """Reads until the first sample.
+
+    Raises:
+      ValueError: if there is none.
+    """
+    for _ in tf.data.TFRecordDataset(list(files), _COMPRESSION).take(1):
+        return
+    raise _empty(files, split)
+
+
+def _empty(files: Sequence[str], split: str) -> ValueError:
+    return ValueError(f"The {split} split is empty: no sample in {len(files)} files.")
 
 
 def digest(files: Sequence[str], relative_to: str = "") -> str:

@@ -90,7 +90,7 @@ class Training:
         self._ranker, self._recipe, self._strategy = ranker, recipe, strategy
         self._train_files, self._spec = train_files, spec
         self.steps_per_epoch = -(-data.count(train_files, "train") // recipe.batch_size)
-        data.count(eval_files, "eval")
+        data.require_sample(eval_files, "eval")
         self._evaluation = data.evaluation_batches(eval_files, spec, _EVALUATION_BATCH)
         self._progress = Progress(log_dir, self.steps_per_epoch)
         if recipe.table_l2 and ranker.encoder.use_ids:

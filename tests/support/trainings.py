@@ -32,6 +32,7 @@ def arguments(world, root, **custom):
             "max_history_length": 6,
             "use_time": True,
             "use_position": True,
+            "use_ids": True,
             "oov_buckets": 2,
             "distribute": "none",
             "training_seed": 0,
