@@ -59,12 +59,13 @@ class ServingModule:
         spec = transform.raw_feature_spec()
         self._spec = {name: spec[name] for name in _RAW_FEATURES}
         self._length = spec[features.HISTORY_ITEM].shape[0]
-        self._vocabulary = transform.vocabulary_file_by_name(features.ITEM_VOCABULARY)
-        if not self._vocabulary:
+        vocabulary = transform.vocabulary_file_by_name(features.ITEM_VOCABULARY)
+        if not vocabulary:
             raise ValueError(
                 f"The Transform graph must have the vocabulary `{features.ITEM_VOCABULARY}`. "
                 f"Received: none in {transform.transform_savedmodel_dir}."
             )
+        self._vocabulary: str = vocabulary
 
     def save(self, folder: str) -> None:
         """Writes a SavedModel with all signatures and the warm-up requests.
