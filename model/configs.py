@@ -48,7 +48,8 @@ class TrainingConfig(Checked):
     extra_candidates: int = number(4, 0, 1000)  # in-batch negatives of the softmax loss
     # Training leaves out a share of each history, drawn uniformly from 0 to this.
     history_dropout: float = number(0.0, 0.0, 1.0)
-    id_dropout: float = number(0.0, 0.0, 1.0)  # share of a batch's items without their id
+    # Share of a batch's items that are known by their attributes alone, if there are any.
+    id_dropout: float = number(0.5, 0.0, 1.0)
     evaluations_per_epoch: int = number(4, 1)
     table_l2: float = number(0.0, 0.0)  # mini-batch-aware L2 of the item table
     patience: int = number(6, 1)  # evaluations without a better AUC before stopping

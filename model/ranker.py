@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
+from model.calibration import Calibration
 from model.configs import ModelConfig, TrainingConfig
 from model.layers import history_dropout, id_dropout, in_batch_negatives
 from model.layers.block import SequenceBlock
@@ -60,6 +61,7 @@ class Ranker(tfrs.Model):
       attributes: the item table, or None.
 
     Attributes:
+      calibration: of its probabilities, fitted by the trainer (model/calibration.py).
       embedding_l2: an additional loss of a training batch, called with the ranker and the
         batch (training/embedding_l2.py), or None. The caller sets it for a recipe with
         `table_l2`.
@@ -79,6 +81,7 @@ class Ranker(tfrs.Model):
         self.history_dropout = recipe.history_dropout
         self.id_dropout = recipe.id_dropout if attributes and inputs.use_ids else 0.0
         self.seed = seed
+        self.calibration = Calibration()
         self.embedding_l2: Callable[[Ranker, dict[str, tf.Tensor]], tf.Tensor] | None = None
         self.encoder = HistoryEncoder(
             inputs.num_items,
@@ -239,6 +242,10 @@ class Ranker(tfrs.Model):
                 scored[0], tf.gather(allowed, rows), tf.gather(labels, rows)
             )
         return loss, logits
+
+    def probabilities(self, logits: tf.Tensor) -> tf.Tensor:
+        """Calibrated probabilities of logits, in their shape and order."""
+        return tf.sigmoid(self.calibration.scale * logits + self.calibration.bias)
 
     def update_weights(self, batch: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
         """One training step: the loss, its gradients and one update by `optimizer`.

@@ -10,6 +10,7 @@ import tensorflow_transform as tft
 from absl import logging
 
 from model import presets
+from model.calibration import Calibration
 from model.configs import TrainingConfig
 from model.export.signatures import ServingModule
 from model.ranker import DataSpec, Ranker, build_ranker
@@ -148,6 +149,8 @@ def load_trained(model_run_dir: str, transform_graph_dir: str) -> Ranker:
     ranker = build_ranker(
         config, inputs, TrainingConfig(**description["recipe"]), description["seed"], attributes
     )
+    # Runs from before there was a calibration have none.
+    ranker.calibration = Calibration(*description["best"].get("calibration", ()))
     weights = os.path.join(model_run_dir, _WEIGHTS)
     ranker.weights_checkpoint().read(weights).assert_consumed()
     return ranker

@@ -119,7 +119,7 @@ class Gate(Checked):
     min_test_rows: int = number(200, 1)
     allow_uncompared: bool = False  # replace a served model that cannot be compared
     min_long_users: int = number(200, 1)  # fewer long users in test: not judged
-    require_calibrated: bool = False  # refuse a log loss that does not beat a constant score
+    require_calibrated: bool = True  # refuse a log loss that does not beat a constant score
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,7 +10,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 # own, and imports from its own room and from floors below.
 FLOORS = (
     ("transforms", "serving"),
-    ("model.configs",),
+    ("model.configs", "model.calibration"),
     ("model.layers",),
     ("model.imn", "model.baselines"),
     ("model.presets", "model.length_groups"),

@@ -123,7 +123,7 @@ class ServingModule:
         for name in (features.HISTORY_TIME, features.TARGET_TIME):
             raw[name] = _in_seconds(name, raw[name])
         logits = self.ranker(self.transform(raw), training=False)
-        return {"score": tf.sigmoid(tf.reshape(logits, [-1]))}
+        return {"score": self.ranker.probabilities(tf.reshape(logits, [-1]))}
 
     def classify(self, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         """`classes` `(B, 2)`, no and yes, and their probabilities `scores` `(B, 2)`."""
@@ -164,7 +164,7 @@ class ServingModule:
         )
         count = tf.shape(candidates)[1]
         logits = self.ranker.score(encoded, self._ids(_one_at_least(candidates)))
-        return {"scores": tf.sigmoid(logits)[:, :count]}
+        return {"scores": self.ranker.probabilities(logits)[:, :count]}
 
     def explain(
         self,
@@ -199,7 +199,7 @@ class ServingModule:
         aligned = tf.gather(tf.transpose(weights, [0, 3, 1, 2]), columns, batch_dims=1)
         aligned *= tf.cast(read, aligned.dtype)[:, :, None, None]
         return {
-            "scores": tf.sigmoid(self.ranker.score(encoded, ids))[:, :count],
+            "scores": self.ranker.probabilities(self.ranker.score(encoded, ids))[:, :count],
             "attention": tf.transpose(aligned, [0, 2, 3, 1])[:, :, :count],
         }
 

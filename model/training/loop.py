@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from model import calibration
 from model.configs import TrainingConfig
 from model.ranker import Ranker
 from model.training import data, metrics
@@ -188,6 +189,7 @@ class Training:
                 f"Received: {len(labels)} samples with label {int(labels[0])}. Raise `eval_share`, "
                 "or give more ratings."
             )
+        calibrated = calibration.fit(labels, logits)
         loss, train_auc = self._progress.recent()
         self.state.evaluations.append(
             {
@@ -195,6 +197,10 @@ class Training:
                 "epoch": epoch,
                 "eval_auc": auc,
                 "eval_loss": metrics.log_loss(labels, logits),
+                "calibrated_loss": metrics.log_loss(
+                    labels, calibrated.scale * logits + calibrated.bias
+                ),
+                "calibration": list(calibrated),
                 "train_loss": loss,
                 "train_auc": train_auc,
             }

@@ -61,9 +61,9 @@ def judge(
     bootstrap over users. The long slice is judged only if test has at least `min_long_users`
     users in it.
 
-    The log loss overall should beat that of a constant prediction, the positive rate of test, at
-    the lower end of the difference. If it does not, the scores are no probabilities, and the
-    model is refused only with `require_calibrated`.
+    The log loss overall must beat that of a constant prediction, the positive rate of test, at
+    the lower end of the difference. If it does not, the scores are no probabilities. Without
+    `require_calibrated`, this is said and the model is not refused for it.
 
     Args:
       candidate: metrics by slice and name, from `eval_config.load_metrics`.
@@ -165,7 +165,7 @@ def _beats_constant(candidate: SliceMetrics, settings: Gate) -> Check:
     if low >= 0:  # False for NaN
         outcome, reason = PASSED, f"{loss}, at least {low:.4f} below the {constant}"
     elif settings.require_calibrated:
-        outcome, reason = FAILED, f"{fault} (IMN_REQUIRE_CALIBRATED)"
+        outcome, reason = FAILED, f"{fault} (IMN_REQUIRE_CALIBRATED=false allows this)"
     else:
         outcome = NOT_JUDGED
         reason = f"not judged: {fault} (IMN_REQUIRE_CALIBRATED=true refuses this)"

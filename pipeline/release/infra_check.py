@@ -132,7 +132,7 @@ def in_memory_scores(model_run_dir: str, transform_dir: str, examples: list[byte
     raw = tf.io.parse_example(examples, transform.raw_feature_spec())
     ranker = trainer.load_trained(model_run_dir, transform_dir)
     logits = ranker(transform.transform_raw_features(raw), training=False)
-    return tf.sigmoid(tf.reshape(logits, [-1])).numpy()
+    return ranker.probabilities(tf.reshape(logits, [-1])).numpy()
 
 
 def first_examples(split_dir: str, count: int) -> list[bytes]:

@@ -22,6 +22,7 @@ SETTINGS = {
     "IMN_MIN_AUC": "0.3",
     "IMN_MIN_GAUC": "0.3",
     "IMN_TOLERANCE": "0.5",
+    "IMN_REQUIRE_CALIBRATED": "false",
 }
 
 
