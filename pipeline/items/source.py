@@ -9,10 +9,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import orjson
-import pyarrow.parquet as pq
 
 from pipeline.errors import InputError
-from pipeline.ingest.sources import compression, filesystem
+from pipeline.ingest.sources import compression, filesystem, parquet
 from pipeline.ingest.sources.layout import Layout
 from pipeline.ingest.sources.records import BLOCK_BYTES, NOT_UTF8, Lines, Range, text_blocks
 
@@ -178,7 +177,7 @@ class _Readable(io.RawIOBase):
 def _parquet(path: str) -> Iterator[Row]:
     with compression.open_text(path, "") as file:
         place = 0
-        for batch in pq.ParquetFile(file).iter_batches(10_000):
+        for batch in parquet.open_file(path, file).iter_batches(10_000):
             for row in batch.to_pylist():
                 yield place, row
                 place += 1

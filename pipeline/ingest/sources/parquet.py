@@ -1,6 +1,8 @@
 """Parquet files, a row group at a time."""
 
+import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +21,35 @@ from pipeline.ingest.sources.layout import (
 )
 from pipeline.ingest.sources.records import Range, Records
 
+# Before 14.0.1, pyarrow runs code that a Parquet file carries (CVE-2023-47248). Importing this
+# package stops that. Later versions do not need it.
+with contextlib.suppress(ModuleNotFoundError):
+    import pyarrow_hotfix  # noqa: F401
+
 _ROWS = 1 << 20
+
+
+def open_file(path: str, file: Any) -> pq.ParquetFile:
+    """An opened file as Parquet. Code in it is not run.
+
+    Args:
+      path: for the message of an error.
+      file: the file.
+
+    Raises:
+      InputError: if the file is damaged, or if a column of it carries code.
+    """
+    try:
+        return pq.ParquetFile(file)
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"{path!r} is not a whole Parquet file ({error}).") from None
+    except RuntimeError as error:
+        if "py_extension_type" not in str(error):
+            raise
+        raise InputError(
+            f"{path!r} has a column whose type is Python code, which is not run. Write the file "
+            "without that column."
+        ) from None
 
 
 def recognise(path: str, columns: str) -> tuple[Layout, int]:
@@ -29,10 +59,7 @@ def recognise(path: str, columns: str) -> tuple[Layout, int]:
       InputError: if the file is damaged or empty, or if a user, an item or a time is missing.
     """
     with filesystem.open_binary(path) as opened:
-        try:
-            file = pq.ParquetFile(opened)
-        except (pa.ArrowException, OSError) as error:
-            raise InputError(f"{path!r} is not a whole Parquet file ({error}).") from None
+        file = open_file(path, opened)
         names = file.schema_arrow.names
         roles = roles_of(path, names, columns)
         if not roles.keys() >= NEEDED:
@@ -56,7 +83,7 @@ def read(part: Range, block_bytes: int) -> Iterator[Records]:
     """The rows of the row groups from `part.start` to `part.end`."""
     del block_bytes
     with filesystem.open_binary(part.path) as opened:
-        file = pq.ParquetFile(opened)
+        file = open_file(part.path, opened)
         first = sum(file.metadata.row_group(group).num_rows for group in range(part.start))
         names = part.layout.roles
         for batch in file.iter_batches(

@@ -5,6 +5,8 @@ import gzip
 import io
 import json
 import lzma
+import subprocess
+import sys
 import tarfile
 import zipfile
 
@@ -150,6 +152,23 @@ def test_parquet_without_an_item_or_cut_off_is_refused(tmp_path):
         read(path)
     with pytest.raises(InputError, match="not a whole Parquet"):
         read(write(tmp_path / "cut", (tmp_path / "f.parquet").read_bytes()[:100]))
+
+
+@pytest.mark.parametrize("module", ["ratings", "items"])
+def test_code_in_a_parquet_file_is_not_run(tmp_path, module):
+    """CVE-2023-47248, in a process that has not imported Beam, which holds the cure too."""
+    run = f"cposix\nsystem\n(S'touch {tmp_path}/ran'\ntR."  # a pickle
+    kind = {"ARROW:extension:name": "arrow.py_extension_type", "ARROW:extension:metadata": run}
+    fields = [("asin", pa.string()), ("user_id", pa.string()), ("timestamp", pa.int64())]
+    schema = pa.schema([*map(pa.field, *zip(*fields, strict=True))])
+    schema = schema.append(pa.field("code", pa.int64(), metadata=kind))
+    pq.write_table(pa.table([["x"], ["u"], [S], [1]], schema=schema), tmp_path / "f.parquet")
+    read_it = {
+        "ratings": "from pipeline.ingest.sources import parquet as p; p.recognise({0!r}, '')",
+        "items": "from pipeline.items import source as s; s.head([{0!r}])",
+    }[module].format(str(tmp_path / "f.parquet"))
+    subprocess.run([sys.executable, "-c", read_it], capture_output=True, check=False)
+    assert not (tmp_path / "ran").exists()
 
 
 def test_json_of_2014_and_2023(tmp_path):
