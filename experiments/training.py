@@ -145,7 +145,7 @@ def _train_and_score(run: Run, samples: Samples, path: str, work: str) -> None:
     state = training.run()
     seconds = time.monotonic() - start
     ranker.weights_checkpoint().read(training.best).expect_partial()
-    test_metrics = score(ranker, samples.test())
+    test_metrics = score(ranker, samples.test(), 1 + samples.settings.oov_buckets)
     best = state.evaluations[state.best]
     result = {
         "key": key,
@@ -165,10 +165,16 @@ def _train_and_score(run: Run, samples: Samples, path: str, work: str) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def score(ranker: Any, test: dict[str, np.ndarray]) -> dict[str, Any]:
+def score(ranker: Any, test: dict[str, np.ndarray], first_known: int = 0) -> dict[str, Any]:
     """Metrics of a trained ranker on the test rows, with bootstrap replicates.
 
-    Includes `other_users_history`: the AUC on a sample of rows with another user's history.
+    Includes `other_users_history`: the AUC on a sample of rows with another user's history; and
+    `unseen_auc`, of the rows whose target has no id of its own.
+
+    Args:
+      ranker: with the weights to score.
+      test: arrays of `Samples.test`.
+      first_known: the first id of the vocabulary.
     """
     import tensorflow as tf
 
@@ -187,7 +193,10 @@ def score(ranker: Any, test: dict[str, np.ndarray]) -> dict[str, Any]:
         return np.concatenate(parts)
 
     user, label = test["user"].astype(np.uint64), test[features.LABEL].reshape(-1)
-    metrics = ranking_metrics.ranking_metrics(user, probabilities(test), label)
+    scores, target = probabilities(test), test[features.TARGET_ITEM].reshape(-1)
+    metrics = ranking_metrics.ranking_metrics(user, scores, label)
+    unseen = (target < first_known) | (target >= ranker.encoder.num_items)
+    metrics["unseen_auc"] = ranking_metrics.auc(scores[unseen], label[unseen])
     # Each sampled row gets the history of the row half-way round, almost always another user's.
     sample = np.random.default_rng(0).permutation(len(label))[:_CONTROL_ROWS]
     exchanged = {name: values[sample] for name, values in test.items()}

@@ -19,31 +19,25 @@ _CHUNK = 512  # rows whose similarities are computed at once
 
 
 class Attributes:
-    """The item table of a SavedModel.
+    """Attributes of items by a hash of their id.
+
+    Args:
+      fields: value ids `(C, M)` of each field.
+      ids: raw ids of the C items.
+      hashes: number of hashes that raw ids are mapped to.
 
     Attributes:
       values: value ids `(C + 1, M)` of all fields side by side, no two fields share one; 0 is
         none. Row 0 belongs to unknown items.
     """
 
-    def __init__(self, model_dir: str, hashes: int) -> None:
-        """Reads the table.
-
-        Args:
-          model_dir: the SavedModel, which must have one.
-          hashes: number of hashes that raw ids are mapped to.
-        """
-        self._model = tf.saved_model.load(model_dir)
-        self._variables = self._model.item_table
+    def __init__(self, fields: Sequence[np.ndarray], ids: Sequence[bytes], hashes: int) -> None:
         parts, first = [], 0
-        for variable in self._variables[1:]:
-            values = variable.numpy()
+        for values in fields:
             parts.append(np.where(values >= item_table.FIRST_VALUE, values + first, 0))
-            first += int(values.max()) + 1
-        self.values = np.concatenate(parts, axis=1)
-        path = os.path.join(model_dir, "assets", item_table.IDS)
-        with tf.io.gfile.GFile(path, "rb") as file:
-            ids = file.read().split(b"\n")[:-1]
+            first += int(values.max(initial=0)) + 1
+        side_by_side = np.concatenate(parts, axis=1)
+        self.values = np.concatenate([np.zeros_like(side_by_side[:1]), side_by_side])
         hashed = tf.strings.to_hash_bucket_fast(ids, hashes).numpy()
         self._order = np.argsort(hashed)
         self._hashes = hashed[self._order]
@@ -53,18 +47,6 @@ class Attributes:
         at = np.searchsorted(self._hashes, items).clip(max=len(self._hashes) - 1)
         found = self._hashes[at] == items
         return np.where(found, self._order[at] + 1, 0)
-
-    def shuffled_scores(self, records: Sequence[bytes]) -> np.ndarray:
-        """Scores `(N,)` of raw Examples by the model in which items have exchanged attributes."""
-        before = [variable.numpy() for variable in self._variables[1:]]
-        order = np.random.default_rng(0).permutation(len(before[0]) - 1) + 1
-        try:
-            for variable, values in zip(self._variables[1:], before, strict=True):
-                variable.assign(values[np.append(0, order)])
-            return shuffled_histories.loaded_scores(self._model, records)
-        finally:
-            for variable, values in zip(self._variables[1:], before, strict=True):
-                variable.assign(values)
 
 
 def has_attributes(model_dir: str) -> bool:
@@ -113,9 +95,16 @@ def scores(model_dir: str, rows: dict[str, np.ndarray], hashes: int) -> dict[str
       rows: columns "item", "history" and "record" of N rows; items are hashes.
       hashes: number of hashes that raw ids are mapped to.
     """
-    attributes = Attributes(model_dir, hashes)
-    records: list[Any] = list(rows["record"])
+    model: Any = tf.saved_model.load(model_dir)
+    variables = model.item_table[1:]  # after the rows of the ids
+    tables = [variable.numpy() for variable in variables]  # row 0 belongs to unknown items
+    with tf.io.gfile.GFile(os.path.join(model_dir, "assets", item_table.IDS), "rb") as file:
+        ids = file.read().split(b"\n")[:-1]
+    attributes = Attributes([table[1:] for table in tables], ids, hashes)
+    order = np.append(0, np.random.default_rng(0).permutation(len(ids)) + 1)
+    for variable, table in zip(variables, tables, strict=True):
+        variable.assign(table[order])
     return {
+        "other_items_attributes": shuffled_histories.loaded_scores(model, list(rows["record"])),
         "attribute_similarity": similarity(attributes, rows["item"], rows["history"]),
-        "other_items_attributes": attributes.shuffled_scores(records),
     }

@@ -28,7 +28,7 @@ NAMES = {
 }
 _COLUMNS = ("user", "item", "time", "label", "record")
 _BATCH = 4096
-_HASHES = 1 << 62
+HASHES = 1 << 62  # number of hashes of users and items
 # Strength of the prior that shrinks an item's rate towards the mean, in rows.
 _PRIOR_ROWS = 2.0
 _MODEL_ROWS = 10_000
@@ -67,7 +67,7 @@ def controls(
     """
     test = UserSample(max_rows)
     for_model = UserSample(min(max_rows, _MODEL_ROWS) if model_dir else 0)
-    for batch in _read(test_files):
+    for batch in read(test_files):
         test.add({name: batch[name] for name in _COLUMNS[:-1]})
         for_model.add({name: batch[name] for name in (*_COLUMNS, "history")})
     items, seen, windows, train_rows = _training(train_files, test.limit)
@@ -82,13 +82,13 @@ def controls(
         for name, examples in (("other_users_history", shuffled), ("model", records)):
             result[name] = _metrics(model_rows, shuffled_histories.scores(model_dir, examples))
         if attribute_controls.has_attributes(model_dir):
-            by_name = attribute_controls.scores(model_dir, model_rows, _HASHES)
+            by_name = attribute_controls.scores(model_dir, model_rows, HASHES)
             result |= {name: _metrics(model_rows, score) for name, score in by_name.items()}
     return {
         "train_rows": train_rows,
         "rows": len(rows["user"]),
         "users": len(np.unique(rows["user"])),
-        "share_of_users": test.limit / _HASHES,
+        "share_of_users": test.limit / HASHES,
         "model_rows": len(model_rows["user"]),
         "controls": result,
     }
@@ -114,7 +114,7 @@ class UserSample:
     """
 
     def __init__(self, max_rows: int) -> None:
-        self.limit = _HASHES
+        self.limit = HASHES
         self._max_rows = max_rows
         self._batches: list[dict[str, np.ndarray]] = []
 
@@ -140,17 +140,17 @@ def _chosen(batch: dict[str, np.ndarray], limit: int) -> dict[str, np.ndarray]:
     return batch if keep.all() else {name: column[keep] for name, column in batch.items()}
 
 
-def _read(files: Sequence[str]) -> Iterator[dict[str, np.ndarray]]:
+def read(files: Sequence[str]) -> Iterator[dict[str, np.ndarray]]:
     """Batches of columns: hashes of `user`, `item` and `history` (0 is padding), and the rest."""
 
     def parse(records: tf.Tensor) -> dict[str, tf.Tensor]:
         row = tf.io.parse_example(records, _SPEC)
         history = row[features.HISTORY_ITEM]
-        hashes = tf.strings.to_hash_bucket_fast(history, _HASHES)
+        hashes = tf.strings.to_hash_bucket_fast(history, HASHES)
         return {
             "record": records,
-            "user": tf.strings.to_hash_bucket_fast(row[features.USER_ID], _HASHES),
-            "item": tf.strings.to_hash_bucket_fast(row[features.TARGET_ITEM], _HASHES),
+            "user": tf.strings.to_hash_bucket_fast(row[features.USER_ID], HASHES),
+            "item": tf.strings.to_hash_bucket_fast(row[features.TARGET_ITEM], HASHES),
             "history": tf.where(tf.equal(history, ""), tf.zeros_like(hashes), hashes),
             "time": row[features.TARGET_TIME],
             "label": row[features.LABEL],
@@ -166,7 +166,7 @@ def _training(
 ) -> tuple[ItemAggregates, StreamingSet, StreamingSet, int]:
     """Sums by target item, all items seen, and the (user, item) pairs of chosen users' windows."""
     items, seen, windows, rows = ItemAggregates(), StreamingSet(), StreamingSet(), 0
-    for batch in _read(files):
+    for batch in read(files):
         label, history = batch["label"], batch["history"]
         rows += len(label)
         items.add(batch["item"], label, batch["time"])
