@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import InputError
+from serving import quiet
 
 # Takes the name and the inputs of a signature, returns its outputs.
 Predict = Callable[[str, dict[str, np.ndarray]], dict[str, np.ndarray]]
@@ -28,9 +29,10 @@ def connect(folder: str, name: str, server: str) -> tuple[Predict, set[str], str
     """
     if server:
         return _server(server, name)
-    import tensorflow as tf
+    with quiet.imports():
+        import tensorflow as tf
 
-    from serving.model import Model
+        from serving.model import Model
 
     tf.get_logger().setLevel("ERROR")
     model = Model(folder)
@@ -42,13 +44,14 @@ def connect(folder: str, name: str, server: str) -> tuple[Predict, set[str], str
 
 
 def _server(address: str, name: str) -> tuple[Predict, set[str], str]:
-    import grpc
-    import tensorflow as tf
-    from tensorflow_serving.apis import (
-        get_model_metadata_pb2,
-        predict_pb2,
-        prediction_service_pb2_grpc,
-    )
+    with quiet.imports():
+        import grpc
+        import tensorflow as tf
+        from tensorflow_serving.apis import (
+            get_model_metadata_pb2,
+            predict_pb2,
+            prediction_service_pb2_grpc,
+        )
 
     stub = prediction_service_pb2_grpc.PredictionServiceStub(grpc.insecure_channel(address))
 

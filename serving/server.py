@@ -20,7 +20,7 @@ import warnings
 # Silences TensorFlow's import.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from serving import VERSION
+from serving import VERSION, quiet
 from serving.limits import Limits
 from serving.registry import names
 
@@ -65,9 +65,10 @@ def _serve(arguments: argparse.Namespace, limits: Limits) -> int:
         signal.signal(number, lambda *_: stop.set())
 
     _LOG.info("Loading the newest version of %s.", ", ".join(names(arguments.models)))
-    from serving.grpc_api import GrpcServer
-    from serving.rest_api import RestServer
-    from serving.service import Service
+    with quiet.imports():
+        from serving.grpc_api import GrpcServer
+        from serving.rest_api import RestServer
+        from serving.service import Service
 
     service = Service(arguments.models, limits)
     try:

@@ -81,6 +81,13 @@ def test_it_answers_on_the_loopback_interface_alone(process, expected):
     assert listening == ["127.0.0.1"] * 2
 
 
+def test_at_its_start_it_says_only_what_a_user_can_use(process):
+    """TensorFlow 2.21 writes about processors and GPUs at its import."""
+    loading, serving, ready = process.lines[:3]
+    for line in (loading, serving, ready):
+        assert re.match(r"\d\d:\d\d:\d\d (Loading|imn: serving|Ready)", line), process.lines
+
+
 def test_it_watches_for_the_next_version(process, export, models):
     shutil.copytree(export, models / "imn" / ".pushing")
     (models / "imn" / ".pushing").rename(models / "imn" / "2")
