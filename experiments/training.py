@@ -20,6 +20,7 @@ import numpy as np
 from experiments import cache
 from experiments.sampling.samples import Samples
 from model import presets
+from model.calibration import Calibration
 from pipeline.evaluation import ranking_metrics
 
 _CONTROL_ROWS = 10_000
@@ -145,6 +146,7 @@ def _train_and_score(run: Run, samples: Samples, path: str, work: str) -> None:
     state = training.run()
     seconds = time.monotonic() - start
     ranker.weights_checkpoint().read(training.best).expect_partial()
+    ranker.calibration = Calibration(*state.evaluations[state.best]["calibration"])
     test_metrics = score(ranker, samples.test(), 1 + samples.settings.oov_buckets)
     best = state.evaluations[state.best]
     result = {
@@ -168,8 +170,9 @@ def _train_and_score(run: Run, samples: Samples, path: str, work: str) -> None:
 def score(ranker: Any, test: dict[str, np.ndarray], first_known: int = 0) -> dict[str, Any]:
     """Metrics of a trained ranker on the test rows, with bootstrap replicates.
 
-    Includes `other_users_history`: the AUC on a sample of rows with another user's history; and
-    `unseen_auc`, of the rows whose target has no id of its own.
+    Scores are not calibrated, but for `calibrated_logloss`. Includes `other_users_history`: the AUC
+    on a sample of rows with another user's history; and `unseen_auc`, of the rows whose target has
+    no id of its own.
 
     Args:
       ranker: with the weights to score.
@@ -196,6 +199,9 @@ def score(ranker: Any, test: dict[str, np.ndarray], first_known: int = 0) -> dic
     scores, target = probabilities(test), test[features.TARGET_ITEM].reshape(-1)
     metrics = ranking_metrics.ranking_metrics(user, scores, label)
     unseen = (target < first_known) | (target >= ranker.encoder.num_items)
+    logits = np.log(np.clip(scores, 1e-7, 1 - 1e-7)) - np.log1p(-np.clip(scores, 1e-7, 1 - 1e-7))
+    calibrated = ranker.probabilities(tf.constant(logits)).numpy()
+    metrics["calibrated_logloss"] = float(ranking_metrics.row_log_loss(calibrated, label).mean())
     metrics["unseen_auc"] = ranking_metrics.auc(scores[unseen], label[unseen])
     # Each sampled row gets the history of the row half-way round, almost always another user's.
     sample = np.random.default_rng(0).permutation(len(label))[:_CONTROL_ROWS]
