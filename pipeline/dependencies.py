@@ -2,15 +2,18 @@
 
 TFX's cache compares inputs and properties, not code. A digest of the code is therefore one of the
 properties. It covers syntax trees without docstrings, so an edit of a comment runs nothing again.
+It covers the versions of TFX and TensorFlow too: in the folder of another set of versions, every
+component with a digest runs again, and no training is resumed.
 """
 
 import ast
 import functools
 import hashlib
+import importlib.metadata
 import pathlib
 
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
-# A component's own file reads these folders; other packages are versions of the environment.
+# A component's own file reads these folders; of other packages, `digest` takes two versions.
 _PACKAGES = ("model", "pipeline", "transforms")
 # Of these modules a component uses names and types only. `presets` names every model; a component
 # lists the files of its own model itself. Values of settings are properties already.
@@ -18,12 +21,14 @@ _NOT_FOLLOWED = ("model.presets", "pipeline.configs", "pipeline.errors")
 
 
 def digest(*files: str | pathlib.Path) -> str:
-    """SHA-256 of the code of files and of all modules of the project that they import.
+    """SHA-256 of the code of files, of all modules of the project that they import, and versions.
 
     Args:
       files: absolute, or below the project. A file that is not Python counts with its bytes.
     """
     sha = hashlib.sha256()
+    for package in ("tfx", "tensorflow"):
+        sha.update(f"{package} {importlib.metadata.version(package)}\0".encode())
     for file in sorted(closure(*files)):
         name = file.relative_to(_ROOT) if file.is_relative_to(_ROOT) else pathlib.Path(file.name)
         code = file.read_bytes()

@@ -37,6 +37,18 @@ def test_words_and_other_files_do_not_change_the_digest(project):
     assert dependencies.digest("model/top.py") == before
 
 
+@pytest.mark.parametrize("package", ["tfx", "tensorflow"])
+def test_another_set_of_versions_runs_all_again(project, monkeypatch, package):
+    before = dependencies.digest("model/top.py")
+    version = dependencies.importlib.metadata.version
+    monkeypatch.setattr(
+        dependencies.importlib.metadata,
+        "version",
+        lambda name: "0" if name == package else version(name),
+    )
+    assert dependencies.digest("model/top.py") != before
+
+
 def test_a_file_that_is_not_python_counts_with_its_bytes(project):
     write(project, "model/schema.pbtxt", "a")
     before = dependencies.digest("model/schema.pbtxt")
