@@ -127,6 +127,7 @@ def _train_and_score(run: Run, samples: Samples, path: str, work: str) -> None:
     import tensorflow as tf
 
     from model.training.loop import Training
+    from transforms.item_ids import ItemIds
 
     start = time.monotonic()
     key, version = run.key(samples), code()
@@ -147,7 +148,9 @@ def _train_and_score(run: Run, samples: Samples, path: str, work: str) -> None:
     seconds = time.monotonic() - start
     ranker.weights_checkpoint().read(training.best).expect_partial()
     ranker.calibration = Calibration(*state.evaluations[state.best]["calibration"])
-    test_metrics = score(ranker, samples.test(), 1 + samples.settings.oov_buckets)
+    test_metrics = score(
+        ranker, samples.test(), ItemIds(samples.settings.oov_buckets, 0).first_known
+    )
     best = state.evaluations[state.best]
     result = {
         "key": key,

@@ -15,14 +15,14 @@ import pytest
 import tensorflow as tf
 import tensorflow_transform as tft
 import tensorflow_transform.beam as tft_beam
-from tensorflow_transform.tf_metadata import dataset_metadata, metadata_io
+from tensorflow_transform.tf_metadata import dataset_metadata
 
 from model import presets
 from model.export.signatures import ServingModule
 from model.ranker import DataSpec, build_ranker
 from pipeline.schema import filled_schema
 from tests.support.raw_examples import DAY, example, raw_sample, write
-from transforms import features, preprocessing
+from transforms import features, graph
 
 # The same examples in each run: what passed once does not fail later for other people.
 # HYPOTHESIS_PROFILE=random looks for new ones.
@@ -76,13 +76,8 @@ def world(tmp_path_factory):
     metadata = dataset_metadata.DatasetMetadata(filled_schema(L))
     transform = str(root / "transform")
     with tft_beam.Context(temp_dir=str(root / "temporary")):
-        transform_fn = (train, metadata) | tft_beam.AnalyzeDataset(
-            lambda inputs: preprocessing.preprocessing_fn(inputs, config)
-        )
-        _ = transform_fn | tft_beam.WriteTransformFn(transform)
+        transform_fn = graph.write((train, metadata), filled_schema(L), config, transform)
         rows, _ = ((train + evaluation, metadata), transform_fn) | tft_beam.TransformDataset()
-    output = tft.TFTransformOutput(transform)
-    metadata_io.write_metadata(metadata, f"{transform}/{output.RAW_METADATA_DIR}")
     for name, part in (("train", rows[: len(train)]), ("eval", rows[len(train) :])):
         (root / name).mkdir()
         for shard in range(2):

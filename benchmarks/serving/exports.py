@@ -57,12 +57,11 @@ def export(folders: dict[str, tuple[str, int]], items: int, length: int) -> None
 def _transform(folder: str, items: int, length: int) -> str:
     """Writes a Transform graph with a vocabulary of `items` items."""
     import apache_beam as beam
-    import tensorflow_transform as tft
     import tensorflow_transform.beam as tft_beam
-    from tensorflow_transform.tf_metadata import dataset_metadata, metadata_io
+    from tensorflow_transform.tf_metadata import dataset_metadata
 
     from pipeline.schema import filled_schema
-    from transforms import preprocessing
+    from transforms import graph
 
     rows = []
     for begin in range(0, items, length):
@@ -82,7 +81,8 @@ def _transform(folder: str, items: int, length: int) -> str:
         )
     config = {"min_item_count": 1, "max_vocabulary_size": items, "oov_buckets": _OOV}
     config["time_unit"] = DAY
-    metadata = dataset_metadata.DatasetMetadata(filled_schema(length))
+    schema = filled_schema(length)
+    metadata = dataset_metadata.DatasetMetadata(schema)
     output = os.path.join(folder, "transform")
     options = ["--runner=DirectRunner", "--direct_running_mode=in_memory"]
     with (
@@ -90,12 +90,7 @@ def _transform(folder: str, items: int, length: int) -> str:
         beam.Pipeline(argv=options) as job,
     ):
         samples = job | "Samples" >> beam.Create(rows)
-        graph = (samples, metadata) | tft_beam.AnalyzeDataset(
-            lambda inputs: preprocessing.preprocessing_fn(inputs, config)
-        )
-        _ = graph | tft_beam.WriteTransformFn(output)
-    raw = os.path.join(output, tft.TFTransformOutput(output).RAW_METADATA_DIR)
-    metadata_io.write_metadata(metadata, raw)
+        graph.write((samples, metadata), schema, config, output)
     return output
 
 

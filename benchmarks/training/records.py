@@ -21,6 +21,7 @@ from experiments import speed
 from experiments.sampling import samples
 from model.training import data
 from transforms import features
+from transforms.item_ids import ItemIds
 
 _FILES = 4
 _ROUNDS = 3
@@ -32,7 +33,7 @@ def prepare(argument: dict[str, Any]) -> tuple[list[str], int]:
     shared = samples.prepare(**argument)
     transform = tft.TFTransformOutput(shared.graph)
     vocabulary = transform.vocabulary_size_by_name(features.ITEM_VOCABULARY)
-    return shared.transformed("train"), 1 + shared.settings.oov_buckets + vocabulary
+    return shared.transformed("train"), ItemIds(shared.settings.oov_buckets, vocabulary).first_new
 
 
 def write_full(argument: dict[str, Any]) -> tuple[list[str], int]:

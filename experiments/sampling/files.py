@@ -57,15 +57,12 @@ def write(settings: Settings, folder: str, scored: set[bytes] | None, leaking: b
 def _transform(folder: str, schema: Any, config: dict[str, Any]) -> None:
     """Analyzes train; writes the Transform graph, and train and eval through it."""
     import apache_beam as beam
-    import tensorflow_transform as tft
     import tensorflow_transform.beam as tft_beam
-    from tensorflow_transform.tf_metadata import dataset_metadata, metadata_io
     from tfx_bsl.coders import example_coder
     from tfx_bsl.public import tfxio
 
-    from transforms import preprocessing
+    from transforms import graph
 
-    graph = f"{folder}/transform"
     with (
         beam.Pipeline(argv=_BEAM_ARGUMENTS) as pipeline,
         tft_beam.Context(temp_dir=f"{folder}/temporary"),
@@ -79,10 +76,7 @@ def _transform(folder: str, schema: Any, config: dict[str, Any]) -> None:
             )
             batches = pipeline | f"Read {split}" >> source.BeamSource()
             datasets[split] = (batches, source.TensorAdapterConfig())
-        transform_fn = datasets["train"] | tft_beam.AnalyzeDataset(
-            lambda inputs: preprocessing.preprocessing_fn(inputs, config)
-        )
-        _ = transform_fn | tft_beam.WriteTransformFn(graph)
+        transform_fn = graph.write(datasets["train"], schema, config, f"{folder}/transform")
         for split, dataset in datasets.items():
             rows, _ = (dataset, transform_fn) | f"Transform {split}" >> tft_beam.TransformDataset(
                 output_record_batches=True
@@ -99,10 +93,6 @@ def _transform(folder: str, schema: Any, config: dict[str, Any]) -> None:
                 )
             )
     shutil.rmtree(f"{folder}/temporary", ignore_errors=True)
-    metadata_io.write_metadata(
-        dataset_metadata.DatasetMetadata(schema),
-        f"{graph}/{tft.TFTransformOutput.RAW_METADATA_DIR}",
-    )
 
 
 def _write_test_rows(folder: str) -> None:

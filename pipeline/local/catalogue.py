@@ -12,7 +12,6 @@ import os
 import pathlib
 import shutil
 import sys
-import tempfile
 
 # Before TensorFlow is imported.
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
@@ -27,6 +26,7 @@ from pipeline.release import pusher
 from transforms import features, item_table
 
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
+_WORK = "catalogue.unfinished"
 _ROWS = 256
 _TOLERANCE = 1e-5
 
@@ -109,7 +109,10 @@ def replace(settings: Settings, output: str) -> list[str]:
             f"The served model must have attributes. {served} was trained without a catalogue. "
             "Train with `make run ITEMS=...`."
         )
-    with tempfile.TemporaryDirectory(dir=output) as work:
+    # Always the same name, which the export may hold: equal models must have equal bytes.
+    work = os.path.join(output, _WORK)
+    shutil.rmtree(work, ignore_errors=True)
+    try:
         table = os.path.join(work, "item_table")
         request = Request(
             settings.items,
@@ -135,6 +138,8 @@ def replace(settings: Settings, output: str) -> list[str]:
         if reason:
             raise InputError(f"The new export must answer as the served one. {reason}.")
         pushed = os.path.join(serving_dir, pusher.push(export, serving_dir))
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
     run, steps = behind
     if pushed != served:
         lineage.record_push(connection, run, steps["Trainer"].outputs["model"][0], pushed)

@@ -58,7 +58,8 @@ def test_another_catalogue_runs_again_from_the_table_on(project):
     again = run(project, IMN_ITEMS="items.jsonl")
     assert outcomes(again)["ItemTable"] == "reused", again.stdout
     assert outcomes(again)["Trainer"] == "reused"
-    partial = (project / "items.jsonl").read_text().splitlines()[:200]
+    # The first items of a catalogue that is generated are the most popular ones.
+    partial = (project / "items.jsonl").read_text().splitlines()[-200:]
     (project / "partial.jsonl").write_text("\n".join(partial))
     refused = run(project, IMN_ITEMS="partial.jsonl")
     assert refused.returncode == 2

@@ -23,6 +23,10 @@ def test_the_environment_overrides_defaults_by_type():
     )
 
 
+def test_the_choice_of_versions_is_no_setting_and_no_error():
+    assert Settings.from_environment({"IMN_STACK": "current"}) == Settings()
+
+
 def test_an_empty_value_of_an_optional_setting_leaves_it_to_the_preset():
     assert Settings.from_environment({"IMN_EPOCHS": ""}).epochs is None
 

@@ -1,6 +1,7 @@
 """The command behind `make serve`, in a process of its own, from its start to SIGTERM."""
 
 import base64
+import os
 import re
 import shutil
 import signal
@@ -32,6 +33,7 @@ class Process(Asking):
     def __init__(self, models):
         self.process = subprocess.Popen(
             [*COMMAND, "--models", str(models), "--poll-seconds=0.1", "--grace-seconds=20"],
+            env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},  # as `make serve`
             stderr=subprocess.PIPE,
             text=True,
         )
