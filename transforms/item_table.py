@@ -102,8 +102,8 @@ def described(path: str) -> ItemTable | None:
         os.path.dirname(path),
         description["items"],
         fields,
-        description["source"],
-        description["id"],
+        description.get("source", ""),
+        description.get("id", ""),
     )
 
 
