@@ -20,6 +20,7 @@ from transforms import fields
 from transforms.fields import Checked, choice, number
 
 PREFIX = "IMN_"
+_OF_SETUP = (f"{PREFIX}STACK",)  # chooses the set of versions in requirements/setup.sh
 _Group = TypeVar("_Group", bound=Checked)
 
 
@@ -181,7 +182,7 @@ class Settings(Run, Gate, Recipe, Training, Transform, Validation, Items, Ingest
         known = {field.name: field for field in dataclasses.fields(cls)}
         values = {}
         for name, text in environ.items():
-            if not name.startswith(PREFIX):
+            if not name.startswith(PREFIX) or name in _OF_SETUP:
                 continue
             key = name[len(PREFIX) :].lower()
             if key not in known:
