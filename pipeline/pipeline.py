@@ -105,8 +105,7 @@ def create_pipeline(
         schema=schema.outputs["schema"],
         preprocessing_fn="transforms.preprocessing.preprocessing_fn",
         splits=("train", "eval"),
-        custom_config=settings.group(Transform).to_dict()
-        | {"event_fields": settings.event_fields},
+        custom_config=settings.group(Transform).to_dict() | {"event_fields": settings.event_fields},
         item_table=item_nodes[0].outputs["item_table"] if item_nodes else None,
     ).with_id("Transform")
     transform.add_upstream_node(stop)

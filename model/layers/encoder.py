@@ -16,7 +16,7 @@ class HistoryEncoder(tf.keras.layers.Layer):
     """Sum of item, elapsed-time and position embeddings (IMN paper, eq. 1).
 
     `e_j = item(j) + time(j) + position(j) + Σ_f event_f(j)`. A candidate is `item(v)`, from the
-    same tables. `event_f` is the embedding of the event's value of an event field, if there are any.
+    same tables. `event_f` is the embedding of the event's value of an event field.
     Without attributes, `item` is the embedding of the id. With F fields of attributes it is
 
         item(j) = id(j) + Σ_f 1/|f(j)| Σ_{a ∈ f(j)} field_f(a)
