@@ -148,7 +148,7 @@ def _sample(split: str, example: tf.train.Example) -> Sample:
     assert all(times[:length])
     assert not any(items[length:])
     assert not any(times[length:])
-    values = {name: texts(name) for name in features.of_events(example.features.feature)}
+    values = {name: texts(name) for name in sorted(features.of_events(example.features.feature))}
     for of_field in values.values():
         assert len(of_field) == len(items)
         assert not any(of_field[length:])

@@ -181,7 +181,7 @@ class _Parsed:
                 values = {role: row[position] for role, position in positions.items()}
                 done = index + spanned - 1
             plain[index : done + 1] = False
-            if not values or any(_UNSAFE.search(value) for value in values.values()):
+            if not values or any(_UNSAFE.search(values.get(role, "")) for role in ROLES):
                 self._refuse(index, _QUOTES if values or not row else _FIELDS)
                 continue
             rows.append(index)
