@@ -1,6 +1,5 @@
-"""Event fields through the real commands: from ratings to a pushed model and its recommendations."""
+"""Event fields through the real commands: from ratings to a pushed model and recommendations."""
 
-import json
 import sys
 
 import numpy as np
@@ -34,7 +33,7 @@ def test_a_run_with_the_rating_of_each_event_pushes(project):
     assert "history_rating column 3 = " in done.stdout
     assert len(versions(project)) == 1
     again = run(project, **FIELDS)
-    assert set(outcomes(again).values()) == {"reused"}, again.stdout
+    assert outcomes(again)["RatingsExampleGen"] == outcomes(again)["Trainer"] == "reused"
 
 
 def test_the_pushed_model_reads_the_ratings(project):
@@ -70,10 +69,3 @@ def test_recommend_reads_them_from_the_ratings_file(project):
     again = call(project, [sys.executable, "-m", "recommend", user, "--output", "out"])
     assert again.stdout == done.stdout
     assert "rank   score  item" in done.stdout
-
-
-def test_a_run_without_fields_is_compared_with_the_served_model(project):
-    done = run(project, IMN_TRAINING_SEED="1", IMN_EPOCHS="1")
-    assert done.returncode in (0, 3), done.stdout + done.stderr
-    report = json.loads((project / "out" / "report" / "report.json").read_text())
-    assert "cannot score these test rows" in json.dumps(report)

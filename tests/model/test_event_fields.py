@@ -50,7 +50,7 @@ def test_values_have_ids_by_frequency_and_a_missing_one_is_1(world):
         ]
         assert row["history_rating"].tolist() == expected + [0] * (L - length)
         assert row["history_by_hand"].dtype == np.int64
-    assert event_values(world.output, FIELDS) == {"rating": 5, "by hand": 7}
+    assert event_values(world.output, FIELDS) == {"rating": 5, "by hand": 7, "none": 3}
 
 
 def test_unknown_and_long_values(world):

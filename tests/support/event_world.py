@@ -1,4 +1,4 @@
-"""A world with two event fields: ratings, ingested and transformed, with a model and its export."""
+"""A world with event fields: ratings, ingested and transformed, with a model and its export."""
 
 import dataclasses
 import pathlib
@@ -18,7 +18,7 @@ from tests.support.raw_examples import DAY, example, raw_sample
 from transforms import features, preprocessing
 
 L, OOV = 6, 2
-FIELDS = "rating,by hand"  # the second has a name of two words
+FIELDS = "rating,by hand,none"  # the second has a name of two words, the third no values
 RATINGS = [b"5.0", b"1.0", b"", b"4.0"]
 CONFIG = {
     "min_item_count": 1,
@@ -62,6 +62,7 @@ def samples(rng: np.random.Generator, count: int) -> list[dict]:
             *(b"" if item % 3 == 0 else b"w%d" % (item % 5) for item in items),
             *padding,
         ]
+        row["history_none"] = [b""] * L
         rows.append(row)
     return rows
 
