@@ -123,7 +123,8 @@ def test_longer_requests_are_cut_and_what_lies_beyond_the_length_is_not_read(wor
 
     full = requests[features.HISTORY_LENGTH] == L
     longer = requests | {
-        name: wider(requests[name], b"old", b"garbage") for name in (features.HISTORY_ITEM, *EVENTS)
+        name: wider(requests[name], b"old", b"garbage")
+        for name in (features.HISTORY_ITEM, *features.of_events(requests))
     }
     longer[features.HISTORY_TIME] = wider(requests[features.HISTORY_TIME], 1, 77)
     longer[features.HISTORY_LENGTH] = requests[features.HISTORY_LENGTH] + 2
