@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from model import presets
 from pipeline.errors import InputError
-from transforms import fields
+from transforms import features, fields
 from transforms.fields import Checked, choice, number
 
 PREFIX = "IMN_"
@@ -36,6 +36,7 @@ class Ingestion(Checked):
     layout: str = choice("auto", "2014", "2018", "header", "jsonl")
     columns: str = ""  # e.g. "user=uid,item=sku,time=at,rating=stars"; numbers without a header
     separator: str = ""  # between columns: "" is detected; e.g. ";", "::" or "tab"
+    event_fields: str = ""  # columns that belong to an event, e.g. "rating,verified_purchase"
     max_history_length: int = number(100, 1, 100_000)  # L
     min_history_length: int = number(1, 0)  # shortest history of a sample
     shift: int = number(1, 1)  # events between two training targets of a user
@@ -148,6 +149,7 @@ class Settings(Run, Gate, Recipe, Training, Transform, Validation, Items, Ingest
     def __post_init__(self) -> None:
         try:
             super().__post_init__()
+            features.event_fields(self.event_fields)
         except ValueError as error:
             raise SettingsError(str(error)) from None
         if not self.output or re.search(r"[*?\[\]]", self.output):

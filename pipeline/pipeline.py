@@ -85,7 +85,9 @@ def create_pipeline(
     model_code = digest("model/trainer.py", *model_files)
 
     example_gen = component.RatingsExampleGen(settings.group(Ingestion))
-    schema = HistorySchema(max_history_length=settings.max_history_length)
+    schema = HistorySchema(
+        max_history_length=settings.max_history_length, event_fields=settings.event_fields
+    )
     statistics = SampledStatisticsGen(
         examples=example_gen.outputs["examples"], rows=settings.statistics_rows
     ).with_id("StatisticsGen")
@@ -103,7 +105,7 @@ def create_pipeline(
         schema=schema.outputs["schema"],
         preprocessing_fn="transforms.preprocessing.preprocessing_fn",
         splits=("train", "eval"),
-        custom_config=settings.group(Transform).to_dict(),
+        custom_config=settings.group(Transform).to_dict() | {"event_fields": settings.event_fields},
         item_table=item_nodes[0].outputs["item_table"] if item_nodes else None,
     ).with_id("Transform")
     transform.add_upstream_node(stop)
@@ -119,6 +121,7 @@ def create_pipeline(
         | {
             "max_history_length": settings.max_history_length,
             "oov_buckets": settings.oov_buckets,
+            "event_fields": settings.event_fields,
             "recipe": recipe,
             "checkpoint_root": checkpoint_root,
             "code": model_code,

@@ -16,14 +16,24 @@ TEMPLATE = pathlib.Path(__file__).with_name("schema.pbtxt")
 _PADDED = (features.HISTORY_ITEM, features.HISTORY_TIME)
 
 
-def filled_schema(max_history_length: int) -> schema_pb2.Schema:
-    """The template with L = `max_history_length` in every shape that depends on it."""
+def filled_schema(max_history_length: int, event_fields: str = "") -> schema_pb2.Schema:
+    """The template with L = `max_history_length` in every shape that depends on it.
+
+    Args:
+      max_history_length: L.
+      event_fields: the setting; each of its fields has a feature like that of the items.
+    """
     schema = text_format.Parse(TEMPLATE.read_text(encoding="utf-8"), schema_pb2.Schema())
     for feature in schema.feature:
         if feature.name in _PADDED:
             feature.shape.dim[0].size = max_history_length
         if feature.name == features.HISTORY_LENGTH:
             feature.int_domain.max = max_history_length
+        if feature.name == features.HISTORY_ITEM:
+            items = feature
+    for name in features.event_fields(event_fields):
+        schema.feature.add().MergeFrom(items)
+        schema.feature[-1].name = features.history_feature(name)
     return schema
 
 
@@ -31,11 +41,12 @@ def filled_schema(max_history_length: int) -> schema_pb2.Schema:
 def HistorySchema(
     schema: OutputArtifact[tfx.types.standard_artifacts.Schema],
     max_history_length: Parameter[int],
+    event_fields: Parameter[str] = "",
 ) -> None:
     """Writes the schema of the run as its Schema artifact."""
     path = os.path.join(schema.uri, "schema.pbtxt")
     with fileio.open(path, "w") as file:
-        file.write(text_format.MessageToString(filled_schema(max_history_length)))
+        file.write(text_format.MessageToString(filled_schema(max_history_length, event_fields)))
 
 
 def proposed_schema(statistics_path: str) -> schema_pb2.Schema:

@@ -50,7 +50,7 @@ def write(settings: Settings, folder: str, scored: set[bytes] | None, leaking: b
         request = Request(item_counts=f"{folder}/raw", **settings.group(Items).to_dict())
         make_item_table(request, table, beam.Pipeline(argv=_BEAM_ARGUMENTS))
         config["catalogue"] = f"{table}/{item_table.IDS}"
-    _transform(folder, filled_schema(settings.max_history_length), config)
+    _transform(folder, filled_schema(settings.max_history_length, settings.event_fields), config)
     _write_test_rows(folder)
 
 
