@@ -49,18 +49,16 @@ class Ingestion(Checked):
     test_share: float = number(0.1, 0.0, 0.9)
     same_day: str = choice("include", "exclude")  # of the target's day, in its history
     min_rating: float = number(0.0, 0.0)  # ratings below are no events
-    max_bad_share: float = number(0.01, 0.0, 1.0)  # of lines, before a run stops
+    max_bad_share: float = number(0.01, 0.0, 1.0)  # of lines, or of rows of items
     sampling_seed: int = number(0, 0)  # ties, user splits, negatives
 
 
 @dataclasses.dataclass(frozen=True)
 class Items(Checked):
-    """From a catalogue to the item table; the other two settings are those of other groups."""
+    """From a catalogue to the item table, with `max_bad_share` and `max_vocabulary_size`."""
 
     items: str = ""  # file or glob of items with attributes; "" is ids alone
     item_fields: str = ""  # e.g. "category,price:number"; "" chooses by the file
-    max_bad_share: float = number(0.01, 0.0, 1.0)  # of rows, and of items that contradict
-    max_vocabulary_size: int = number(5_000_000, 1)  # values of a field
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +73,7 @@ class Transform(Checked):
     """Vocabulary and buckets of TensorFlow Transform."""
 
     min_item_count: int = number(1, 1)  # training events of an item that has its own id
-    max_vocabulary_size: int = number(5_000_000, 1)
+    max_vocabulary_size: int = number(5_000_000, 1)  # of items, and of values of a field
     oov_buckets: int = number(8, 1)  # ids shared by items outside the vocabulary
     time_unit: int = number(86_400, 1)  # seconds in the first bucket of elapsed time
 

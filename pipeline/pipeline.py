@@ -23,7 +23,6 @@ from model import presets
 from pipeline.configs import (
     Gate,
     Ingestion,
-    Items,
     Settings,
     SettingsError,
     Training,
@@ -98,7 +97,7 @@ def create_pipeline(
 
     item_nodes: list[Any] = []
     if settings.items:
-        item_nodes.append(ItemTable(example_gen.outputs["examples"], settings.group(Items)))
+        item_nodes.append(ItemTable(example_gen.outputs["examples"], settings))
         item_nodes[0].add_upstream_node(stop)
     transform = CheckedTransform(
         examples=example_gen.outputs["examples"],
