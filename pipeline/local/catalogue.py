@@ -185,11 +185,11 @@ def _with_table(graph: str, table: str, target: str) -> None:
 def _same_content(left: str, right: str) -> bool:
     """Whether two exports have equal variables and assets; graphs are never saved alike twice."""
     for part in ("variables", "assets"):
-        names = sorted(os.listdir(os.path.join(left, part)))
-        if names != sorted(os.listdir(os.path.join(right, part))):
+        first, second = os.path.join(left, part), os.path.join(right, part)
+        names = sorted(os.listdir(first))
+        if names != sorted(os.listdir(second)):
             return False
-        folders = (os.path.join(folder, part) for folder in (left, right))
-        if filecmp.cmpfiles(*folders, names, shallow=False)[0] != names:
+        if filecmp.cmpfiles(first, second, names, shallow=False)[0] != names:
             return False
     return True
 
