@@ -19,7 +19,7 @@ import tensorflow as tf
 from model import calibration
 from model.configs import TrainingConfig
 from model.ranker import Ranker
-from model.training import data, metrics
+from model.training import data, early_stopping, metrics
 from model.training.embedding_l2 import EmbeddingL2, item_counts
 from model.training.optimizer import LazyAdam
 from model.training.progress import Progress
@@ -46,13 +46,12 @@ class State:
 
     @property
     def best(self) -> int:
-        """The index of the first evaluation with the highest AUC; -1 before any."""
-        aucs = [evaluation["eval_auc"] for evaluation in self.evaluations]
-        return int(np.argmax(aucs)) if aucs else -1
+        """The index of the best evaluation; -1 before any."""
+        return early_stopping.best(self.evaluations)
 
     def stopped(self, patience: int) -> bool:
         """Whether the last `patience` evaluations brought no better AUC."""
-        return bool(self.evaluations) and len(self.evaluations) - 1 - self.best >= patience
+        return early_stopping.stopped(self.evaluations, patience)
 
 
 def evaluation_steps(steps_per_epoch: int, evaluations: int) -> set[int]:
@@ -145,7 +144,9 @@ class Training:
                         break
                 elif self._due():
                     self._save()
-        self._progress.close()
+        self._progress.close(
+            early_stopping.ending(state.evaluations, recipe.epochs, recipe.patience)
+        )
         return state
 
     def _batches(self, epoch: int, skip: int) -> Any:

@@ -7,12 +7,14 @@ from typing import Any
 from ml_metadata.proto import metadata_store_pb2
 from tfx.dsl.io import fileio
 
+from pipeline.configs import Settings, serving_name
 from pipeline.evaluation import remarks
 from pipeline.evaluation.controls import table
 from pipeline.evaluation.eval_config import OVERALL
 from pipeline.ingest import summary
 from pipeline.items import summary as item_summary
-from pipeline.local import console, lineage
+from pipeline.local import console, legend, lineage, report_head
+from pipeline.pipeline import pipeline_name
 from pipeline.release.pusher import versions
 from transforms import features
 
@@ -25,25 +27,30 @@ _SLICES = (
 
 
 def tell(
-    connection: metadata_store_pb2.ConnectionConfig, pipeline: str, output: str, name: str
+    connection: metadata_store_pb2.ConnectionConfig,
+    settings: Settings,
+    output: str,
+    served: str,
+    generated: bool,
 ) -> int:
     """Prints and writes the report of a pipeline's last run under `output/report`.
 
     Args:
       connection: the metadata store.
-      pipeline: name of the pipeline.
+      settings: of the run.
       output: output folder of the run.
-      name: name of the model for a server.
+      served: the version that was served before the run; "0" without one.
+      generated: whether the ratings were generated.
 
     Returns:
       the exit status: 0 if pushed or already served, 3 if refused.
     """
-    steps = lineage.last_run(connection, pipeline)
+    name = serving_name(settings)
+    steps = lineage.last_run(connection, pipeline_name(settings))
     evaluation = steps["Evaluator"].uri("evaluation")
-    report: dict[str, Any] = {
-        part: _read(os.path.join(evaluation, f"{part}.json"))
-        for part in ("metrics", "controls", "verdict")
-    }
+    report: dict[str, Any] = {"run": report_head.head(settings, generated, steps["Trainer"])}
+    for part in ("metrics", "controls", "verdict"):
+        report[part] = _read(os.path.join(evaluation, f"{part}.json"))
     report["infra_check"] = _read(os.path.join(steps["InfraCheck"].uri("blessing"), "verdict.json"))
     report["ingestion"] = _read(
         os.path.join(steps["RatingsExampleGen"].uri("examples"), "report.json")
@@ -58,7 +65,7 @@ def tell(
 
     lines = _lines(report)
     if report["pushed"]:
-        outcome = "Served already" if pushed.reused else "Pushed"
+        outcome = "Served already" if os.path.basename(where) == served else "Pushed"
         lines += ["", f"{outcome}:  {where}", "", "Next:", *_next(name, output, where, logs)]
     elif versions(os.path.join(output, "serving_model", name)):
         lines.append("Nothing was pushed; the version that was served before still is.")
@@ -84,7 +91,7 @@ def _read(path: str) -> Any:
 
 
 def _lines(report: dict[str, Any]) -> list[str]:
-    lines = summary.lines(report["ingestion"])
+    lines = [*report_head.lines(report["run"]), "", *summary.lines(report["ingestion"])]
     if "items" in report:
         lines += item_summary.lines(report["items"])
     lines += [*remarks.lines(report["metrics"], report["ingestion"]), ""]
@@ -94,6 +101,7 @@ def _lines(report: dict[str, Any]) -> list[str]:
             numbers = "".join(f"{_number(values.get(name)):>12}" for name in _SHOWN)
             lines.append(f"  {slice_name:<26}{numbers}")
     lines += ["", *table(report["controls"]).splitlines(), ""]
+    lines += [*legend.lines(report["metrics"], report["controls"], report["ingestion"]), ""]
     lines.append(f"Gate:    {report['verdict']['reason'].replace('; ', f';{chr(10)}         ')}")
     check = report["infra_check"]
     if check["blessed"]:
