@@ -1,7 +1,7 @@
 """The pipeline: its components and what connects them.
 
     RatingsExampleGen -> StatisticsGen -> ExampleValidator -> AnomalyStop
-        -> ItemTable -> Transform -> Trainer -> Evaluator (gate) -> InfraCheck -> Pusher
+        -> ItemTable -> Transform -> Trainer -> InfraCheck -> Evaluator (gate) -> Pusher
 
 ItemTable is there if the run has a catalogue of items.
 

@@ -38,8 +38,9 @@ def lines(
         features.HISTORY_BUCKET: "events of the user before the last target of the split: short "
         f"below {medium}, medium from {medium}, long from {long}.",
         features.TARGET_BUCKET: "how often the target occurs in training; 0 is never.",
-        "controls": "baselines that should know nothing. Near .5, the samples do not leak. Those "
-        f"of the model use {controls['model_rows']:,} of {metrics[OVERALL]['rows']:,} test rows.",
+        "controls": "baselines without the user's history, or with another user's. Near .5, the "
+        "samples do not leak. `the model itself` is there to compare with: rows with the model use "
+        f"{controls['model_rows']:,} of {metrics[OVERALL]['rows']:,} test rows.",
     }
     text = [f"{name:<{_INDENT - 2}}{meaning}" for name, meaning in rows.items()]
     return ["Legend", *(line for row in text for line in _wrapped(row))]

@@ -15,7 +15,6 @@ from pipeline.ingest import summary
 from pipeline.items import summary as item_summary
 from pipeline.local import console, legend, lineage, report_head
 from pipeline.pipeline import pipeline_name
-from pipeline.release.pusher import versions
 from transforms import features
 
 _SHOWN = ("auc", "gauc", "log_loss", "calibration", "rows", "users")
@@ -63,14 +62,9 @@ def tell(
     # All trainings of the pipeline, one beside the other.
     logs = os.path.dirname(steps["Trainer"].uri("model_run"))
 
-    lines = _lines(report)
+    lines = [*_lines(report), *outcome(report["pushed"], served)]
     if report["pushed"]:
-        outcome = "Served already" if os.path.basename(where) == served else "Pushed"
-        lines += ["", f"{outcome}:  {where}", "", "Next:", *_next(name, output, where, logs)]
-    elif versions(os.path.join(output, "serving_model", name)):
-        lines.append("Nothing was pushed; the version that was served before still is.")
-    else:
-        lines.append("Nothing was pushed, and nothing is served.")
+        lines += ["", "Next:", *_next(name, output, where, logs)]
     folder = os.path.join(output, "report")
     fileio.makedirs(folder)
     for file, text in (
@@ -83,6 +77,21 @@ def tell(
     for line in lines:
         console.say(line)
     return console.PUSHED if report["pushed"] else console.REFUSED
+
+
+def outcome(pushed: str | None, served: str) -> list[str]:
+    """What a run did to the served model, in words.
+
+    Args:
+      pushed: folder of the version that holds the model of the run; None if it was refused.
+      served: the version that was served before the run; "0" without one.
+    """
+    if pushed:
+        known = os.path.basename(pushed) == served
+        return ["", f"{'Served already' if known else 'Pushed'}:  {pushed}"]
+    if served != "0":
+        return ["Nothing was pushed; the version that was served before still is."]
+    return ["Nothing was pushed, and nothing is served."]
 
 
 def _read(path: str) -> Any:

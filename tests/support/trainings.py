@@ -30,7 +30,6 @@ def arguments(world, root, **custom):
             "model_options": "passes=1,embedding_dim=8,head_units=8,dropout=0.1",
             "recipe": RECIPE,
             "max_history_length": 6,
-            "use_ids": True,
             "use_time": True,
             "use_position": True,
             "use_ids": True,

@@ -118,7 +118,7 @@ def test_the_legend_has_every_column_with_direction_chance_and_bounds():
         "training loss of the progress lines is another quantity",
         "sum of scores / sum of labels. 1 is right; above 1 the scores are too high",
         "short below 12, medium from 12, long from 49",
-        "Those of the model use 9,998 of 39,088 test rows",
+        "rows with the model use 9,998 of 39,088 test rows",
     ):
         assert said in text
     assert text.count("chance is .5") == 2
