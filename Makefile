@@ -71,4 +71,4 @@ bench: setup
 	$(PYTHON) -m benchmarks.quick
 
 schema: setup
-	@$(QUIET) $(PYTHON) -m pipeline.schema --output "$(or $(IMN_OUTPUT),runs)"
+	@$(QUIET) $(PYTHON) -m pipeline.local.propose_schema --output "$(or $(IMN_OUTPUT),runs)"

@@ -1,14 +1,7 @@
-"""The schema of the raw Examples: a template, with L filled in for a run.
+"""The schema of the raw Examples: a template, with L filled in for a run."""
 
-`python -m pipeline.schema` (`make schema`) proposes a new template from the statistics of the last
-run.
-"""
-
-import argparse
-import glob
 import os
 import pathlib
-import sys
 
 import tensorflow_data_validation as tfdv
 from google.protobuf import text_format
@@ -49,39 +42,3 @@ def proposed_schema(statistics_path: str) -> schema_pb2.Schema:
     """The schema that TFDV infers from the training statistics of a run."""
     statistics = tfdv.load_stats_binary(statistics_path)
     return tfdv.infer_schema(statistics, infer_feature_shape=True)
-
-
-def main(argv: list[str]) -> int:
-    """Writes a proposed template and prints its path.
-
-    Returns:
-      0, or 2 if there are no statistics of a run.
-    """
-    parser = argparse.ArgumentParser(prog="python -m pipeline.schema", description=__doc__)
-    parser.add_argument("--output", default="runs", help="the output folder of the run")
-    output = parser.parse_args(argv).output
-    pattern = os.path.join(
-        output,
-        "pipeline",
-        "*",
-        "StatisticsGen",
-        "statistics",
-        "*",
-        "Split-train",
-        "FeatureStats.pb",
-    )
-    found = sorted(glob.glob(pattern), key=os.path.getmtime)
-    if not found:
-        sys.stderr.write(f"There are no statistics under {output}. Run `make run` first.\n")
-        return 2
-    proposal = os.path.join(output, "report", "schema.pbtxt")
-    os.makedirs(os.path.dirname(proposal), exist_ok=True)
-    pathlib.Path(proposal).write_text(
-        text_format.MessageToString(proposed_schema(found[-1])), encoding="utf-8"
-    )
-    sys.stdout.write(f"Proposed from {found[-1]}:\n{proposal}\nCompare with {TEMPLATE}\n")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
