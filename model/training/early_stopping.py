@@ -1,9 +1,32 @@
-"""Early stopping: which evaluation is the best one, when a training stops, and why, in words."""
+"""Early stopping: the progress of a training, its best evaluation, when it stops and why."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 Evaluations = Sequence[Mapping[str, Any]]
+
+
+@dataclasses.dataclass
+class State:
+    """Progress of a training, as its checkpoints hold it.
+
+    Attributes:
+      step: number of training steps so far.
+      evaluations: metrics of each evaluation, oldest first.
+    """
+
+    step: int = 0
+    evaluations: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+
+    @property
+    def best(self) -> int:
+        """The index of the best evaluation; -1 before any."""
+        return best(self.evaluations)
+
+    def stopped(self, patience: int) -> bool:
+        """Whether the last `patience` evaluations brought no better AUC."""
+        return stopped(self.evaluations, patience)
 
 
 def best(evaluations: Evaluations) -> int:

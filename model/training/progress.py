@@ -45,7 +45,7 @@ class Progress:
                 self._show(step, "\r")
 
     def evaluation(self, evaluation: dict[str, Any]) -> None:
-        """Records an evaluation, an element of `State.evaluations` (loop.py)."""
+        """Records an evaluation, an element of `State.evaluations` (early_stopping.py)."""
         self._eval_auc = evaluation["eval_auc"]
         with self._writer.as_default():
             tf.summary.scalar("eval/loss", evaluation["eval_loss"], evaluation["step"])
