@@ -7,10 +7,12 @@ same run. Settings come from the environment (pipeline/configs.py).
 import dataclasses
 import os
 import sys
+import warnings
 
 # Before TensorFlow is imported: TensorFlow Transform and TFRS need Keras 2.
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+warnings.simplefilter("ignore", FutureWarning)  # Libraries warn about old Python versions.
 _ROOT = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, _ROOT)
 
