@@ -75,6 +75,11 @@ def create_pipeline(
     Raises:
       SettingsError: if the model or an option does not exist.
     """
+    if not (settings.use_ids or settings.items):
+        raise SettingsError(
+            "`use_ids` must be true without attributes: nothing is left to know items by. "
+            "Received: False. Give a catalogue (IMN_ITEMS), or leave ids on."
+        )
     recipe = settings.recipe()
     try:  # before anything runs, rather than when the Trainer starts
         resolved = presets.resolve(settings.model, settings.model_options, recipe)

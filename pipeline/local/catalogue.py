@@ -52,7 +52,9 @@ def main() -> int:
             settings = dataclasses.replace(settings, items=os.path.abspath(settings.items))
         output = os.path.abspath(settings.output)
         with output_folder.locked(output):
-            for line in replace(settings, output):
+            with console.logs_to(os.path.join(output, "logs")):
+                lines = replace(settings, output)
+            for line in lines:
                 console.say(line)
     except InputError as error:
         console.say(f"Input: {error}")
