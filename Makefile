@@ -17,6 +17,8 @@ export IMN_OUTPUT := $(OUTPUT)
 endif
 export TF_USE_LEGACY_KERAS := 1
 export TF_CPP_MIN_LOG_LEVEL ?= 2
+# Of TensorFlow only errors that stop a program, and no warnings about old Python versions.
+QUIET := TF_CPP_MIN_LOG_LEVEL=3 PYTHONWARNINGS=ignore::FutureWarning
 
 .PHONY: help setup run serve catalogue recommend lint types docs test test-slow bench schema
 
@@ -40,15 +42,14 @@ setup:
 run: setup
 	@$(PYTHON) local_runner.py
 
-# TensorFlow's level 3 hides what it says about GPUs at every start.
 serve: setup
-	@TF_CPP_MIN_LOG_LEVEL=3 $(PYTHON) -m serving.server --models "$(or $(IMN_OUTPUT),runs)/serving_model" $(ARGS)
+	@$(QUIET) $(PYTHON) -m serving.server --models "$(or $(IMN_OUTPUT),runs)/serving_model" $(ARGS)
 
 recommend: setup
-	@TF_CPP_MIN_LOG_LEVEL=3 $(PYTHON) -m recommend "$(ID)" --output "$(or $(IMN_OUTPUT),runs)" $(ARGS)
+	@$(QUIET) $(PYTHON) -m recommend "$(ID)" --output "$(or $(IMN_OUTPUT),runs)" $(ARGS)
 
 catalogue: setup
-	@TF_CPP_MIN_LOG_LEVEL=3 $(PYTHON) -m pipeline.local.catalogue
+	@$(QUIET) $(PYTHON) -m pipeline.local.catalogue
 
 lint: setup
 	$(PYTHON) -m ruff check .
@@ -70,4 +71,4 @@ bench: setup
 	$(PYTHON) -m benchmarks.quick
 
 schema: setup
-	@$(PYTHON) -m pipeline.schema --output "$(or $(IMN_OUTPUT),runs)"
+	@$(QUIET) $(PYTHON) -m pipeline.local.propose_schema --output "$(or $(IMN_OUTPUT),runs)"

@@ -7,10 +7,12 @@ same run. Settings come from the environment (pipeline/configs.py).
 import dataclasses
 import os
 import sys
+import warnings
 
 # Before TensorFlow is imported: TensorFlow Transform and TFRS need Keras 2.
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+warnings.simplefilter("ignore", FutureWarning)  # Libraries warn about old Python versions.
 _ROOT = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, _ROOT)
 
@@ -30,6 +32,10 @@ def main() -> int:
     except InputError as error:
         console.say(f"Input: {error}")
         return console.BAD_INPUT
+    except OSError as error:  # such as a full disk, before there is a log
+        status, reason = console.explain(error)
+        console.say(reason)
+        return status
 
 
 def _run(settings: Settings, output: str) -> int:
@@ -53,7 +59,10 @@ def _run(settings: Settings, output: str) -> int:
     if items:
         described += catalogue.describe(items, settings.item_fields)
 
+    served = "0"
+
     def start() -> bool:
+        nonlocal served
         for line in described:
             console.say(line)
         console.say(f"Model: {settings.model}, output under {output}")
@@ -65,10 +74,10 @@ def _run(settings: Settings, output: str) -> int:
         from pipeline.release import pusher
 
         serving_dir = os.path.join(output, "serving_model", serving_name(settings))
-        served = max(pusher.versions(serving_dir), default=0)
+        served = str(max(pusher.versions(serving_dir), default=0))
         connection = connections.metadata(settings, output)
-        if generated and served:
-            lineage.check_generated(connection, os.path.join(serving_dir, str(served)), ratings)
+        if generated and served != "0":
+            lineage.check_generated(connection, os.path.join(serving_dir, served), ratings)
         name = pipeline.pipeline_name(settings)
         before = lineage.newest_execution(connection, name)
         tfx.orchestration.LocalDagRunner().run(
@@ -79,18 +88,17 @@ def _run(settings: Settings, output: str) -> int:
                 checkpoint_root=os.path.join(output, "checkpoints"),
                 beam_pipeline_args=connections.beam_args(settings, _ROOT),
                 metadata_connection_config=connection,
-                served=str(served),
+                served=served,
             )
         )
         return lineage.newest_execution(connection, name) != before
 
     def report() -> int:
-        from pipeline import connections, pipeline
+        from pipeline import connections
         from pipeline.local import report
 
-        name = pipeline.pipeline_name(settings)
         return report.tell(
-            connections.metadata(settings, output), name, output, serving_name(settings)
+            connections.metadata(settings, output), settings, output, served, generated
         )
 
     return console.run(output, start, report)

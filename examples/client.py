@@ -21,6 +21,14 @@ parser.add_argument("--server", help="HOST:PORT; default: 127.0.0.1 and TF Servi
 parser.add_argument("--model", default="imn", help="name of the served model")
 parser.add_argument("--history", nargs="+", default=["B00UZP8U1Z", "B00DTIEQJ4", "B00JNIE1T4"])
 parser.add_argument("--candidates", nargs="+", default=["B00KQNYRBS", "B00PDMRECU", "B00556CIMO"])
+parser.add_argument(
+    "--event-field",
+    nargs="+",
+    action="append",
+    default=[],
+    metavar=("NAME", "VALUE"),
+    help="of a model with event fields: a name, and a value for each event of the history",
+)
 arguments = parser.parse_args()
 server = arguments.server or f"127.0.0.1:{8501 if arguments.rest else 8500}"
 
@@ -33,6 +41,8 @@ request = {
     "request_time": [now],
     "candidates": [arguments.candidates],
 }
+for field, *values in arguments.event_field:
+    request[f"history_{field}"] = [values]
 
 
 def over_rest() -> list[float]:
@@ -63,7 +73,8 @@ def over_grpc() -> list[float]:
     call = predict_pb2.PredictRequest()
     call.model_spec.name, call.model_spec.signature_name = arguments.model, "rank"
     for name, values in request.items():
-        dtype = "string" if name in ("history_item", "candidates") else "int64"
+        numbers = name in ("history_time", "history_length", "request_time")
+        dtype = "int64" if numbers else "string"
         call.inputs[name].CopyFrom(make_tensor_proto(values, dtype))
     stub = prediction_service_pb2_grpc.PredictionServiceStub(grpc.insecure_channel(server))
     try:

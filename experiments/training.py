@@ -74,6 +74,7 @@ def new_ranker(run: Run, samples: Samples) -> tuple[Any, Any, dict[str, Any]]:
     import tensorflow as tf
     import tensorflow_transform as tft
 
+    from model import trainer
     from model.ranker import DataSpec, build_ranker
     from transforms import features, item_attributes
     from transforms.item_ids import ItemIds
@@ -89,6 +90,7 @@ def new_ranker(run: Run, samples: Samples) -> tuple[Any, Any, dict[str, Any]]:
         settings.use_position,
         settings.use_ids,
         attributes.sizes if attributes else {},
+        trainer.event_values(transform, settings.event_fields),
     )
     config, recipe = presets.resolve(run.model, run.options, run.recipe)
     tf.keras.utils.set_random_seed(run.seed)
@@ -186,7 +188,7 @@ def score(ranker: Any, test: dict[str, np.ndarray], first_known: int = 0) -> dic
 
     from transforms import features
 
-    names = (features.HISTORY_ITEM, features.HISTORY_ELAPSED, features.HISTORY_LENGTH)
+    names = (*features.of_each_event(test), features.HISTORY_LENGTH)
     predict = tf.function(ranker.score_by_length, autograph=False, reduce_retracing=True)
 
     def probabilities(rows: dict[str, np.ndarray]) -> np.ndarray:

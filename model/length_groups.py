@@ -56,11 +56,7 @@ def block_by_length(
     order = tf.argsort(length, stable=True)
     rows, length = tf.gather(rows, order), tf.gather(length, order)
     targets = encoder.candidates(tf.gather(candidates, order), vectors)
-    histories = {
-        name: inputs[name]
-        for name in (features.HISTORY_ITEM, features.HISTORY_ELAPSED)
-        if name in inputs
-    }
+    histories = features.of_each_event(inputs)
     count, users, loss = tf.size(order), [], tf.zeros([], targets.dtype)
     for group in range(groups):
         part = slice(count * group // groups, count * (group + 1) // groups)
@@ -69,7 +65,11 @@ def block_by_length(
             name: tf.gather(values[:, :longest], rows[part]) for name, values in histories.items()
         }
         history, mask = encoder(
-            cut[features.HISTORY_ITEM], length[part], cut.get(features.HISTORY_ELAPSED), vectors
+            cut[features.HISTORY_ITEM],
+            length[part],
+            cut.get(features.HISTORY_ELAPSED),
+            vectors,
+            cut,
         )
         user = block(history, mask, targets[part], training=training, seed=fold_in(seed, group))
         if isinstance(user, BlockOutput):

@@ -29,6 +29,7 @@ class DataSpec(NamedTuple):
       use_position: whether the model reads positions.
       use_ids: whether the model reads ids, or attributes alone.
       attributes: number of value ids by field of the item table.
+      event_fields: number of value ids by event field.
     """
 
     num_items: int
@@ -37,6 +38,12 @@ class DataSpec(NamedTuple):
     use_position: bool = True
     use_ids: bool = True
     attributes: Mapping[str, int] = types.MappingProxyType({})
+    event_fields: Mapping[str, int] = types.MappingProxyType({})
+
+    def to_dict(self) -> dict[str, Any]:
+        """The properties for JSON; without event fields those of a model that has none."""
+        values = self._asdict()
+        return {name: of for name, of in values.items() if of or name != "event_fields"}
 
 
 class Encoded(NamedTuple):
@@ -92,6 +99,7 @@ class Ranker(tfrs.Model):
             inputs.use_ids,
             config.attributes == "projection",
             attributes,
+            inputs.event_fields,
         )
         self.block = config.block()
         if not isinstance(self.block, SequenceBlock):
@@ -116,6 +124,7 @@ class Ranker(tfrs.Model):
                 inputs[features.HISTORY_ITEM],
                 inputs[features.HISTORY_LENGTH],
                 inputs.get(features.HISTORY_ELAPSED),
+                events=features.of_each_event(inputs),
             )
         )
 
@@ -328,6 +337,10 @@ def build_ranker(
             features.HISTORY_ELAPSED: tf.zeros([1, 1], tf.int64),
             features.HISTORY_LENGTH: tf.zeros([1], tf.int64),
             features.TARGET_ITEM: tf.zeros([1], tf.int64),
+            **{
+                features.history_feature(name): tf.zeros([1, 1], tf.int64)
+                for name in inputs.event_fields
+            },
         }
     )
     return ranker

@@ -43,7 +43,7 @@ def run_fn(fn_args: "tfx.components.FnArgs") -> None:
 
     Args:
       fn_args: `custom_config` holds `model`, `model_options`, `recipe`,
-        `max_history_length`, `use_time`, `use_position`, `use_ids`, `oov_buckets`,
+        `max_history_length`, `use_time`, `use_position`, `use_ids`, `oov_buckets`, `event_fields`,
         `distribute`, `training_seed`, `checkpoint_root` and `code`.
 
     Raises:
@@ -63,6 +63,7 @@ def run_fn(fn_args: "tfx.components.FnArgs") -> None:
         custom["use_position"],
         custom["use_ids"],
         attributes.sizes if attributes else {},
+        event_values(transform, custom.get("event_fields", "")),
     )
     train_files = data.files_of(fn_args.train_files, "train")
     eval_files = data.files_of(fn_args.eval_files, "eval")
@@ -70,7 +71,7 @@ def run_fn(fn_args: "tfx.components.FnArgs") -> None:
         "model": custom["model"],
         "config": config.to_dict(),
         "recipe": recipe.to_dict(),
-        "inputs": inputs._asdict(),
+        "inputs": inputs.to_dict(),
         "oov_buckets": custom["oov_buckets"],
         "seed": custom["training_seed"],
         "distribute": custom["distribute"],
@@ -145,6 +146,12 @@ def load_trained(model_run_dir: str, transform_graph_dir: str) -> Ranker:
             f"The item table in {transform_graph_dir} must have the fields of the training, "
             f"{inputs.attributes}. Received: {sizes}."
         )
+    events = event_values(transform, ",".join(inputs.event_fields))
+    if events != inputs.event_fields:
+        raise ValueError(
+            f"The Transform graph in {transform_graph_dir} must have the values of event fields of "
+            f"the training, {inputs.event_fields}. Received: {events}."
+        )
     config = presets.preset(description["model"]).config_class()(**description["config"])
     ranker = build_ranker(
         config, inputs, TrainingConfig(**description["recipe"]), description["seed"], attributes
@@ -154,6 +161,20 @@ def load_trained(model_run_dir: str, transform_graph_dir: str) -> Ranker:
     weights = os.path.join(model_run_dir, _WEIGHTS)
     ranker.weights_checkpoint().read(weights).assert_consumed()
     return ranker
+
+
+def event_values(transform: tft.TFTransformOutput, event_fields: str) -> dict[str, int]:
+    """The number of value ids of each event field.
+
+    Args:
+      transform: the output of TensorFlow Transform.
+      event_fields: the setting.
+    """
+    return {
+        name: features.FIRST_EVENT_VALUE
+        + transform.vocabulary_size_by_name(features.event_vocabulary(name))
+        for name in features.event_fields(event_fields)
+    }
 
 
 def _num_items(transform: tft.TFTransformOutput, oov_buckets: int) -> int:

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from model import presets
 from pipeline.errors import InputError
-from transforms import fields
+from transforms import features, fields
 from transforms.fields import Checked, choice, number
 
 PREFIX = "IMN_"
@@ -36,6 +36,7 @@ class Ingestion(Checked):
     layout: str = choice("auto", "2014", "2018", "header", "jsonl")
     columns: str = ""  # e.g. "user=uid,item=sku,time=at,rating=stars"; numbers without a header
     separator: str = ""  # between columns: "" is detected; e.g. ";", "::" or "tab"
+    event_fields: str = ""  # columns that belong to an event, e.g. "rating,verified_purchase"
     max_history_length: int = number(100, 1, 100_000)  # L
     min_history_length: int = number(1, 0)  # shortest history of a sample
     shift: int = number(1, 1)  # events between two training targets of a user
@@ -48,18 +49,16 @@ class Ingestion(Checked):
     test_share: float = number(0.1, 0.0, 0.9)
     same_day: str = choice("include", "exclude")  # of the target's day, in its history
     min_rating: float = number(0.0, 0.0)  # ratings below are no events
-    max_bad_share: float = number(0.01, 0.0, 1.0)  # of lines, before a run stops
+    max_bad_share: float = number(0.01, 0.0, 1.0)  # of lines, or of rows of items
     sampling_seed: int = number(0, 0)  # ties, user splits, negatives
 
 
 @dataclasses.dataclass(frozen=True)
 class Items(Checked):
-    """From a catalogue to the item table; the other two settings are those of other groups."""
+    """From a catalogue to the item table, with `max_bad_share` and `max_vocabulary_size`."""
 
     items: str = ""  # file or glob of items with attributes; "" is ids alone
     item_fields: str = ""  # e.g. "category,price:number"; "" chooses by the file
-    max_bad_share: float = number(0.01, 0.0, 1.0)  # of rows, and of items that contradict
-    max_vocabulary_size: int = number(5_000_000, 1)  # values of a field
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +73,7 @@ class Transform(Checked):
     """Vocabulary and buckets of TensorFlow Transform."""
 
     min_item_count: int = number(1, 1)  # training events of an item that has its own id
-    max_vocabulary_size: int = number(5_000_000, 1)
+    max_vocabulary_size: int = number(5_000_000, 1)  # of items, and of values of a field
     oov_buckets: int = number(8, 1)  # ids shared by items outside the vocabulary
     time_unit: int = number(86_400, 1)  # seconds in the first bucket of elapsed time
 
@@ -148,6 +147,7 @@ class Settings(Run, Gate, Recipe, Training, Transform, Validation, Items, Ingest
     def __post_init__(self) -> None:
         try:
             super().__post_init__()
+            features.event_fields(self.event_fields)
         except ValueError as error:
             raise SettingsError(str(error)) from None
         if not self.output or re.search(r"[*?\[\]]", self.output):

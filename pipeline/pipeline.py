@@ -1,7 +1,7 @@
 """The pipeline: its components and what connects them.
 
     RatingsExampleGen -> StatisticsGen -> ExampleValidator -> AnomalyStop
-        -> ItemTable -> Transform -> Trainer -> Evaluator (gate) -> InfraCheck -> Pusher
+        -> ItemTable -> Transform -> Trainer -> InfraCheck -> Evaluator (gate) -> Pusher
 
 ItemTable is there if the run has a catalogue of items.
 
@@ -23,7 +23,6 @@ from model import presets
 from pipeline.configs import (
     Gate,
     Ingestion,
-    Items,
     Settings,
     SettingsError,
     Training,
@@ -76,6 +75,11 @@ def create_pipeline(
     Raises:
       SettingsError: if the model or an option does not exist.
     """
+    if not (settings.use_ids or settings.items):
+        raise SettingsError(
+            "`use_ids` must be true without attributes: nothing is left to know items by. "
+            "Received: False. Give a catalogue (IMN_ITEMS), or leave ids on."
+        )
     recipe = settings.recipe()
     try:  # before anything runs, rather than when the Trainer starts
         resolved = presets.resolve(settings.model, settings.model_options, recipe)
@@ -85,7 +89,9 @@ def create_pipeline(
     model_code = digest("model/trainer.py", *model_files)
 
     example_gen = component.RatingsExampleGen(settings.group(Ingestion))
-    schema = HistorySchema(max_history_length=settings.max_history_length)
+    schema = HistorySchema(
+        max_history_length=settings.max_history_length, event_fields=settings.event_fields
+    )
     statistics = SampledStatisticsGen(
         examples=example_gen.outputs["examples"], rows=settings.statistics_rows
     ).with_id("StatisticsGen")
@@ -96,14 +102,14 @@ def create_pipeline(
 
     item_nodes: list[Any] = []
     if settings.items:
-        item_nodes.append(ItemTable(example_gen.outputs["examples"], settings.group(Items)))
+        item_nodes.append(ItemTable(example_gen.outputs["examples"], settings))
         item_nodes[0].add_upstream_node(stop)
     transform = CheckedTransform(
         examples=example_gen.outputs["examples"],
         schema=schema.outputs["schema"],
         preprocessing_fn="transforms.preprocessing.preprocessing_fn",
         splits=("train", "eval"),
-        custom_config=settings.group(Transform).to_dict(),
+        custom_config=settings.group(Transform).to_dict() | {"event_fields": settings.event_fields},
         item_table=item_nodes[0].outputs["item_table"] if item_nodes else None,
     ).with_id("Transform")
     transform.add_upstream_node(stop)
@@ -119,6 +125,7 @@ def create_pipeline(
         | {
             "max_history_length": settings.max_history_length,
             "oov_buckets": settings.oov_buckets,
+            "event_fields": settings.event_fields,
             "recipe": recipe,
             "checkpoint_root": checkpoint_root,
             "code": model_code,

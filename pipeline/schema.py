@@ -1,14 +1,7 @@
-"""The schema of the raw Examples: a template, with L filled in for a run.
+"""The schema of the raw Examples: a template, with L filled in for a run."""
 
-`python -m pipeline.schema` (`make schema`) proposes a new template from the statistics of the last
-run.
-"""
-
-import argparse
-import glob
 import os
 import pathlib
-import sys
 
 import tensorflow_data_validation as tfdv
 from google.protobuf import text_format
@@ -23,14 +16,24 @@ TEMPLATE = pathlib.Path(__file__).with_name("schema.pbtxt")
 _PADDED = (features.HISTORY_ITEM, features.HISTORY_TIME)
 
 
-def filled_schema(max_history_length: int) -> schema_pb2.Schema:
-    """The template with L = `max_history_length` in every shape that depends on it."""
+def filled_schema(max_history_length: int, event_fields: str = "") -> schema_pb2.Schema:
+    """The template with L = `max_history_length` in every shape that depends on it.
+
+    Args:
+      max_history_length: L.
+      event_fields: the setting; each of its fields has a feature like that of the items.
+    """
     schema = text_format.Parse(TEMPLATE.read_text(encoding="utf-8"), schema_pb2.Schema())
     for feature in schema.feature:
         if feature.name in _PADDED:
             feature.shape.dim[0].size = max_history_length
         if feature.name == features.HISTORY_LENGTH:
             feature.int_domain.max = max_history_length
+        if feature.name == features.HISTORY_ITEM:
+            items = feature
+    for name in features.event_fields(event_fields):
+        schema.feature.add().MergeFrom(items)
+        schema.feature[-1].name = features.history_feature(name)
     return schema
 
 
@@ -38,50 +41,15 @@ def filled_schema(max_history_length: int) -> schema_pb2.Schema:
 def HistorySchema(
     schema: OutputArtifact[tfx.types.standard_artifacts.Schema],
     max_history_length: Parameter[int],
+    event_fields: Parameter[str] = "",
 ) -> None:
     """Writes the schema of the run as its Schema artifact."""
     path = os.path.join(schema.uri, "schema.pbtxt")
     with fileio.open(path, "w") as file:
-        file.write(text_format.MessageToString(filled_schema(max_history_length)))
+        file.write(text_format.MessageToString(filled_schema(max_history_length, event_fields)))
 
 
 def proposed_schema(statistics_path: str) -> schema_pb2.Schema:
     """The schema that TFDV infers from the training statistics of a run."""
     statistics = tfdv.load_stats_binary(statistics_path)
     return tfdv.infer_schema(statistics, infer_feature_shape=True)
-
-
-def main(argv: list[str]) -> int:
-    """Writes a proposed template and prints its path.
-
-    Returns:
-      0, or 2 if there are no statistics of a run.
-    """
-    parser = argparse.ArgumentParser(prog="python -m pipeline.schema", description=__doc__)
-    parser.add_argument("--output", default="runs", help="the output folder of the run")
-    output = parser.parse_args(argv).output
-    pattern = os.path.join(
-        output,
-        "pipeline",
-        "*",
-        "StatisticsGen",
-        "statistics",
-        "*",
-        "Split-train",
-        "FeatureStats.pb",
-    )
-    found = sorted(glob.glob(pattern), key=os.path.getmtime)
-    if not found:
-        sys.stderr.write(f"There are no statistics under {output}. Run `make run` first.\n")
-        return 2
-    proposal = os.path.join(output, "report", "schema.pbtxt")
-    os.makedirs(os.path.dirname(proposal), exist_ok=True)
-    pathlib.Path(proposal).write_text(
-        text_format.MessageToString(proposed_schema(found[-1])), encoding="utf-8"
-    )
-    sys.stdout.write(f"Proposed from {found[-1]}:\n{proposal}\nCompare with {TEMPLATE}\n")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

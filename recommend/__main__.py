@@ -61,6 +61,7 @@ def recommend(arguments: argparse.Namespace, settings: Settings) -> Iterator[str
     name, version = _pushed(arguments.output, settings)
     folder = os.path.join(arguments.output, "serving_model", name, str(version))
     settings = _with_ratings(settings, arguments.output, folder)
+    settings = dataclasses.replace(settings, event_fields=_event_fields(folder))
     from recommend import user_history  # imports TensorFlow
 
     history = user_history.read(settings, arguments.user)
@@ -119,6 +120,7 @@ def _inputs(history: Any, items: list[bytes]) -> dict[str, np.ndarray]:
         features.HISTORY_LENGTH: np.array([len(history.items)], np.int64),
         "request_time": np.array([history.newest], np.int64),
         "candidates": np.array([items], object),
+        **{name: np.array([values], object) for name, values in history.values.items()},
     }
 
 
@@ -175,6 +177,13 @@ def _with_ratings(settings: Settings, output: str, folder: str) -> Settings:
         )
     fields = ("ratings", "layout", "min_rating", "sampling_seed")
     return dataclasses.replace(settings, **{name: ingestion[name] for name in fields})
+
+
+def _event_fields(folder: str) -> str:
+    """The setting `event_fields` of a model: it has a vocabulary of each field."""
+    prefix = features.event_vocabulary("")
+    names = sorted(os.listdir(os.path.join(folder, "assets")))
+    return ",".join(name.removeprefix(prefix) for name in names if name.startswith(prefix))
 
 
 def _candidates(source: str, folder: str, rated: frozenset[bytes]) -> list[bytes]:

@@ -21,12 +21,14 @@ class UserHistory:
     Attributes:
       items: ids, oldest first.
       times: Unix seconds of each event.
+      values: of each event, by the feature of an event field.
       rated: ids of all items that the user rated, also below `min_rating`.
       newest: Unix seconds of the latest rating of any user.
     """
 
     items: list[bytes]
     times: list[int]
+    values: dict[str, list[bytes]]
     rated: frozenset[bytes]
     newest: int
 
@@ -35,7 +37,7 @@ def read(settings: Settings, user: str) -> UserHistory:
     """Reads the ratings block by block and selects those of the user.
 
     Args:
-      settings: uses `ratings`, `layout`, `min_rating` and `sampling_seed`.
+      settings: uses `ratings`, `layout`, `min_rating`, `sampling_seed` and `event_fields`.
       user: id of the user.
 
     Raises:
@@ -59,7 +61,8 @@ def read(settings: Settings, user: str) -> UserHistory:
     table = pa.concat_tables(events).combine_chunks()
     ordered, _ = histories.sort_events(table, settings.sampling_seed)
     items = ordered.items.take(pa.array(ordered.item)).to_pylist()
-    return UserHistory(items, ordered.time.tolist(), frozenset(rated), newest)
+    values = {name: column.to_pylist() for name, column in ordered.values.items()}
+    return UserHistory(items, ordered.time.tolist(), values, frozenset(rated), newest)
 
 
 def _select(user: pa.Scalar, batch: pa.RecordBatch) -> pa.Table:

@@ -22,17 +22,19 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
     """TFX Transform calls this function.
 
     Args:
-      inputs: raw features by name, dense: `history_item` and `history_time`
-        `(B, L)`, the others `(B, 1)`.
+      inputs: raw features by name, dense: `history_item`, `history_time` and the features of
+        event fields `(B, L)`, the others `(B, 1)`.
       custom_config: the settings `min_item_count`, `max_vocabulary_size`, `oov_buckets` and
         `time_unit`. With `min_item_count` above 1 also `frequent_items`: the path of a `.npy`
         file with the sorted `item_hashes` of the items that have as many events. Samples cannot
         say it, because each event is in the histories of several samples. With an item table
-        also `catalogue`: the file with the raw id of each of its rows.
+        also `catalogue`: the file with the raw id of each of its rows. With event fields also
+        `event_fields`, the setting.
 
     Returns:
       `history_item` and `history_elapsed` int64 `(B, L)`, 0 at padding;
-      `history_length`, `target_item` and `label` int64 `(B, 1)`.
+      `history_length`, `target_item` and `label` int64 `(B, 1)`; and the value ids of event
+      fields int64 `(B, L)`, under the names of their raw features.
     """
     history = inputs[features.HISTORY_ITEM]
     target = inputs[features.TARGET_ITEM]
@@ -56,13 +58,39 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
     elapsed = elapsed_buckets(
         inputs[features.HISTORY_TIME], inputs[features.TARGET_TIME], custom_config["time_unit"]
     )
+    events = {
+        features.history_feature(name): _event_values(
+            inputs[features.history_feature(name)],
+            filled,
+            features.event_vocabulary(name),
+            custom_config["max_vocabulary_size"],
+        )
+        for name in features.event_fields(custom_config.get("event_fields", ""))
+    }
     return {
         features.HISTORY_ITEM: item_ids.lookup(history, **ids),
         features.HISTORY_ELAPSED: tf.where(filled, elapsed, tf.zeros_like(elapsed)),
         features.HISTORY_LENGTH: length,
         features.TARGET_ITEM: item_ids.lookup(target, **ids),
         features.LABEL: inputs[features.LABEL],
+        **events,
     }
+
+
+def _event_values(values: tf.Tensor, filled: tf.Tensor, name: str, most: int) -> tf.Tensor:
+    """Value ids int64 `(B, L)` of one event field; see `features`.
+
+    Args:
+      values: raw values `(B, L)`; a missing one is "".
+      filled: `(B, L)`, True for events.
+      name: of the vocabulary.
+      most: values that the vocabulary holds at most; the others are unknown.
+    """
+    values = tf.strings.substr(values, 0, features.LONGEST_EVENT_VALUE, unit="UTF8_CHAR")
+    vocabulary = tft.vocabulary(values, top_k=most, vocab_filename=name)
+    known = tft.apply_vocabulary(values, vocabulary, default_value=-1)
+    ids = tf.where(known >= 0, known + features.FIRST_EVENT_VALUE, features.EVENT_MISSING)
+    return tf.where(filled, ids, tf.zeros_like(ids))
 
 
 def item_hashes(items: Any) -> tf.Tensor:

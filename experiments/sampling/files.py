@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from experiments.sampling import resplit
-from pipeline.configs import Items, Settings
+from pipeline.configs import Settings
 from transforms import features
 
 _BATCH = 1024
@@ -47,10 +47,16 @@ def write(settings: Settings, folder: str, scored: set[bytes] | None, leaking: b
         write_frequent_items(f"{folder}/raw", settings.min_item_count, config["frequent_items"])
     if settings.items:
         table = f"{folder}/transform/{item_table.FOLDER}"
-        request = Request(item_counts=f"{folder}/raw", **settings.group(Items).to_dict())
+        request = Request(
+            settings.items,
+            settings.item_fields,
+            settings.max_bad_share,
+            settings.max_vocabulary_size,
+            f"{folder}/raw",
+        )
         make_item_table(request, table, beam.Pipeline(argv=_BEAM_ARGUMENTS))
         config["catalogue"] = f"{table}/{item_table.IDS}"
-    _transform(folder, filled_schema(settings.max_history_length), config)
+    _transform(folder, filled_schema(settings.max_history_length, settings.event_fields), config)
     _write_test_rows(folder)
 
 

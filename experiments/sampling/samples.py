@@ -139,6 +139,8 @@ def prepare(
     # Without items, the digest stays the same as before there were items.
     if not settings.items:
         del key["items"], key["item_fields"]
+    if not settings.event_fields:
+        del key["event_fields"]
     if leaking:
         key["leaking"] = True
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]

@@ -50,28 +50,29 @@ class ServingModule:
       transform: the output of TensorFlow Transform.
 
     Raises:
-      ValueError: if the Transform graph has no vocabulary of items.
+      ValueError: if the Transform graph has no vocabulary of items, or of an event field.
     """
 
     def __init__(self, ranker: Ranker, transform: tft.TFTransformOutput):
         self.ranker = ranker
         self.transform = transform.transform_features_layer()
         spec = transform.raw_feature_spec()
-        self._spec = {name: spec[name] for name in _RAW_FEATURES}
-        self._length = spec[features.HISTORY_ITEM].shape[0]
-        vocabulary = transform.vocabulary_file_by_name(features.ITEM_VOCABULARY)
-        if not vocabulary:
-            raise ValueError(
-                f"The Transform graph must have the vocabulary `{features.ITEM_VOCABULARY}`. "
-                f"Received: none in {transform.transform_savedmodel_dir}."
+        self._vocabulary = _vocabulary_file(transform, features.ITEM_VOCABULARY)
+        # The files of the values of event fields, by their features.
+        self._events = {
+            features.history_feature(name): _vocabulary_file(
+                transform, features.event_vocabulary(name)
             )
-        self._vocabulary: str = vocabulary
+            for name in ranker.encoder.event_fields
+        }
+        self._spec = {name: spec[name] for name in (*_RAW_FEATURES, *self._events)}
+        self._length = spec[features.HISTORY_ITEM].shape[0]
 
     def save(self, folder: str) -> None:
         """Writes a SavedModel with all signatures and the warm-up requests.
 
         The signatures are `serving_default`, `classify`, `regress`, `rank`, and `explain` if the
-        model's block has attention weights.
+        model's block has attention weights. A model with event fields needs their features in all.
         """
         string, integer = tf.string, tf.int64
         examples = [tf.TensorSpec([None], string, name="examples")]
@@ -84,14 +85,15 @@ class ServingModule:
             tf.TensorSpec([None], integer, name=REQUEST_TIME),
             tf.TensorSpec([None, None], string, name=CANDIDATES),
         ]
-        signatures = {
+        values = {name: tf.TensorSpec([None, None], string, name=name) for name in self._events}
+        signatures: dict[str, tuple[Any, ...]] = {
             "serving_default": (self.score_examples, examples),
             "classify": (self.classify, inputs),
             "regress": (self.regress, inputs),
-            "rank": (self.rank, history),
+            "rank": (self.rank, history, values),
         }
         if self.ranker.block.has_attention_weights:
-            signatures["explain"] = (self.explain, history)
+            signatures["explain"] = (self.explain, history, values)
         # The saved object must own all that the signatures read. Of the ranker it owns the
         # variables alone, because Keras would add a training graph of every layer.
         module = tf.Module()
@@ -99,8 +101,10 @@ class ServingModule:
         if self.ranker.encoder.attributes:
             module.item_table = self.ranker.encoder.attributes.variables
         concrete = {
-            name: tf.function(function, autograph=False).get_concrete_function(*specs)
-            for name, (function, specs) in signatures.items()
+            name: tf.function(function, autograph=False).get_concrete_function(
+                *specs, **dict(*named)
+            )
+            for name, (function, specs, *named) in signatures.items()
         }
         # Serving needs no gradients, and TensorFlow cannot save those of loops.
         options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
@@ -115,7 +119,8 @@ class ServingModule:
             path = os.path.join(folder, item_table.IN_EXPORT)
             tf.io.gfile.makedirs(os.path.dirname(path))
             tf.io.gfile.copy(os.path.join(attributes.table.folder, item_table.DESCRIPTION), path)
-        warmup.write(folder, self._vocabulary, self._length, "explain" in signatures)
+        explains = "explain" in signatures
+        warmup.write(folder, self._vocabulary, self._length, explains, self._events)
 
     def score_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """Probabilities `score` `(B,)` of serialized raw tf.Examples `(B,)`; ignores labels."""
@@ -144,6 +149,7 @@ class ServingModule:
         history_length: tf.Tensor,
         request_time: tf.Tensor,
         candidates: tf.Tensor,
+        **events: tf.Tensor,
     ) -> dict[str, tf.Tensor]:
         """Probabilities of K candidates for each user. Encodes each history once.
 
@@ -155,12 +161,13 @@ class ServingModule:
             L of them; L is the history length of the training.
           request_time: seconds since 1970 `(B,)`.
           candidates: ids `(B, K)`.
+          **events: values `(B, H)` of each event field, as in the ratings; "" is a missing one.
 
         Returns:
           a dict with `scores` `(B, K)`.
         """
         encoded, _ = self._encoded(
-            history_item, history_time, history_length, request_time, candidates
+            history_item, history_time, history_length, request_time, candidates, events
         )
         count = tf.shape(candidates)[1]
         logits = self.ranker.score(encoded, self._ids(_one_at_least(candidates)))
@@ -173,6 +180,7 @@ class ServingModule:
         history_length: tf.Tensor,
         request_time: tf.Tensor,
         candidates: tf.Tensor,
+        **events: tf.Tensor,
     ) -> dict[str, tf.Tensor]:
         """The scores of `rank`, with the attention weight of each event.
 
@@ -184,7 +192,7 @@ class ServingModule:
           over the history, at the positions of the request; 0 for events that are not read.
         """
         encoded, length = self._encoded(
-            history_item, history_time, history_length, request_time, candidates
+            history_item, history_time, history_length, request_time, candidates, events
         )
         count = tf.shape(candidates)[1]
         ids = self._ids(_one_at_least(candidates))
@@ -210,6 +218,7 @@ class ServingModule:
         history_length: tf.Tensor,
         request_time: tf.Tensor,
         candidates: tf.Tensor,
+        events: dict[str, tf.Tensor],
     ) -> tuple[Encoded, tf.Tensor]:
         """The encoded histories of a request, and their lengths `(B,)` before the cut to L."""
         # Without these checks, broadcasting would answer requests whose shapes do not match.
@@ -225,6 +234,7 @@ class ServingModule:
                 (features.HISTORY_LENGTH, history_length, [rows], "(B,)"),
                 (REQUEST_TIME, request_time, [rows], "(B,)"),
                 (CANDIDATES, candidates, [rows, tf.shape(candidates)[1]], "(B, K)"),
+                *((name, of, [rows, width], "(B, H)") for name, of in events.items()),
             )
         ]
         with tf.control_dependencies(checks):
@@ -237,6 +247,7 @@ class ServingModule:
                 features.HISTORY_TIME, _newest(history_time, length, self._length, 0)
             ),
             features.HISTORY_LENGTH: cut_length[:, None],
+            **{name: _newest(of, length, self._length, "") for name, of in events.items()},
             features.TARGET_ITEM: tf.fill([tf.size(length), 1], ""),
             features.TARGET_TIME: _in_seconds(REQUEST_TIME, request_time)[:, None],
         }
@@ -256,11 +267,22 @@ class ServingModule:
             features.HISTORY_ITEM: samples,
             features.HISTORY_TIME: tf.zeros_like(samples, tf.int64),
             features.HISTORY_LENGTH: tf.fill([rows, 1], tf.constant(self._length, tf.int64)),
+            **{name: tf.fill(tf.shape(samples), "") for name in self._events},
             features.TARGET_ITEM: tf.fill([rows, 1], ""),
             features.TARGET_TIME: tf.zeros([rows, 1], tf.int64),
         }
         ids = tf.reshape(self.transform(raw)[features.HISTORY_ITEM], [-1])
         return tf.reshape(ids[: tf.size(items)], tf.shape(items))
+
+
+def _vocabulary_file(transform: tft.TFTransformOutput, name: str) -> str:
+    file = transform.vocabulary_file_by_name(name)
+    if not file:
+        raise ValueError(
+            f"The Transform graph must have the vocabulary `{name}`. Received: none in "
+            f"{transform.transform_savedmodel_dir}."
+        )
+    return file
 
 
 def _one_at_least(candidates: tf.Tensor) -> tf.Tensor:

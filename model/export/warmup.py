@@ -2,7 +2,8 @@
 
 import itertools
 import os
-from collections.abc import Sequence
+import types
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -17,7 +18,13 @@ _EXPLAINED = 10
 _NOW, _DAY = 1_400_000_000, 86_400
 
 
-def write(folder: str, vocabulary_file: str, length: int, explains: bool = False) -> None:
+def write(
+    folder: str,
+    vocabulary_file: str,
+    length: int,
+    explains: bool = False,
+    values_files: Mapping[str, str] = types.MappingProxyType({}),
+) -> None:
     """Writes requests for every signature, with ids of the vocabulary, into a SavedModel.
 
     Args:
@@ -25,29 +32,33 @@ def write(folder: str, vocabulary_file: str, length: int, explains: bool = False
       vocabulary_file: one known id per line, most frequent first.
       length: L; one history has this length, another is empty.
       explains: whether the SavedModel has the signature `explain`.
+      values_files: one known value per line, of each feature of an event field.
     """
-    with tf.io.gfile.GFile(vocabulary_file, "rb") as file:
-        vocabulary = [line.rstrip(b"\n") for line in itertools.islice(file, _CANDIDATES[-1])]
+    vocabulary = _first_lines(vocabulary_file)
+    values = {name: _first_lines(file) for name, file in values_files.items()}
     path = os.path.join(folder, FILE)
     tf.io.gfile.makedirs(os.path.dirname(path))
     with tf.io.TFRecordWriter(path) as writer:
-        for log in requests(vocabulary, length, explains):
+        for log in requests(vocabulary, length, explains, values):
             # The pusher compares files, so the same model must have the same bytes.
             writer.write(log.SerializeToString(deterministic=True))
 
 
 def requests(
-    vocabulary: Sequence[bytes], length: int, explains: bool = False
+    vocabulary: Sequence[bytes],
+    length: int,
+    explains: bool = False,
+    values: Mapping[str, Sequence[bytes]] = types.MappingProxyType({}),
 ) -> list[prediction_log_pb2.PredictionLog]:
     """The requests in TF Serving's log format, the largest one first. Arguments: see `write`."""
-    examples = [_example(vocabulary, length, filled) for filled in (length, 0)]
+    examples = [_example(vocabulary, length, filled, values) for filled in (length, 0)]
     logs = []
     ranking = [("rank", count) for count in reversed(_CANDIDATES)]
     for signature, count in [*ranking, *[("explain", _EXPLAINED)] * explains]:
         log = prediction_log_pb2.PredictionLog()
         request = log.predict_log.request
         request.model_spec.signature_name = signature
-        for name, value in _rank(vocabulary, length, count).items():
+        for name, value in _rank(vocabulary, length, count, values).items():
             request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
         logs.append(log)
     log = prediction_log_pb2.PredictionLog()
@@ -64,6 +75,11 @@ def requests(
     return logs
 
 
+def _first_lines(path: str) -> list[bytes]:
+    with tf.io.gfile.GFile(path, "rb") as file:
+        return [line.rstrip(b"\n") for line in itertools.islice(file, _CANDIDATES[-1])]
+
+
 def _items(vocabulary: Sequence[bytes], count: int) -> list[bytes]:
     """`count` known ids, most frequent first; they repeat if the vocabulary is smaller."""
     return [vocabulary[index % len(vocabulary)] for index in range(count)]
@@ -73,22 +89,28 @@ def _times(length: int) -> list[int]:
     return [_NOW - day * _DAY for day in range(length, 0, -1)]
 
 
-def _rank(vocabulary: Sequence[bytes], length: int, count: int) -> dict[str, np.ndarray]:
+def _rank(
+    vocabulary: Sequence[bytes], length: int, count: int, values: Mapping[str, Sequence[bytes]]
+) -> dict[str, np.ndarray]:
     return {
         features.HISTORY_ITEM: np.array([_items(vocabulary, length)], object),
         features.HISTORY_TIME: np.array([_times(length)], np.int64),
         features.HISTORY_LENGTH: np.array([length], np.int64),
         "request_time": np.array([_NOW], np.int64),
         "candidates": np.array([_items(vocabulary, count)], object),
+        **{name: np.array([_items(known, length)], object) for name, known in values.items()},
     }
 
 
-def _example(vocabulary: Sequence[bytes], length: int, filled: int) -> tf.train.Example:
+def _example(
+    vocabulary: Sequence[bytes], length: int, filled: int, values: Mapping[str, Sequence[bytes]]
+) -> tf.train.Example:
     padding = length - filled
     example = tf.train.Example()
     feature = example.features.feature
-    items = [*_items(vocabulary, filled), *[b""] * padding]
-    feature[features.HISTORY_ITEM].bytes_list.value.extend(items)
+    for name, known in {features.HISTORY_ITEM: vocabulary, **values}.items():
+        texts = [*_items(known, filled), *[b""] * padding]
+        feature[name].bytes_list.value.extend(texts)
     feature[features.HISTORY_TIME].int64_list.value.extend([*_times(filled), *[0] * padding])
     feature[features.HISTORY_LENGTH].int64_list.value.append(filled)
     feature[features.TARGET_ITEM].bytes_list.value.append(vocabulary[0])

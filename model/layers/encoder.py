@@ -1,6 +1,7 @@
 """The encoder: embeddings of the history and of the candidates, the same for every model."""
 
-from collections.abc import Sequence
+import types
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -8,11 +9,14 @@ import tensorflow as tf
 from transforms import features, item_table
 from transforms.item_attributes import ItemAttributes
 
+_FEW = 1_000  # rows of a table, up to which a dense gradient is faster
+
 
 class HistoryEncoder(tf.keras.layers.Layer):
     """Sum of item, elapsed-time and position embeddings (IMN paper, eq. 1).
 
-    `e_j = item(j) + time(j) + position(j)`. A candidate is `item(v)`, from the same tables.
+    `e_j = item(j) + time(j) + position(j) + Σ_f event_f(j)`. A candidate is `item(v)`, from the
+    same tables. `event_f` is the embedding of the event's value of an event field.
     Without attributes, `item` is the embedding of the id. With F fields of attributes it is
 
         item(j) = id(j) + Σ_f 1/|f(j)| Σ_{a ∈ f(j)} field_f(a)
@@ -38,6 +42,7 @@ class HistoryEncoder(tf.keras.layers.Layer):
       use_ids: whether to read ids; without, items are known by their attributes alone.
       projection: whether a matrix combines id and fields, in place of the sum.
       attributes: the item table, or None. It is no part of `get_config`.
+      event_fields: number of value ids by event field.
 
     Raises:
       ValueError: without ids and without attributes.
@@ -53,6 +58,7 @@ class HistoryEncoder(tf.keras.layers.Layer):
         use_ids: bool = True,
         projection: bool = False,
         attributes: ItemAttributes | None = None,
+        event_fields: Mapping[str, int] = types.MappingProxyType({}),
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
@@ -69,6 +75,7 @@ class HistoryEncoder(tf.keras.layers.Layer):
         self.use_ids = use_ids
         self.projection = projection
         self.attributes = attributes
+        self.event_fields = event_fields
 
     def build(self, input_shape: Any) -> None:
         """Creates the tables."""
@@ -81,6 +88,9 @@ class HistoryEncoder(tf.keras.layers.Layer):
             rows["position"] = self.max_positions
         sizes = self.attributes.sizes if self.attributes else {}
         rows |= {f"field_{name}": count for name, count in sizes.items()}
+        rows |= {
+            features.event_vocabulary(name): count for name, count in self.event_fields.items()
+        }
         self.tables = {
             name: self.add_weight(
                 name=f"{name}_table",
@@ -99,6 +109,7 @@ class HistoryEncoder(tf.keras.layers.Layer):
         length: tf.Tensor,
         elapsed: tf.Tensor | None = None,
         vectors: tf.Tensor | None = None,
+        events: Mapping[str, tf.Tensor] = types.MappingProxyType({}),
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Encodes histories.
 
@@ -108,13 +119,14 @@ class HistoryEncoder(tf.keras.layers.Layer):
             padding; ids in the padding are never looked up.
           elapsed: int64 buckets `(B, L)`; used with `use_time` only.
           vectors: of `distinct_items`, if `items` are indices into them.
+          events: int64 value ids `(B, L)` of each event field, by its feature; others are not read.
 
         Returns:
           `e` `(B, L, D)`, oldest first but padded on the left, so that the newest event is in the
           last column of every row; zeros for padding. And the mask `(B, L)`, True for events.
 
         Raises:
-          ValueError: without `elapsed`, if the layer has `use_time`.
+          ValueError: without `elapsed`, if the layer has `use_time`, and without an event field.
         """
         if self.use_time and elapsed is None:
             raise ValueError("`elapsed` must be given to an encoder with `use_time`.")
@@ -126,6 +138,13 @@ class HistoryEncoder(tf.keras.layers.Layer):
             # Each row of the table is looked up once, so that its gradient stays sparse.
             rows = tf.gather(self.tables["time"], tf.range(features.NUM_TIME_BUCKETS))
             encoded += _gather_few(rows, _aligned(elapsed, length, mask))
+        for name, rows in self.event_fields.items():
+            values = _aligned(self._values(name, events), length, mask)
+            table = self.tables[features.event_vocabulary(name)]
+            if rows <= _FEW:
+                encoded += _gather_few(tf.gather(table, tf.range(rows)), values)
+            else:
+                encoded += tf.gather(table, _narrow(values))
         if self.max_positions:
             back = tf.minimum(tf.range(count - 1, -1, -1), self.max_positions - 1)
             encoded += tf.gather(self.tables["position"], back)
@@ -168,6 +187,16 @@ class HistoryEncoder(tf.keras.layers.Layer):
             items = tf.where(items < 0, new, tf.minimum(items, new))
         return tf.gather(self.tables["item"], items)
 
+    @staticmethod
+    def _values(name: str, events: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        feature = features.history_feature(name)
+        if feature not in events:
+            raise ValueError(
+                f"`events` must have the feature `{feature}` for an encoder of this event field. "
+                f"Received: {sorted(events)}."
+            )
+        return events[feature]
+
     def _items(self, items: tf.Tensor) -> tf.Tensor:
         """`item` `(N, D)` of distinct ids `(N,)`; a negative id is hidden."""
         if self.attributes is None:
@@ -194,6 +223,7 @@ class HistoryEncoder(tf.keras.layers.Layer):
             "initial_scale": self.initial_scale,
             "use_ids": self.use_ids,
             "projection": self.projection,
+            "event_fields": dict(self.event_fields),
         }
 
 

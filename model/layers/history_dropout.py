@@ -18,7 +18,7 @@ def thin(inputs: dict[str, tf.Tensor], highest: float, seed: tf.Tensor) -> dict[
       seed: two integers; the same seed drops the same events.
 
     Returns:
-      the features with new `history_item`, `history_elapsed` and `history_length`.
+      the features with new `history_length` and new values of each event.
     """
     length = inputs[features.HISTORY_LENGTH]
     shape = tf.shape(inputs[features.HISTORY_ITEM])
@@ -28,9 +28,8 @@ def thin(inputs: dict[str, tf.Tensor], highest: float, seed: tf.Tensor) -> dict[
     kept &= tf.sequence_mask(tf.reshape(length, [-1]), shape[1])
     order = tf.argsort(tf.cast(~kept, tf.int32), axis=1, stable=True)
     result = dict(inputs)
-    for name in (features.HISTORY_ITEM, features.HISTORY_ELAPSED):
-        if name in inputs:
-            result[name] = tf.gather(inputs[name], order, batch_dims=1)
+    for name, values in features.of_each_event(inputs).items():
+        result[name] = tf.gather(values, order, batch_dims=1)
     count = tf.reduce_sum(tf.cast(kept, length.dtype), axis=1)
     result[features.HISTORY_LENGTH] = tf.reshape(count, tf.shape(length))
     return result

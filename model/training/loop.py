@@ -20,6 +20,7 @@ from model import calibration
 from model.configs import TrainingConfig
 from model.ranker import Ranker
 from model.training import data, metrics
+from model.training.early_stopping import State, ending
 from model.training.embedding_l2 import EmbeddingL2, item_counts
 from model.training.optimizer import LazyAdam
 from model.training.progress import Progress
@@ -30,29 +31,6 @@ from transforms import features
 CHECKPOINT_SECONDS = 60.0
 _COST = 20.0
 _EVALUATION_BATCH = 1024
-
-
-@dataclasses.dataclass
-class State:
-    """Progress of a training, as its checkpoints hold it.
-
-    Attributes:
-      step: number of training steps so far.
-      evaluations: metrics of each evaluation, oldest first.
-    """
-
-    step: int = 0
-    evaluations: list[dict[str, Any]] = dataclasses.field(default_factory=list)
-
-    @property
-    def best(self) -> int:
-        """The index of the first evaluation with the highest AUC; -1 before any."""
-        aucs = [evaluation["eval_auc"] for evaluation in self.evaluations]
-        return int(np.argmax(aucs)) if aucs else -1
-
-    def stopped(self, patience: int) -> bool:
-        """Whether the last `patience` evaluations brought no better AUC."""
-        return bool(self.evaluations) and len(self.evaluations) - 1 - self.best >= patience
 
 
 def evaluation_steps(steps_per_epoch: int, evaluations: int) -> set[int]:
@@ -145,7 +123,7 @@ class Training:
                         break
                 elif self._due():
                     self._save()
-        self._progress.close()
+        self._progress.close(ending(state.evaluations, recipe.epochs, recipe.patience))
         return state
 
     def _batches(self, epoch: int, skip: int) -> Any:

@@ -1,4 +1,4 @@
-"""Progress of a training: a bar with loss and AUC, and scalars for TensorBoard."""
+"""Progress of a training: a bar with training loss and AUC, and scalars for TensorBoard."""
 
 import collections
 import sys
@@ -45,7 +45,7 @@ class Progress:
                 self._show(step, "\r")
 
     def evaluation(self, evaluation: dict[str, Any]) -> None:
-        """Records an evaluation, an element of `State.evaluations` (loop.py)."""
+        """Records an evaluation, an element of `State.evaluations` (early_stopping.py)."""
         self._eval_auc = evaluation["eval_auc"]
         with self._writer.as_default():
             tf.summary.scalar("eval/loss", evaluation["eval_loss"], evaluation["step"])
@@ -59,9 +59,11 @@ class Progress:
         losses, labels, logits = zip(*self._recent, strict=True)
         return float(np.mean(losses)), metrics.auc(np.concatenate(labels), np.concatenate(logits))
 
-    def close(self) -> None:
-        """Flushes and closes TensorBoard's file."""
+    def close(self, ending: str) -> None:
+        """Writes why the training ended as a line, and closes TensorBoard's file."""
         self._writer.close()
+        sys.stdout.write(f"  {ending}\n")
+        sys.stdout.flush()
 
     def _write(self, step: int) -> None:
         loss, auc = self.recent()
@@ -73,9 +75,10 @@ class Progress:
         loss, auc = self.recent()
         epoch, within = divmod(step - 1, self._steps)
         bar = "=" * round(_WIDTH * (within + 1) / self._steps)
-        best = "" if np.isnan(self._eval_auc) else f"  eval auc {self._eval_auc:.4f}"
+        of_eval = "" if np.isnan(self._eval_auc) else f"  eval auc {self._eval_auc:.4f}"
         sys.stdout.write(
             f"  epoch {epoch + 1} [{bar:<{_WIDTH}}] {within + 1}/{self._steps}"
-            f"  loss {loss:.4f}  auc {auc:.4f}{best}  {time.monotonic() - self._start:.0f} s{end}"
+            f"  training loss {loss:.4f}  auc {auc:.4f}{of_eval}"
+            f"  {time.monotonic() - self._start:.0f} s{end}"
         )
         sys.stdout.flush()

@@ -36,7 +36,8 @@ def histories(user: np.ndarray, time: np.ndarray, records: Sequence[bytes]) -> l
     result = []
     for row, donor in enumerate(donors):
         example, other = tf.train.Example.FromString(records[row]), parsed[int(donor)]
-        for name in (features.HISTORY_ITEM, features.HISTORY_LENGTH, features.HISTORY_TIME):
+        names = (features.HISTORY_ITEM, features.HISTORY_LENGTH, features.HISTORY_TIME)
+        for name in (*names, *features.of_events(other.features.feature)):
             example.features.feature[name].CopyFrom(other.features.feature[name])
         times = example.features.feature[features.HISTORY_TIME].int64_list.value
         shift = int(time[row] - time[donor])

@@ -6,7 +6,7 @@ A test compares the result with tfx_bsl's C++ encoder.
 """
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -25,13 +25,19 @@ class Encoder:
       items: the item id of each of N events.
       time: time of each event in seconds since 1970, shape (N,).
       max_history_length: L.
+      values: the value of each event by the feature of an event field, N of them; may be "".
 
     Raises:
       ValueError: if an id is empty or a time is out of range: these would look like padding.
     """
 
     def __init__(
-        self, users: pa.Array, items: pa.Array, time: np.ndarray, max_history_length: int
+        self,
+        users: pa.Array,
+        items: pa.Array,
+        time: np.ndarray,
+        max_history_length: int,
+        values: Mapping[str, pa.Array] | None = None,
     ) -> None:
         if len(items) and not (
             _lengths(items).min() > 0 and time.min() >= 1 << 28 and time.max() < 1 << 35
@@ -61,6 +67,10 @@ class Encoder:
         self._buckets = [
             _bytes_feature(features.HISTORY_BUCKET, b.encode()) for b in features.HISTORY_BUCKETS
         ]
+        self._values = {
+            name: _joined(_value_heads(texts), texts) for name, texts in (values or {}).items()
+        }
+        self._padding = [b"\x0a\x00" * (max_history_length - n) for n in tails]
 
     def histories(
         self,
@@ -87,16 +97,31 @@ class Encoder:
         lengths = length.tolist()
         pieces = zip(
             map(self._users.__getitem__, user.tolist()),
-            map(_item_head, sizes.tolist()),
+            map(functools.partial(_texts_head, features.HISTORY_ITEM), sizes.tolist()),
             _slices(self._items, from_, to),
             map(self._after_items.__getitem__, lengths),
             _slices(self._times, begin * _TIME_BYTES, end * _TIME_BYTES),
             map(self._after_times.__getitem__, lengths),
             _slices(self._times, target * _TIME_BYTES, (target + 1) * _TIME_BYTES),
             map(self._buckets.__getitem__, bucket.tolist()),
+            *(part for name in self._values for part in self._value_parts(name, begin, end)),
             strict=True,
         )
         return list(map(b"".join, pieces))
+
+    def _value_parts(
+        self, name: str, begin: np.ndarray, end: np.ndarray
+    ) -> tuple[Iterator[bytes], Iterator[bytes], Iterator[bytes]]:
+        """The feature of an event field in three parts: head, values and padding."""
+        data, offsets = self._values[name]
+        from_, to = offsets[begin], offsets[end]
+        length = end - begin
+        sizes = to - from_ + 2 * (self._length - length)
+        return (
+            map(functools.partial(_texts_head, name), sizes.tolist()),
+            _slices(data, from_, to),
+            map(self._padding.__getitem__, length.tolist()),
+        )
 
     def _time_head(self, n: int) -> bytes:
         size = n * _TIME_BYTES + self._length - n
@@ -144,8 +169,9 @@ def _example_head(size: int) -> bytes:
 
 
 @functools.lru_cache(maxsize=1 << 16)
-def _item_head(size: int) -> bytes:
-    return _feature_head(features.HISTORY_ITEM, b"\x0a", b"", size)
+def _texts_head(name: str, size: int) -> bytes:
+    """The bytes before the values of a history's texts; each value has a head of its own."""
+    return _feature_head(name, b"\x0a", b"", size)
 
 
 def _feature_head(name: str, kind: bytes, list_head: bytes, size: int) -> bytes:

@@ -6,6 +6,7 @@ compared in microseconds and kept in seconds.
 """
 
 import dataclasses
+from collections.abc import Mapping
 
 import numpy as np
 import pyarrow as pa
@@ -14,10 +15,11 @@ from pipeline.configs import Ingestion
 from pipeline.ingest import hashing
 from pipeline.ingest.sources.layout import ITEM, TIME, USER
 from pipeline.ingest.sources.times import SECOND
+from transforms import features
 
 SECONDS_A_DAY = 86_400
 TRAIN, EVAL, TEST = 0, 1, 2
-_TIE, _SPLIT = 1, 2  # keep the hashes of different choices apart
+_TIE, _SPLIT, _VALUE = 1, 2, 6  # keep the hashes of different choices apart
 
 
 @dataclasses.dataclass
@@ -31,6 +33,7 @@ class Events:
       item: index in `items` of each event, shape (N,).
       time: seconds since 1970, shape (N,).
       fresh: whether this is the user's first event with the item, shape (N,).
+      values: the value of each event by the feature of an event field, N of them, encoded.
     """
 
     users: pa.Array
@@ -39,6 +42,7 @@ class Events:
     item: np.ndarray
     time: np.ndarray
     fresh: np.ndarray
+    values: Mapping[str, pa.DictionaryArray] = dataclasses.field(default_factory=dict)
 
     @property
     def day(self) -> np.ndarray:
@@ -75,8 +79,11 @@ class Targets:
 def sort_events(table: pa.Table, seed: int) -> tuple[Events, int]:
     """Sorts events and drops repeated ones (same user, item and microsecond).
 
+    Of repeated events with different values, a hash of the values decides which one stays.
+
     Args:
-      table: user, item and time (microseconds since 1970); one chunk a column.
+      table: user, item and time (microseconds since 1970), and the values of event fields; one
+        chunk a column.
       seed: decides the order of events with the same time.
 
     Returns:
@@ -93,7 +100,9 @@ def sort_events(table: pa.Table, seed: int) -> tuple[Events, int]:
     key = (user.astype(np.int64) << 32) | (seconds - seconds.min(initial=2**62))
     fraction = (time - seconds * SECOND).astype(np.int32)
     columns = (tie, fraction, key) if fraction.any() else (tie, key)
-    order = np.lexsort(columns)
+    values = {name: _encode(table[name]) for name in features.of_events(table.column_names)}
+    hashed = [hashing.hash_strings(texts)[index] for texts, index in values.values()]
+    order = np.lexsort([hashing.mix(seed, _VALUE, *hashed), *columns] if hashed else columns)
     again = np.zeros(len(order), bool)
     again[1:] = np.logical_and.reduce(
         [column[order[1:]] == column[order[:-1]] for column in columns]
@@ -103,7 +112,11 @@ def sort_events(table: pa.Table, seed: int) -> tuple[Events, int]:
     fresh = np.zeros(len(unique), bool)
     pairs = (user.astype(np.int64) << 32) | item
     fresh[np.unique(pairs, return_index=True)[1]] = True
-    return Events(users, items, user, item, seconds[unique], fresh), int(again.sum())
+    kept = {
+        name: pa.DictionaryArray.from_arrays(pa.array(index[unique]), texts)
+        for name, (texts, index) in values.items()
+    }
+    return Events(users, items, user, item, seconds[unique], fresh, kept), int(again.sum())
 
 
 def boundaries(days: dict[int, int], eval_share: float, test_share: float) -> tuple[int, int]:

@@ -51,6 +51,7 @@ def write(job: Job, bucket: int, plan: Tally) -> Tally:
         events.items.take(pa.array(events.item)),
         events.time,
         job.settings.max_history_length,
+        {name: values.dictionary_decode() for name, values in events.values.items()},
     )
     tally: Tally = {"widened": widened, "without_negative": int((~served).sum())}
     for number, name in enumerate(features.SPLITS):

@@ -66,6 +66,7 @@ class Job:
             item=item.indices.to_numpy(),
             time=table[TIME].to_numpy(),
             fresh=table["fresh"].to_numpy(),
+            values={name: _whole(table[name]) for name in features.of_events(table.column_names)},
         )
         split = histories.splits(events, self.settings, plan["boundaries"])
         return events, split, histories.choose_targets(events, split, self.settings)
@@ -141,6 +142,7 @@ def sort(job: Job, bucket: int, plan: Tally) -> Tally:
         ITEM: pa.DictionaryArray.from_arrays(pa.array(events.item), events.items),
         TIME: pa.array(events.time),
         "fresh": pa.array(events.fresh),
+        **events.values,
     }
     table = pa.table(columns)
     arrow_files.write(job.path("sorted", bucket), table.schema, table.to_batches())

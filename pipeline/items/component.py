@@ -15,13 +15,13 @@ from tfx.orchestration.portable import data_types as portable_data_types
 from tfx.proto.orchestration import driver_output_pb2
 from tfx.types import artifact_utils, component_spec, standard_artifacts
 
-from pipeline.configs import Items
+from pipeline.configs import Settings
 from pipeline.errors import InputError
 from pipeline.ingest.sources import filesystem
 from pipeline.items.job import Request, make_item_table
-from transforms import fields
 
 _CONTENT = "content"
+_SETTINGS = ("items", "item_fields", "max_bad_share", "max_vocabulary_size")
 
 
 class ItemTableArtifact(types.Artifact):
@@ -67,11 +67,10 @@ class Executor(base_beam_executor.BaseBeamExecutor):
           InputError: as `make_item_table` does, or if a file changed while it was read.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
-        names = fields.names(Items)
         make_item_table(
             Request(
                 item_counts=artifact_utils.get_single_uri(input_dict["examples"]),
-                **{name: exec_properties[name] for name in names},
+                **{name: exec_properties[name] for name in _SETTINGS},
             ),
             artifact_utils.get_single_uri(output_dict["item_table"]),
             self._make_beam_pipeline(),
@@ -112,11 +111,11 @@ class ItemTable(base_beam_component.BaseBeamComponent):
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(Executor)
     DRIVER_CLASS = Driver
 
-    def __init__(self, examples: types.BaseChannel, settings: Items) -> None:
+    def __init__(self, examples: types.BaseChannel, settings: Settings) -> None:
         super().__init__(
             spec=_Spec(
                 examples=examples,
                 item_table=types.Channel(type=ItemTableArtifact),
-                **{name: getattr(settings, name) for name in fields.names(Items)},
+                **{name: getattr(settings, name) for name in _SETTINGS},
             )
         )

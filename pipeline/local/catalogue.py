@@ -8,6 +8,7 @@ Items that did not change must get the scores that they got before.
 """
 
 import dataclasses
+import filecmp
 import os
 import pathlib
 import shutil
@@ -51,7 +52,9 @@ def main() -> int:
             settings = dataclasses.replace(settings, items=os.path.abspath(settings.items))
         output = os.path.abspath(settings.output)
         with output_folder.locked(output):
-            for line in replace(settings, output):
+            with console.logs_to(os.path.join(output, "logs")):
+                lines = replace(settings, output)
+            for line in lines:
                 console.say(line)
     except InputError as error:
         console.say(f"Input: {error}")
@@ -109,7 +112,6 @@ def replace(settings: Settings, output: str) -> list[str]:
             f"The served model must have attributes. {served} was trained without a catalogue. "
             "Train with `make run ITEMS=...`."
         )
-    # Always the same name, which the export may hold: equal models must have equal bytes.
     work = os.path.join(output, _WORK)
     shutil.rmtree(work, ignore_errors=True)
     try:
@@ -137,7 +139,9 @@ def replace(settings: Settings, output: str) -> list[str]:
         reason = reason or _difference(served, export, rows, changes.unchanged)
         if reason:
             raise InputError(f"The new export must answer as the served one. {reason}.")
-        pushed = os.path.join(serving_dir, pusher.push(export, serving_dir))
+        pushed = served
+        if not _same_content(served, export):
+            pushed = os.path.join(serving_dir, pusher.push(export, serving_dir))
     finally:
         shutil.rmtree(work, ignore_errors=True)
     run, steps = behind
@@ -178,6 +182,18 @@ def _with_table(graph: str, table: str, target: str) -> None:
             f"{graph} must have the asset `{item_table.IDS}`. It was made by other code."
         )
     shutil.copyfile(os.path.join(table, item_table.IDS), asset)
+
+
+def _same_content(left: str, right: str) -> bool:
+    """Whether two exports have equal variables and assets; graphs are never saved alike twice."""
+    for part in ("variables", "assets"):
+        first, second = os.path.join(left, part), os.path.join(right, part)
+        names = sorted(os.listdir(first))
+        if names != sorted(os.listdir(second)):
+            return False
+        if filecmp.cmpfiles(first, second, names, shallow=False)[0] != names:
+            return False
+    return True
 
 
 def _difference(served: str, export: str, rows: list[bytes], unchanged: frozenset[bytes]) -> str:

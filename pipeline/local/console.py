@@ -20,6 +20,7 @@ PUSHED, FAILED, BAD_INPUT, REFUSED, ANOMALIES = 0, 1, 2, 3, 4
 
 _EVENT = re.compile(r"Component (\S+) is (running|finished)\.")
 _KILLED = re.compile(r"SIGKILL|exit code:? -9|[Kk]illed|terminated abruptly|died with.*9")
+_FULL = re.compile("No space left on device|Disk quota exceeded")
 # The lines of pipeline.ingest.summary and pipeline.items.summary.
 _OF_INGESTION = ("Read: ", "Samples: ", "Items: ", "Look: ")
 _CACHED = "A cached execution"
@@ -146,6 +147,8 @@ def explain(error: BaseException) -> tuple[int, str]:
         link = link.__cause__ or link.__context__
     last = str(error).strip().splitlines() or [""]
     reason = f"Failed: {type(error).__name__}: {last[0]}"
+    if _FULL.search(str(error)):
+        reason += ". Free space, or give an OUTPUT on another disk, and run the same command again."
     if _KILLED.search(str(error)):
         reason += (
             "\nA process was killed, most likely because the machine ran out of memory. Lower "

@@ -7,13 +7,14 @@ from typing import Any
 from ml_metadata.proto import metadata_store_pb2
 from tfx.dsl.io import fileio
 
+from pipeline.configs import Settings, serving_name
 from pipeline.evaluation import remarks
 from pipeline.evaluation.controls import table
 from pipeline.evaluation.eval_config import OVERALL
 from pipeline.ingest import summary
 from pipeline.items import summary as item_summary
-from pipeline.local import console, lineage
-from pipeline.release.pusher import versions
+from pipeline.local import console, legend, lineage, report_head
+from pipeline.pipeline import pipeline_name
 from transforms import features
 
 _SHOWN = ("auc", "gauc", "log_loss", "calibration", "rows", "users")
@@ -25,25 +26,30 @@ _SLICES = (
 
 
 def tell(
-    connection: metadata_store_pb2.ConnectionConfig, pipeline: str, output: str, name: str
+    connection: metadata_store_pb2.ConnectionConfig,
+    settings: Settings,
+    output: str,
+    served: str,
+    generated: bool,
 ) -> int:
     """Prints and writes the report of a pipeline's last run under `output/report`.
 
     Args:
       connection: the metadata store.
-      pipeline: name of the pipeline.
+      settings: of the run.
       output: output folder of the run.
-      name: name of the model for a server.
+      served: the version that was served before the run; "0" without one.
+      generated: whether the ratings were generated.
 
     Returns:
       the exit status: 0 if pushed or already served, 3 if refused.
     """
-    steps = lineage.last_run(connection, pipeline)
+    name = serving_name(settings)
+    steps = lineage.last_run(connection, pipeline_name(settings))
     evaluation = steps["Evaluator"].uri("evaluation")
-    report: dict[str, Any] = {
-        part: _read(os.path.join(evaluation, f"{part}.json"))
-        for part in ("metrics", "controls", "verdict")
-    }
+    report: dict[str, Any] = {"run": report_head.head(settings, generated, steps["Trainer"])}
+    for part in ("metrics", "controls", "verdict"):
+        report[part] = _read(os.path.join(evaluation, f"{part}.json"))
     report["infra_check"] = _read(os.path.join(steps["InfraCheck"].uri("blessing"), "verdict.json"))
     report["ingestion"] = _read(
         os.path.join(steps["RatingsExampleGen"].uri("examples"), "report.json")
@@ -56,14 +62,9 @@ def tell(
     # All trainings of the pipeline, one beside the other.
     logs = os.path.dirname(steps["Trainer"].uri("model_run"))
 
-    lines = _lines(report)
+    lines = [*_lines(report), *outcome(report["pushed"], served)]
     if report["pushed"]:
-        outcome = "Served already" if pushed.reused else "Pushed"
-        lines += ["", f"{outcome}:  {where}", "", "Next:", *_next(name, output, where, logs)]
-    elif versions(os.path.join(output, "serving_model", name)):
-        lines.append("Nothing was pushed; the version that was served before still is.")
-    else:
-        lines.append("Nothing was pushed, and nothing is served.")
+        lines += ["", "Next:", *_next(name, output, where, logs)]
     folder = os.path.join(output, "report")
     fileio.makedirs(folder)
     for file, text in (
@@ -78,13 +79,28 @@ def tell(
     return console.PUSHED if report["pushed"] else console.REFUSED
 
 
+def outcome(pushed: str | None, served: str) -> list[str]:
+    """What a run did to the served model, in words.
+
+    Args:
+      pushed: folder of the version that holds the model of the run; None if it was refused.
+      served: the version that was served before the run; "0" without one.
+    """
+    if pushed:
+        known = os.path.basename(pushed) == served
+        return ["", f"{'Served already' if known else 'Pushed'}:  {pushed}"]
+    if served != "0":
+        return ["Nothing was pushed; the version that was served before still is."]
+    return ["Nothing was pushed, and nothing is served."]
+
+
 def _read(path: str) -> Any:
     with fileio.open(path, "r") as file:
         return json.load(file)
 
 
 def _lines(report: dict[str, Any]) -> list[str]:
-    lines = summary.lines(report["ingestion"])
+    lines = [*report_head.lines(report["run"]), "", *summary.lines(report["ingestion"])]
     if "items" in report:
         lines += item_summary.lines(report["items"])
     lines += [*remarks.lines(report["metrics"], report["ingestion"]), ""]
@@ -94,6 +110,7 @@ def _lines(report: dict[str, Any]) -> list[str]:
             numbers = "".join(f"{_number(values.get(name)):>12}" for name in _SHOWN)
             lines.append(f"  {slice_name:<26}{numbers}")
     lines += ["", *table(report["controls"]).splitlines(), ""]
+    lines += [*legend.lines(report["metrics"], report["controls"], report["ingestion"]), ""]
     lines.append(f"Gate:    {report['verdict']['reason'].replace('; ', f';{chr(10)}         ')}")
     check = report["infra_check"]
     if check["blessed"]:

@@ -70,8 +70,11 @@ def write_ratings(
 def _write(path: str, lines: Iterable[str]) -> None:
     pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
     temporary = pathlib.Path(f"{path}.{os.getpid()}")
-    temporary.write_text("".join(lines), encoding="ascii")
-    temporary.rename(path)
+    try:
+        temporary.write_text("".join(lines), encoding="ascii")
+        temporary.rename(path)
+    finally:
+        temporary.unlink(missing_ok=True)  # a part of a file, where the disk is full
 
 
 def _catalogue(

@@ -66,7 +66,7 @@ def refusal(model_dir: str, model_run_dir: str, transform_dir: str, examples: li
 def requests(examples: list[bytes], spec: Mapping[str, Any]) -> dict[str, dict[str, np.ndarray]]:
     """The same Examples for `serving_default`, `(B,)`, and for `rank`, a candidate a history."""
     raw = {name: value.numpy() for name, value in tf.io.parse_example(examples, spec).items()}
-    history = (features.HISTORY_ITEM, features.HISTORY_TIME)
+    history = (features.HISTORY_ITEM, features.HISTORY_TIME, *features.of_events(raw))
     return {
         "serving_default": {"examples": np.array(examples, object)},
         "rank": {name: raw[name] for name in history}

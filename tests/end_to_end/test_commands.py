@@ -38,6 +38,35 @@ def test_the_tfx_command_line_runs_the_pipeline_to_a_pushed_model(project):
     report = json.loads((project / "out" / "report" / "report.json").read_text())
     assert report["verdict"]["blessed"]
     assert 0.0 < report["metrics"]["overall"]["auc"] < 1.0
+    assert re.search(r"^Pushed: ", done.stdout, re.MULTILINE)
+
+
+def test_the_report_says_which_run_it_is_of_what_was_read_and_what_columns_mean(project):
+    """On the numbers of the ratings themselves and of the settings of the tests."""
+    text = (project / "out" / "report" / "report.txt").read_text()
+    run_of = json.loads((project / "out" / "report" / "report.json").read_text())["run"]
+    assert text.startswith("Run: ")
+    said = dict(re.findall(r"^(\w+): +(.+)$", text, re.MULTILINE))
+    assert said["Model"].startswith("imn_3p_plus, seed 0")
+    assert said["Ratings"] == str(project / "ratings.csv") == run_of["ratings"]
+    for setting in ("IMN_MAX_HISTORY_LENGTH=20", "IMN_MODEL_OPTIONS=embedding_dim=8"):
+        assert setting in said["Settings"].split()
+    assert "IMN_SPLIT" not in said["Settings"]  # by default
+    assert said["Training"].startswith("all epochs are done (1); epoch 1 is kept (step ")
+    best = max(evaluation["eval_auc"] for evaluation in run_of["evaluations"])
+    assert f"eval AUC {best:.4f}" in said["Training"]
+    assert "TensorFlow 2." in said["Versions"]
+
+    rows = [line.split(",") for line in (project / "ratings.csv").read_text().splitlines()]
+    users = {row[0] for row in rows}
+    assert said["Read"].startswith(f"{len(rows):,} events of {len(users):,} users")
+    assert said["Samples"].startswith("train ")
+
+    legend = " ".join(text.split("Legend")[1].split("Gate:")[0].split())
+    for column in ("auc", "gauc", "log_loss", "calibration", "history_bucket", "target_bucket"):
+        assert f" {column} " in f" {legend} "
+    assert legend.count("chance is .5") == 2
+    assert "a constant score has 0.6931" in legend  # one negative a positive: ln 2
 
 
 def test_the_pushed_model_recommends_what_is_new_to_a_user_of_its_ratings(project):
@@ -64,6 +93,8 @@ def test_the_same_run_again_reuses_everything_and_leaves_one_version(project):
     # The version that is served was new to the first run's Pusher; nothing is copied again.
     assert ran <= {"Pusher", "Baseline"}
     assert versions(project) == before
+    assert re.search(rf"^Served already: .*/{before[0]}$", done.stdout, re.MULTILINE)
+    assert "Pushed: " not in done.stdout
 
 
 def test_an_edited_layer_trains_again_and_nothing_before_it(project):
@@ -88,6 +119,7 @@ def test_the_gate_refuses_with_status_3_and_pushes_nothing(project):
     done = run(project, IMN_MIN_AUC="0.9999")
     assert done.returncode == 3, done.stdout + done.stderr
     assert "0.9999" in done.stdout
+    assert "the version that was served before still is" in done.stdout
     assert outcomes(done)["Trainer"] == "reused"
     assert versions(project) == before
 

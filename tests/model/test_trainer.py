@@ -74,12 +74,19 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not(
     assert same(once, train(world, tmp_path / "again"))
     out = capsys.readouterr().out.strip().splitlines()
     assert not same(once, train(world, tmp_path / "other", training_seed=1))
-    # Without a terminal, progress is one line for each evaluation.
-    assert [line.split("]")[1].split()[0] for line in out] == ["24/47", "47/47"] * 2
-    assert out[2].strip().startswith("epoch 2 [")
-    aucs = [evaluation["eval_auc"] for evaluation in described(trained)["evaluations"]]
-    for line, auc in zip(out, aucs, strict=True):
-        assert f"eval auc {auc:.4f}" in line
+    # Without a terminal, progress is one line for each evaluation, and one on the end.
+    *progress, ending = out
+    assert [line.split("]")[1].split()[0] for line in progress] == ["24/47", "47/47"] * 2
+    assert progress[2].strip().startswith("epoch 2 [")
+    evaluations = described(trained)["evaluations"]
+    for line, evaluation in zip(progress, evaluations, strict=True):
+        assert f"training loss {evaluation['train_loss']:.4f}" in line
+        assert f"eval auc {evaluation['eval_auc']:.4f}" in line
+    best = max(evaluations, key=lambda evaluation: evaluation["eval_auc"])
+    assert ending.strip() == (
+        f"all epochs are done (2); epoch {best['epoch'] + 1} is kept (step {best['step']}, "
+        f"eval AUC {best['eval_auc']:.4f})"
+    )
 
 
 CHILD = """

@@ -6,6 +6,7 @@ import os
 import pathlib
 import struct
 import time
+import zlib
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -36,6 +37,7 @@ class Sample(NamedTuple):
     label: int
     history_bucket: str
     target_bucket: str
+    values: tuple[tuple[str, tuple[str, ...]], ...] = ()  # of the history, by event field
 
 
 @st.composite
@@ -56,10 +58,19 @@ def ratings(draw: Any, users: int = 6, items: int = 40, days: int = 20) -> list[
     return [(f"U{u}", f"I{i}", (FIRST + d) * DAY + s) for u, i, d, s in events]
 
 
-def write_csv(path: pathlib.Path, events: list[Rating]) -> str:
-    """Writes the 2014 layout."""
+def score(user: str, item: str, at: int) -> str:
+    """A rating that tells events apart."""
+    return str(zlib.crc32(f"{user} {item} {at}".encode()))
+
+
+def write_csv(path: pathlib.Path, events: list[Rating], scored: bool = False) -> str:
+    """Writes the 2014 layout; ratings are `score` of the event, or 5.0."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(f"{user},{item},5.0,{at}\n" for user, item, at in events))
+    lines = (
+        f"{user},{item},{score(user, item, at) if scored else '5.0'},{at}\n"
+        for user, item, at in events
+    )
+    path.write_text("".join(lines))
     return str(path)
 
 
@@ -137,6 +148,10 @@ def _sample(split: str, example: tf.train.Example) -> Sample:
     assert all(times[:length])
     assert not any(items[length:])
     assert not any(times[length:])
+    values = {name: texts(name) for name in sorted(features.of_events(example.features.feature))}
+    for of_field in values.values():
+        assert len(of_field) == len(items)
+        assert not any(of_field[length:])
     return Sample(
         split,
         *texts(features.USER_ID),
@@ -146,6 +161,7 @@ def _sample(split: str, example: tf.train.Example) -> Sample:
         *numbers(features.LABEL),
         *texts(features.HISTORY_BUCKET),
         *texts(features.TARGET_BUCKET),
+        tuple((name, tuple(of_field[:length])) for name, of_field in values.items()),
     )
 
 

@@ -18,7 +18,7 @@ import pyarrow as pa
 from pipeline.errors import InputError
 from pipeline.ingest.sources import compression, filesystem
 from pipeline.ingest.sources.delimited_layout import split
-from pipeline.ingest.sources.layout import NEEDED, Layout, roles_of
+from pipeline.ingest.sources.layout import NEEDED, ROLES, Layout, roles_of
 from pipeline.ingest.sources.records import (
     NOT_UTF8,
     BadLine,
@@ -28,6 +28,7 @@ from pipeline.ingest.sources.records import (
     Records,
     text_blocks,
 )
+from transforms import features
 
 _FIELDS = "wrong number of fields"
 _QUOTES = "quotes that do not match"
@@ -40,7 +41,7 @@ csv.field_size_limit(1 << 30)
 
 def may_span_lines(path: str, kind: str, layout: Layout) -> bool:
     """Whether a file can have a quoted field that spans lines."""
-    if len(layout.columns) <= len(layout.roles):
+    if len(layout.columns) <= len(set(layout.roles.values())):
         return False
     with compression.open_text(path, kind) if kind else filesystem.open_binary(path) as file:
         return any(b'"' in data for data in iter(functools.partial(file.read, 1 << 24), b""))
@@ -86,9 +87,13 @@ def second_header(layout: Layout, text: str) -> bool:
     if not roles.keys() >= NEEDED:
         return False
     positions = {role: rows[0].index(name) for role, name in roles.items()}
-    if len(rows[0]) != len(layout.columns) or any(
-        positions.get(role) != layout.position(role) for role in layout.roles
-    ):
+    same = len(rows[0]) == len(layout.columns) and all(
+        positions.get(role) == layout.position(role) for role in ROLES if role in layout.roles
+    )
+    events = features.of_events(layout.roles)
+    if same and layout.header:
+        same = all(rows[0][layout.position(role)] == layout.roles[role] for role in events)
+    if not same:
         raise InputError(
             f"it is a header with other columns than before: {text[:200]!r}. Files of different "
             "columns were joined. Give them one by one."
@@ -176,7 +181,7 @@ class _Parsed:
                 values = {role: row[position] for role, position in positions.items()}
                 done = index + spanned - 1
             plain[index : done + 1] = False
-            if not values or any(_UNSAFE.search(value) for value in values.values()):
+            if not values or any(_UNSAFE.search(values.get(role, "")) for role in ROLES):
                 self._refuse(index, _QUOTES if values or not row else _FIELDS)
                 continue
             rows.append(index)

@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 
 from pipeline.errors import InputError
-from pipeline.ingest.sources import times
+from pipeline.ingest.sources import event_columns, times
 from pipeline.ingest.sources.layout import (
     ITEM,
     NEEDED,
@@ -68,6 +68,26 @@ def recognise(
         kind = forced
     roles = {role: role for role in _ORDER[kind]}
     return _layout(kind, _ORDER[kind], roles, rows, between, header=False)
+
+
+def with_event_fields(path: str, found: Layout, lines: Sequence[str], setting: str) -> Layout:
+    """The layout with the columns of event fields among its roles.
+
+    Args:
+      path: of the file, for messages.
+      found: the layout without them.
+      lines: the first lines of the file.
+      setting: `event_fields`.
+
+    Raises:
+      SettingsError: if there is no such column.
+    """
+    events = event_columns.roles_of(path, found.columns, found.roles, setting)
+    if not events:
+        return found
+    rows = split(lines, found.separator)[found.header :]
+    roles = {**found.roles, **events}
+    return _layout(found.kind, found.columns, roles, rows, found.separator, found.header)
 
 
 def split(lines: Sequence[str], separator: str) -> list[list[str]]:

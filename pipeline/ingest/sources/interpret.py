@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from pipeline.ingest.sources import times
 from pipeline.ingest.sources.layout import ITEM, RATING, TIME, USER, Layout
 from pipeline.ingest.sources.records import BadLine, Records
+from transforms import features
 
 FIRST_TIME = 788_918_400  # 1995-01-01, before which Amazon sold nothing
 EVENTS = pa.schema([(USER, pa.binary()), (ITEM, pa.binary()), (TIME, pa.int64())])
@@ -41,7 +42,8 @@ class Parsed:
     """The events of a block, and its bad lines.
 
     Attributes:
-      events: user, item and time (microseconds since 1970), as in `EVENTS`.
+      events: user, item and time (microseconds since 1970), as in `EVENTS`; then the value of
+        each event field, as bytes, under the name of its feature.
       lines: how many lines are not blank and no header.
       unwanted: how many of them have a rating below the least wanted one.
       bad: place, reason and text of the bad lines.
@@ -81,14 +83,25 @@ def events(records: Records, layout: Layout, min_rating: float, now: float) -> P
     ]
     wanted = (reason == 0) & ((rating >= min_rating) if RATING in columns else True)
     unwanted = int(np.count_nonzero((reason == 0) & ~wanted))
+    names = features.of_events(columns)
     arrays = [columns[USER], columns[ITEM], pa.array(micros)]
+    arrays += [_values(columns[name]) for name in names]
     if not wanted.all():
         arrays = [array.filter(pa.array(wanted)) for array in arrays]
+    schema = pa.schema([*EVENTS, *((name, pa.binary()) for name in names)])
     batch = pa.RecordBatch.from_arrays(
-        [array.cast(field.type) for array, field in zip(arrays, EVENTS, strict=True)],
-        schema=EVENTS,
+        [array.cast(field.type) for array, field in zip(arrays, schema, strict=True)],
+        schema=schema,
     )
     return Parsed(batch, records.lines, unwanted, bad)
+
+
+def _values(texts: pa.Array) -> pa.Array:
+    """Values of an event field: "" for none, and no more characters than count."""
+    if len(texts) and _lengths(texts).max() > features.LONGEST_EVENT_VALUE:
+        texts = pc.utf8_slice_codeunits(texts, 0, features.LONGEST_EVENT_VALUE)
+    missing = _is_null(texts)
+    return pc.if_else(pa.array(missing), "", texts) if missing.any() else texts
 
 
 def _trimmed(texts: pa.Array) -> pa.Array:

@@ -9,7 +9,7 @@ import orjson
 import pyarrow as pa
 
 from pipeline.errors import InputError
-from pipeline.ingest.sources import times
+from pipeline.ingest.sources import event_columns, times
 from pipeline.ingest.sources.layout import (
     JSONL,
     NEEDED,
@@ -20,13 +20,21 @@ from pipeline.ingest.sources.layout import (
     roles_of,
 )
 from pipeline.ingest.sources.records import NOT_UTF8, BadLine, Lines, Range, Records, text_blocks
+from transforms import features
 
 
-def recognise(path: str, lines: Sequence[str], columns: str) -> Layout:
+def recognise(path: str, lines: Sequence[str], columns: str, event_fields: str = "") -> Layout:
     """The layout of JSON lines, by the first of them.
+
+    Args:
+      path: of the file, for messages.
+      lines: its first lines.
+      columns: the setting.
+      event_fields: the setting; an object may lack them.
 
     Raises:
       InputError: if no object has a user, an item and a time.
+      SettingsError: if no object has an event field.
     """
     objects = [value for value in map(_object, lines) if isinstance(value, dict)]
     complete: list[tuple[dict[str, str], dict[str, Any]]] = []
@@ -46,7 +54,11 @@ def recognise(path: str, lines: Sequence[str], columns: str) -> Layout:
             'IMN_COLUMNS="user=uid,item=sku,time=at".'
         )
     roles, value = next((entry for entry in complete if RATING in entry[0]), complete[0])
-    sample = {role: _text(value[key]) or "" for role, key in roles.items()}
+    names = list(dict.fromkeys(key for other in objects for key in other))
+    events = event_columns.roles_of(path, names, roles, event_fields)
+    sample = {role: _text(value[key]) for role, key in roles.items()}
+    sample |= {role: _event_text(value.get(key)) for role, key in events.items()}
+    roles |= events
     values = (_text(other.get(roles[TIME])) for other in objects)
     unit = times.unit(text for text in values if text) or "s"
     return Layout(JSONL, tuple(roles.values()), roles, unit=unit, sample=sample)
@@ -54,6 +66,7 @@ def recognise(path: str, lines: Sequence[str], columns: str) -> Layout:
 
 def read(part: Range, block_bytes: int) -> Iterator[Records]:
     """The rows of a range, a block at a time."""
+    events = features.of_events(part.layout.roles)
     for block in text_blocks(part, block_bytes):
         lines = Lines(block, bool(part.compression))
         columns: dict[str, list[Any]] = {role: [] for role in part.layout.roles}
@@ -71,7 +84,9 @@ def read(part: Range, block_bytes: int) -> Iterator[Records]:
                     append(value.get(key))
         yield Records(
             {
-                role: _texts(columns[role], key, lines, rows)
+                role: pa.array(map(_event_text, columns[role]), pa.string())
+                if role in events
+                else _texts(columns[role], key, lines, rows)
                 for role, key in part.layout.roles.items()
             },
             lines.places[np.array(rows, np.int64)],
@@ -117,3 +132,8 @@ def _text(value: Any) -> str:
     if isinstance(value, str):
         return value
     return repr(value) if type(value) in (int, float) else ""
+
+
+def _event_text(value: Any) -> str:
+    """The value of an event field as text: also true and false."""
+    return str(value).lower() if type(value) is bool else _text(value)

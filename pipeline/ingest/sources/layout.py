@@ -31,11 +31,12 @@ class Layout:
       kind: "2014" (`user,item,rating,time`), "2018" (`item,user,rating,time`),
         "columns" (by number), "header", "jsonl" or "parquet".
       columns: names of all columns; of a JSON object or a Parquet file, those of the roles.
-      roles: the column of user, item and time, and of the rating if there is one.
+      roles: the column of user, item and time, and of the rating if there is one; and of each
+        event field, whose role has the name of its feature.
       separator: between columns of text.
       header: whether the first line holds names.
       unit: of times: "s", "ms", "us", "ns" or "iso".
-      sample: one row as read: its user, item, rating and time.
+      sample: one row as read: the value of each role.
     """
 
     kind: str

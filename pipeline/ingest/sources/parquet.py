@@ -1,7 +1,7 @@
 """Parquet files, a row group at a time."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.errors import InputError
-from pipeline.ingest.sources import filesystem, times
+from pipeline.ingest.sources import event_columns, filesystem, times
 from pipeline.ingest.sources.layout import (
     NEEDED,
     PARQUET,
@@ -20,6 +20,7 @@ from pipeline.ingest.sources.layout import (
     roles_of,
 )
 from pipeline.ingest.sources.records import Range, Records
+from transforms import features
 
 # Before 14.0.1, pyarrow runs code that a Parquet file carries (CVE-2023-47248). Importing this
 # package stops that. Later versions do not need it.
@@ -52,11 +53,17 @@ def open_file(path: str, file: Any) -> pq.ParquetFile:
         ) from None
 
 
-def recognise(path: str, columns: str) -> tuple[Layout, int]:
+def recognise(path: str, columns: str, event_fields: str = "") -> tuple[Layout, int]:
     """The layout of a Parquet file and the number of its row groups.
+
+    Args:
+      path: of the file.
+      columns: the setting.
+      event_fields: the setting.
 
     Raises:
       InputError: if the file is damaged or empty, or if a user, an item or a time is missing.
+      SettingsError: if there is no column of an event field, or one that holds no texts.
     """
     with filesystem.open_binary(path) as opened:
         file = open_file(path, opened)
@@ -68,11 +75,18 @@ def recognise(path: str, columns: str) -> tuple[Layout, int]:
                 f"{known_names()}. Received: {', '.join(names)}. For other names set, for example, "
                 'IMN_COLUMNS="user=uid,item=sku,time=at".'
             )
-        batch = next(file.iter_batches(1000, columns=list(roles.values())), None)
+        roles |= event_columns.roles_of(path, names, roles, event_fields)
+        batch = next(file.iter_batches(1000, columns=_names(roles)), None)
         if batch is None or not batch.num_rows:
             raise InputError(f"`ratings` names {path!r}, which is empty. Give files with ratings.")
         is_instant = pa.types.is_temporal(batch[batch.schema.get_field_index(roles[TIME])].type)
-        texts = {role: _texts(batch[name]).to_pylist() for role, name in roles.items()}
+        try:
+            columns_read = _columns(batch, roles)
+        except (pa.ArrowException, NotImplementedError) as error:
+            raise InputError(
+                f"Columns of {path!r} that are read must hold texts, numbers or times ({error})."
+            ) from None
+        texts = {role: column.to_pylist() for role, column in columns_read.items()}
         sample = {role: values[0] for role, values in texts.items()}
         unit = "us" if is_instant else times.unit(texts[TIME]) or "s"
         layout = Layout(PARQUET, tuple(roles.values()), roles, unit=unit, sample=sample)
@@ -87,9 +101,9 @@ def read(part: Range, block_bytes: int) -> Iterator[Records]:
         first = sum(file.metadata.row_group(group).num_rows for group in range(part.start))
         names = part.layout.roles
         for batch in file.iter_batches(
-            _ROWS, row_groups=list(range(part.start, part.end)), columns=list(names.values())
+            _ROWS, row_groups=list(range(part.start, part.end)), columns=_names(names)
         ):
-            columns = {role: _texts(batch[name]) for role, name in names.items()}
+            columns = _columns(batch, names)
             places = first + np.arange(batch.num_rows)
             yield Records(
                 columns,
@@ -101,6 +115,30 @@ def read(part: Range, block_bytes: int) -> Iterator[Records]:
                 batch.num_rows,
             )
             first += batch.num_rows
+
+
+def _names(roles: Mapping[str, str]) -> list[str]:
+    """The columns of some roles, each once."""
+    return list(dict.fromkeys(roles.values()))
+
+
+def _columns(batch: pa.RecordBatch, roles: Mapping[str, str]) -> dict[str, pa.Array]:
+    """The texts of each role."""
+    events = features.of_events(roles)
+    return {
+        role: _event_texts(batch[name]) if role in events else _texts(batch[name])
+        for role, name in roles.items()
+    }
+
+
+def _event_texts(column: pa.Array) -> pa.Array:
+    """A column as texts, each by itself: a number has one text, whatever stands beside it."""
+    if not pa.types.is_floating(column.type):
+        return _texts(column)
+    texts, column = column.cast(pa.string()), column.cast(pa.float64())
+    whole = pc.and_kleene(pc.less(pc.abs(column), 2.0**53), pc.equal(pc.floor(column), column))
+    numbers = pc.if_else(whole, column, 0.0).cast(pa.int64()).cast(pa.string())
+    return pc.fill_null(pc.if_else(whole, numbers, texts), "")
 
 
 def _texts(column: pa.Array) -> pa.Array:

@@ -45,18 +45,21 @@ _SOURCES: dict[str, EventSource] = {
 }
 
 
-def _recognise(path: str, layout: str, columns: str, separator: str) -> tuple[Layout, str]:
+def _recognise(path: str, layout: str, settings: Ingestion) -> tuple[Layout, str]:
     """Layout and compression of a file."""
+    columns, events = settings.columns, settings.event_fields
     kind = compression.kind(path)
     if kind == PARQUET:
-        return parquet.recognise(path, columns)[0], kind
+        return parquet.recognise(path, columns, events)[0], kind
     head = compression.head(path, kind).removeprefix(_UTF8_MARK).decode("utf-8", "replace")
     lines = [line for line in head.split("\n") if line.strip("\r\ufeff \t")][:_LINES]
     if not lines:
         raise EmptyFileError(f"`ratings` names {path!r}, which is empty. Give files with ratings.")
     if layout == JSONL or (layout == "auto" and lines[0].lstrip().startswith("{")):
-        return json_lines.recognise(path, lines, columns), kind
+        return json_lines.recognise(path, lines, columns, events), kind
+    separator = settings.separator
     found = delimited_layout.recognise(path, lines, layout, columns, separator)
+    found = delimited_layout.with_event_fields(path, found, lines, events)
     for number, line in enumerate(lines[1:], 2):  # a fault here need not wait for the Beam job
         if any(name in line.lower() for name in NAMES[TIME]):
             _is_second_header(f"{path} near line {number}", found, line)
@@ -72,12 +75,11 @@ def layouts(paths: Sequence[str], settings: Ingestion) -> dict[str, tuple[Layout
     Raises:
       InputError: if a file has no known layout, or if two files disagree.
     """
-    columns, separator = settings.columns, settings.separator
     found: dict[str, tuple[Layout, str]] = {}
     undecided: list[tuple[str, InputError]] = []
     for path in list(paths):
         try:
-            found[path] = _recognise(path, settings.layout, columns, separator)
+            found[path] = _recognise(path, settings.layout, settings)
         except delimited_layout.UndecidedError as error:
             undecided.append((path, error))
         except EmptyFileError:
@@ -87,7 +89,7 @@ def layouts(paths: Sequence[str], settings: Ingestion) -> dict[str, tuple[Layout
     for path, reason in undecided:
         if decided is None or decided[0].kind not in ("2014", "2018"):
             raise reason
-        found[path] = _recognise(path, decided[0].kind, columns, separator)
+        found[path] = _recognise(path, decided[0].kind, settings)
     if not found:
         raise EmptyFileError(f"`ratings` names {len(paths)} files, which are all empty.")
     found = dict(sorted(found.items()))
@@ -106,7 +108,7 @@ def plan(settings: Ingestion, range_bytes: int = BLOCK_BYTES) -> tuple[list[Rang
     """Cuts the files of `ratings` into ranges.
 
     Args:
-      settings: `ratings`, `layout`, `columns` and `separator`.
+      settings: `ratings`, `layout`, `columns`, `separator` and `event_fields`.
       range_bytes: of text a range, at most; a compressed file is one range.
 
     Returns:

@@ -115,3 +115,49 @@ def test_a_row_of_the_time_table_learns_from_every_place_it_stands_in():
         np.add.at(expected, elapsed[b, :n], upstream[b, 6 - n :])
     got = tf.convert_to_tensor(tape.gradient(loss, encoder.tables["time"]))
     np.testing.assert_allclose(got, expected, atol=1e-5)
+
+
+def test_event_fields_are_added_to_events_and_not_to_candidates():
+    items, length, elapsed = histories()
+    rows = {"rating": 6, "of many values": 1_001}
+    encoder = HistoryEncoder(ITEMS, D, 6, initial_scale=1.0, event_fields=rows)
+    rng = np.random.default_rng(2)
+    values = {
+        "history_rating": rng.integers(0, 6, (4, 6)),
+        "history_of_many_values": rng.integers(0, 1_001, (4, 6)),
+    }
+    e, mask = encoder(items, length, elapsed, events=values)
+    expected = by_hand(encoder, items, length, elapsed, 6)
+    tables = [encoder.tables[name].numpy() for name in ("event_rating", "event_of_many_values")]
+    for table, ids in zip(tables, values.values(), strict=True):
+        for b, n in enumerate(length):
+            expected[b, 6 - n :] += table[ids[b, :n]]
+    np.testing.assert_allclose(e, expected, rtol=1e-5, atol=1e-6)
+    assert not e.numpy()[~mask.numpy()].any()
+    # Beyond the length nothing is looked up.
+    beyond = np.arange(6) >= length[:, None]
+    garbage = {name: np.where(beyond, 10**9, ids) for name, ids in values.items()}
+    np.testing.assert_array_equal(encoder(items, length, elapsed, events=garbage)[0], e)
+    candidates = encoder.candidates(items)
+    np.testing.assert_array_equal(candidates, tf.gather(encoder.tables["item"], items))
+    del values["history_rating"]
+    with pytest.raises(ValueError, match=r"`events` must have the feature `history_rating`"):
+        encoder(items, length, elapsed, events=values)
+
+
+def test_gradients_of_event_tables_are_sums_over_their_places():
+    items, length, elapsed = histories()
+    rows = {"few": 5, "many": 1_001}
+    encoder = HistoryEncoder(ITEMS, D, 6, event_fields=rows)
+    ids = np.random.default_rng(3).integers(0, 5, (4, 6))
+    upstream = np.random.default_rng(1).normal(size=(4, 6, D)).astype(np.float32)
+    with tf.GradientTape() as tape:
+        e, _ = encoder(items, length, elapsed, events={"history_few": ids, "history_many": ids})
+        loss = tf.reduce_sum(e * upstream)
+    expected = np.zeros((5, D))
+    for b, n in enumerate(length):
+        np.add.at(expected, ids[b, :n], upstream[b, 6 - n :])
+    tables = [encoder.tables["event_few"], encoder.tables["event_many"]]
+    for gradient in tape.gradient(loss, tables):
+        assert isinstance(gradient, tf.IndexedSlices)
+        np.testing.assert_allclose(tf.convert_to_tensor(gradient)[:5], expected, atol=1e-5)

@@ -32,6 +32,10 @@ LAYERS = {
         (HISTORY, MASK, TARGETS, TARGETS),
     ),
     "encoder": (HistoryEncoder(20, D, 3, initial_scale=0.5), (ITEMS, LENGTH, ITEMS)),
+    "encoder with event fields": (
+        HistoryEncoder(20, D, 3, event_fields={"a": 20}),
+        (ITEMS, LENGTH, ITEMS, None, {"history_a": ITEMS}),
+    ),
     "enhancement": (MemoryEnhancement(2, "random"), (TARGETS, TARGETS)),
     "gru": (GatedRecurrence(D, "passing_on"), (HISTORY, MASK)),
     "head": (Head((6, 4), product=False, batch_norm=True, l2=0.1), (TARGETS, TARGETS)),

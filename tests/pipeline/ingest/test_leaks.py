@@ -27,6 +27,7 @@ sampling = st.fixed_dictionaries(
         "eval_share": st.just(0.2),
         "test_share": st.just(0.2),
         "sampling_seed": st.integers(0, 3),
+        "event_fields": st.sampled_from(["", "rating"]),
     }
 )
 # Nobody else has what U1 has not: it owns a target that is drawn from, and gets no sample itself.
@@ -54,14 +55,20 @@ checked = settings(
 def run(events: list, values: dict, buckets: int = 1) -> tuple[list[ingested.Sample], dict]:
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
-        path = ingested.write_csv(folder / "ratings.csv", events)
+        path = ingested.write_csv(folder / "ratings.csv", events, scored=True)
         try:
             plan = ingested.by_stages(
                 Settings(ratings=path, **values), folder / "out", 500, buckets
             )
         except InputError:  # an empty split
             assume(False)
-        return ingested.read(folder / "out"), plan
+        samples = ingested.read(folder / "out")
+    fields = values.get("event_fields", "") != ""
+    for sample in samples:
+        # The values in a history are those of the events in it: nothing of the target is there.
+        scores = tuple(ingested.score(sample.user, item, at) for item, at in sample.history)
+        assert sample.values == ((("history_rating", scores),) if fields else ())
+    return samples, plan
 
 
 @checked
@@ -206,8 +213,8 @@ def test_samples_do_not_depend_on_files_lines_or_buckets(events, values, split, 
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         cut = chance.randrange(1, len(shuffled))
-        ingested.write_csv(folder / "in" / "a.csv", shuffled[:cut])
-        path = ingested.write_csv(folder / "in" / "b.csv", shuffled[cut:])
+        ingested.write_csv(folder / "in" / "a.csv", shuffled[:cut], scored=True)
+        path = ingested.write_csv(folder / "in" / "b.csv", shuffled[cut:], scored=True)
         compressed = gzip.compress(pathlib.Path(path).read_bytes())
         pathlib.Path(path).write_bytes(compressed)
         for range_bytes in (100, 1 << 20):

@@ -1,5 +1,6 @@
 import logging
 import os
+import pathlib
 import subprocess
 import sys
 
@@ -7,6 +8,8 @@ import pytest
 
 from pipeline.errors import AnomalyError, InputError
 from pipeline.local import console
+
+ROOT = pathlib.Path(__file__).resolve().parents[3]
 
 
 def _wrapped(cause):
@@ -78,6 +81,32 @@ def test_a_killed_process_is_said_to_lack_memory(message):
     assert status == console.FAILED
     assert "ran out of memory" in reason
     assert "ran out of memory" not in console.explain(RuntimeError("another"))[1]
+
+
+def test_a_full_disk_is_named_with_a_cure_in_one_line():
+    status, reason = console.explain(RuntimeError("a/b; No space left on device"))
+    assert status == console.FAILED
+    assert "Free space" in reason
+    assert "\n" not in reason
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is always full")
+def test_a_disk_that_is_full_at_the_first_write_ends_a_run_in_one_line(tmp_path):
+    """The first file of a run, the generated ratings, goes to a device without space."""
+    data = tmp_path / "data"
+    data.mkdir()
+    command = f"ln -s /dev/full {data}/generated_ratings.csv.$$ && exec {sys.executable} "
+    done = subprocess.run(
+        ["bash", "-c", command + str(ROOT / "local_runner.py")],
+        env=os.environ | {"IMN_OUTPUT": str(tmp_path), "IMN_RATINGS": "", "IMN_ITEMS": ""},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (console.FAILED, "")
+    (line,) = done.stdout.splitlines()
+    assert "No space left on device" in line
+    assert "OUTPUT" in line
+    assert os.listdir(data) == []
 
 
 # The status is that of the report, or of the error: nothing is written to the log here.

@@ -30,6 +30,7 @@ def trained(world, tmp_path_factory):
                 "max_history_length": world.length,
                 "use_time": True,
                 "use_position": True,
+                "use_ids": True,
                 "oov_buckets": world.oov_buckets,
                 "distribute": "none",
                 "training_seed": 0,
