@@ -43,12 +43,10 @@ class Ingestion(Checked):
     shift: int = number(1, 1)  # events between two training targets of a user
     max_windows_per_user: int = number(50, 1)  # training targets kept, newest first
     max_targets_per_user: int = number(0, 0)  # in eval and in test, newest first; 0 keeps all
-    # The items that negatives are drawn from: targets of other users at the same time, or all items.
+    # Whence negatives are drawn: targets of other users at the same time, or all items.
     negatives: str = choice("matched", "uniform", "popularity")
     negatives_per_positive: int = number(1, 1, 100)  # in all splits
-    split: str = choice(
-        "temporal", "leave_last", "user"
-    )  # by time, each user's last events, or users
+    split: str = choice("temporal", "leave_last", "user")  # by time, last events, or users
     eval_share: float = number(0.1, 0.0, 0.9)  # of time, of events or of users
     test_share: float = number(0.1, 0.0, 0.9)  # the same
     same_day: str = choice("include", "exclude")  # of the target's day, in its history
