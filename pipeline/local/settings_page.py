@@ -17,8 +17,8 @@ from transforms.checked import Checked
 PAGE = pathlib.Path(__file__).resolve().parents[2] / "docs" / "settings.md"
 _HEAD = """# Settings
 
-Each field is a setting of a run: `IMN_<FIELD>` in the environment, for `make run`, `tfx run create` and
-a Kubeflow compilation alike. Written from [`pipeline/configs.py`](reference/pipeline.md) and
+Each field is a setting of a run: `IMN_<FIELD>` in the environment, for `make run`, `tfx run create`
+and a Kubeflow compilation alike. Written from [`pipeline/configs.py`](reference/pipeline.md) and
 `model/configs.py` by `python -m pipeline.local.settings_page`.
 """
 
