@@ -27,13 +27,16 @@ def page() -> str:
     """The page as Markdown."""
     parts = [_HEAD]
     for group in reversed(configs.Settings.__bases__):
-        parts.append(f"## {group.__name__}\n\n{(group.__doc__ or '').strip().splitlines()[0]}\n")
+        about = (group.__doc__ or "").strip().splitlines()[0]
+        if group is configs.Recipe:
+            about = "How a model is trained. A preset may have other defaults (model/presets.py)."
+        parts.append(f"## {group.__name__}\n\n{about}\n")
         parts.append("\n".join(["| setting | default | |", "|---|---|---|", *_rows(group)]) + "\n")
     return "\n".join(parts)
 
 
 def _rows(group: type[Checked]) -> list[str]:
-    if group is configs.Recipe:  # there, None stands for the value of the preset or of this class
+    if group is configs.Recipe:  # None there stands for the value of the preset or of this class
         group = TrainingConfig
     module = model_configs if group is TrainingConfig else configs
     comments = _comments(str(module.__file__))
