@@ -42,8 +42,8 @@ def check_paths(settings: Settings) -> None:
         if path and "://" not in path and not posixpath.normpath(path).startswith(f"{root}/"):
             raise SettingsError(
                 f"`{name}` must lie in a bucket or below `storage_root`, because Kubeflow's steps "
-                f"do not see files of this machine. Received: {path!r}. Copy them below {root}; "
-                "ratings in its folder `ratings` are found with IMN_RATINGS empty."
+                f"do not see files of this machine. Received: {path!r}. Copy them to {root}/{name}"
+                + (" and leave IMN_RATINGS empty." if name == "ratings" else ".")
             )
 
 

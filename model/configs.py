@@ -8,8 +8,8 @@ layer.
 import dataclasses
 from typing import Any, ClassVar
 
-from transforms import fields
-from transforms.fields import Checked, choice, number
+from transforms import checked
+from transforms.checked import Checked, choice, number
 
 # A model's file needs these two for the fields of its config.
 __all__ = ["ModelConfig", "TrainingConfig", "choice", "number", "parse_options"]
@@ -41,7 +41,7 @@ class TrainingConfig(Checked):
     """Options of a training, the "recipe". A step is one batch."""
 
     epochs: int = number(10, 1)  # at most; early stopping usually ends sooner
-    batch_size: int = number(512, 2)
+    batch_size: int = number(512, 2)  # samples of a step
     learning_rate: float = number(3e-3, 0.0)  # Adam, for all variables but the tables
     table_learning_rate: float = number(2e-2, 0.0)  # Adam, for the embedding tables
     table_initial_scale: float = number(0.01, 0.0)  # initial standard deviation of the tables
@@ -50,7 +50,7 @@ class TrainingConfig(Checked):
     history_dropout: float = number(0.0, 0.0, 1.0)
     # Share of a batch's items that are known by their attributes alone, if there are any.
     id_dropout: float = number(0.5, 0.0, 1.0)
-    evaluations_per_epoch: int = number(4, 1)
+    evaluations_per_epoch: int = number(4, 1)  # of eval, for early stopping
     table_l2: float = number(0.0, 0.0)  # mini-batch-aware L2 of the item table
     patience: int = number(6, 1)  # evaluations without a better AUC before stopping
 
@@ -68,12 +68,12 @@ def parse_options(kind: type[Checked], text: str) -> dict[str, Any]:
         if not equals:
             raise ValueError(f"An option must have the form name=value. Received: {part!r}.")
         if name not in known:
-            near = fields.closest(name, known)
+            near = checked.closest(name, known)
             hint = f" Did you mean `{near}`?" if near else ""
             raise ValueError(
                 f"`{name}` is not an option of this model.{hint} Known: {', '.join(known)}."
             )
         if name in values:
             raise ValueError(f"`{name}` must occur once. Received: {text!r}.")
-        values[name] = fields.parse(known[name], value)
+        values[name] = checked.parse(known[name], value)
     return values

@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 
 from model import presets
 from pipeline.errors import InputError
-from transforms import features, fields
-from transforms.fields import Checked, choice, number
+from transforms import checked, features
+from transforms.checked import Checked, choice, number
 
 PREFIX = "IMN_"
 _OF_SETUP = (f"{PREFIX}STACK",)  # chooses the set of versions in requirements/setup.sh
@@ -33,20 +33,22 @@ class Ingestion(Checked):
     """From ratings to Examples. Lengths count events."""
 
     ratings: str = ""  # file or glob of ratings; "" is generated sample data
+    # Of the ratings; 2014 is user,item,rating,time, 2018 item,user,rating,time.
     layout: str = choice("auto", "2014", "2018", "header", "jsonl")
     columns: str = ""  # e.g. "user=uid,item=sku,time=at,rating=stars"; numbers without a header
     separator: str = ""  # between columns: "" is detected; e.g. ";", "::" or "tab"
     event_fields: str = ""  # columns that belong to an event, e.g. "rating,verified_purchase"
-    max_history_length: int = number(100, 1, 100_000)  # L
+    max_history_length: int = number(100, 1, 100_000)  # L, events of a history
     min_history_length: int = number(1, 0)  # shortest history of a sample
     shift: int = number(1, 1)  # events between two training targets of a user
     max_windows_per_user: int = number(50, 1)  # training targets kept, newest first
     max_targets_per_user: int = number(0, 0)  # in eval and in test, newest first; 0 keeps all
+    # Whence negatives are drawn: targets of other users at the same time, or all items.
     negatives: str = choice("matched", "uniform", "popularity")
-    negatives_per_positive: int = number(1, 1, 100)
-    split: str = choice("temporal", "leave_last", "user")
+    negatives_per_positive: int = number(1, 1, 100)  # in all splits
+    split: str = choice("temporal", "leave_last", "user")  # by time, last events, or users
     eval_share: float = number(0.1, 0.0, 0.9)  # of time, of events or of users
-    test_share: float = number(0.1, 0.0, 0.9)
+    test_share: float = number(0.1, 0.0, 0.9)  # the same
     same_day: str = choice("include", "exclude")  # of the target's day, in its history
     min_rating: float = number(0.0, 0.0)  # ratings below are no events
     max_bad_share: float = number(0.01, 0.0, 1.0)  # of lines, or of rows of items
@@ -86,9 +88,9 @@ class Training(Checked):
     model_options: str = ""  # e.g. "passes=5,num_heads=2": fields of the model's config
     use_ids: bool = True  # off: items are known by their attributes alone
     use_time: bool = True  # off where times carry no more than the order
-    use_position: bool = True
+    use_position: bool = True  # positions count back from the newest event
     distribute: str = choice("none", "mirrored", "multi_worker")  # tf.distribute
-    training_seed: int = number(0, 0, 2**32 - 1)
+    training_seed: int = number(0, 0, 2**32 - 1)  # first values, order of batches, dropout
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,11 +114,11 @@ class Recipe(Checked):
 class Gate(Checked):
     """What a model must reach to be pushed."""
 
-    min_auc: float = number(0.55, 0.0, 1.0)
-    min_gauc: float = number(0.55, 0.0, 1.0)
+    min_auc: float = number(0.55, 0.0, 1.0)  # at the lower end of the interval
+    min_gauc: float = number(0.55, 0.0, 1.0)  # the same
     tolerance: float = number(0.002, 0.0, 1.0)  # AUC a candidate may lose at most
     min_test_users: int = number(30, 1)  # fewer in test: not judged, and nothing is pushed
-    min_test_rows: int = number(200, 1)
+    min_test_rows: int = number(200, 1)  # the same
     allow_uncompared: bool = False  # replace a served model that cannot be compared
     min_long_users: int = number(200, 1)  # fewer long users in test: not judged
     require_calibrated: bool = True  # refuse a log loss that does not beat a constant score
@@ -186,18 +188,18 @@ class Settings(Run, Gate, Recipe, Training, Transform, Validation, Items, Ingest
                 continue
             key = name[len(PREFIX) :].lower()
             if key not in known:
-                near = fields.closest(key, known)
+                near = checked.closest(key, known)
                 hint = f"Did you mean {PREFIX}{near.upper()}?" if near else "See README.md."
                 raise SettingsError(f"`{name}` is not a setting. {hint}")
             try:
-                values[key] = fields.parse(known[key], text)
+                values[key] = checked.parse(known[key], text)
             except ValueError as error:
                 raise SettingsError(str(error)) from None
         return cls(**values)
 
     def group(self, kind: type[_Group]) -> _Group:
         """The settings of one group, e.g. `settings.group(Ingestion)`."""
-        return kind(**{name: getattr(self, name) for name in fields.names(kind)})
+        return kind(**{name: getattr(self, name) for name in checked.names(kind)})
 
     def recipe(self) -> dict[str, Any]:
         """The fields of the recipe that the user set."""
@@ -206,8 +208,8 @@ class Settings(Run, Gate, Recipe, Training, Transform, Validation, Items, Ingest
 
 
 # What ingestion writes for given ratings depends on these, and so does its cache.
-INGESTION = tuple(name for name in fields.names(Ingestion) if name != "ratings")
-RECIPE = fields.names(Recipe)
+INGESTION = tuple(name for name in checked.names(Ingestion) if name != "ratings")
+RECIPE = checked.names(Recipe)
 
 
 def serving_name(settings: Settings) -> str:

@@ -4,7 +4,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from model.layers.attention_op import attend, weights
+from model.layers.attention_weights import attend, weights
 
 Perceptron = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
 NORMALIZATIONS = ("sigmoid", "softmax", "length")

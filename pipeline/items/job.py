@@ -21,7 +21,7 @@ from tfx.dsl.io import fileio
 from pipeline.errors import InputError
 from pipeline.ingest import plans
 from pipeline.ingest.sources.records import BLOCK_BYTES, Range
-from pipeline.items import decisions, fields, source, stages, summary
+from pipeline.items import checks, fields, source, stages, summary
 from transforms import item_table
 
 BUCKET_BYTES = 24 << 20  # approximate text of a bucket
@@ -138,8 +138,8 @@ def _build(pipeline: beam.Pipeline, job: stages.Job, ranges: list[Range]) -> Non
         | "Spread ranges" >> beam.Reshuffle()
         | "partition" >> beam.Map(functools.partial(stages.partition, job))
     )
-    rows = total(read, decisions.check_rows)
-    kept = total(each_bucket(stages.merge, rows), decisions.vocabularies, rows)
+    rows = total(read, checks.check_rows)
+    kept = total(each_bucket(stages.merge, rows), checks.vocabularies, rows)
     encoded = each_bucket(stages.encode, kept)
     _ = (
         encoded

@@ -4,7 +4,7 @@ import pytest
 
 from model.configs import ModelConfig, TrainingConfig, parse_options
 from pipeline.configs import RECIPE, Gate, Settings, SettingsError, check_model
-from transforms import fields
+from transforms import checked
 
 
 def test_the_environment_overrides_defaults_by_type():
@@ -66,9 +66,9 @@ def test_an_unknown_model_is_found_at_once():
 
 
 def test_every_setting_belongs_to_one_group():
-    groups = [set(fields.names(group)) for group in Settings.__bases__]
-    assert set.union(*groups) == set(fields.names(Settings))
-    assert sum(map(len, groups)) == len(fields.names(Settings))
+    groups = [set(checked.names(group)) for group in Settings.__bases__]
+    assert set.union(*groups) == set(checked.names(Settings))
+    assert sum(map(len, groups)) == len(checked.names(Settings))
 
 
 def test_a_group_has_its_own_settings_only():
@@ -78,7 +78,7 @@ def test_a_group_has_its_own_settings_only():
 
 
 def test_the_recipe_has_the_fields_of_a_training():
-    assert set(RECIPE) == set(fields.names(TrainingConfig))
+    assert set(RECIPE) == set(checked.names(TrainingConfig))
     assert Settings(epochs=3, table_l2=1).recipe() == {"epochs": 3, "table_l2": 1.0}
 
 

@@ -28,6 +28,7 @@ def test_kubeflow_2_has_no_volume_and_no_other_store(settings, says):
         ({"ratings": "ratings.csv"}, "`ratings` must lie in a bucket.*Received: 'ratings.csv'"),
         ({"ratings": "/home/me/a.csv"}, "`ratings` must lie.*/mnt/imn/ratings"),
         ({"ratings": "/mnt/imn/../a.csv"}, "`ratings` must lie"),
+        ({"items": "items.jsonl"}, "`items` must lie in a bucket.*Received: 'items.jsonl'"),
     ],
 )
 def test_paths_that_the_cluster_cannot_reach_are_refused(settings, says):

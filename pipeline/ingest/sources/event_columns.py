@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from pipeline.configs import SettingsError
 from pipeline.ingest.sources.layout import RATING, ROLES
-from transforms import features, fields
+from transforms import checked, features
 
 
 def roles_of(
@@ -28,7 +28,7 @@ def roles_of(
     for field in features.event_fields(setting):
         column = _column(field, names, roles)
         if not column:
-            near = fields.closest(field, names)
+            near = checked.closest(field, names)
             hint = f" Did you mean {near}?" if near else ""
             raise SettingsError(
                 f"`event_fields` must name columns of {path!r}, which has: "

@@ -1,4 +1,4 @@
-"""Decisions of the item table's job, from the counts of all workers: errors, and vocabularies."""
+"""Checks of a catalogue from the counts of all workers, and the vocabularies of its fields."""
 
 from typing import Any
 

@@ -2,14 +2,14 @@ import dataclasses
 
 import pytest
 
-from transforms import fields
+from transforms import checked
 
 
 @dataclasses.dataclass(frozen=True)
-class Options(fields.Checked):
-    size: int = fields.number(3, 1, 9)
-    rate: float | None = fields.number(None, 0.0)
-    mode: str = fields.choice("slow", "fast")
+class Options(checked.Checked):
+    size: int = checked.number(3, 1, 9)
+    rate: float | None = checked.number(None, 0.0)
+    mode: str = checked.choice("slow", "fast")
     units: tuple[int, ...] = (8, 4)
     exact: bool = False
 
@@ -30,7 +30,7 @@ FIELDS = {field.name: field for field in dataclasses.fields(Options)}
     ],
 )
 def test_text_becomes_the_type_of_its_field(name, text, value):
-    assert fields.parse(FIELDS[name], text) == value
+    assert checked.parse(FIELDS[name], text) == value
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_text_becomes_the_type_of_its_field(name, text, value):
 )
 def test_text_of_another_type_is_refused(name, text, message):
     with pytest.raises(ValueError, match="must be") as error:
-        fields.parse(FIELDS[name], text)
+        checked.parse(FIELDS[name], text)
     assert message in str(error.value)
 
 
@@ -79,5 +79,5 @@ def test_values_get_the_type_of_their_field():
 
 
 def test_a_mistyped_name_finds_its_neighbour():
-    assert fields.closest("siez", FIELDS) == "size"
-    assert fields.closest("qqq", FIELDS) == ""
+    assert checked.closest("siez", FIELDS) == "size"
+    assert checked.closest("qqq", FIELDS) == ""
