@@ -23,7 +23,7 @@ _LATER = (
 )
 _TEXT_NAMES = ("title", "description", "feature", "image", "imurl", "url", "video")
 _FEW = 50  # rows, below which nothing is said about how often values repeat
-_UNIQUE = 0.5  # distinct values over all values, from which a field is a text or an id
+_UNIQUE = 0.9  # distinct values over all values, from which a field is a text or an id
 
 
 @dataclasses.dataclass(frozen=True)
