@@ -26,7 +26,7 @@ def read(folder: str, wanted: Collection[str]) -> tuple[dict[str, str], str]:
         for part in source.plan(table.source)[0]:
             for _, row in source.read(part):
                 if isinstance(row, dict):
-                    item = values.text(row.get(table.id_column) or "")
+                    item = values.item_id(row.get(table.id_column))
                     if item in wanted and item not in found:
                         found[item] = _line(row, table.fields)
     except (InputError, OSError) as error:

@@ -27,7 +27,7 @@ done
 for name in proc dev sys; do
   mountpoint -q "$folder/$name" || mount --rbind "/$name" "$folder/$name"
 done
-clone="$folder/root/imn"
+clone="$folder/srv/imn"
 if [ ! -d "$clone/.git" ]; then
   git clone --quiet "$project" "$clone"
 else
@@ -35,4 +35,4 @@ else
   git -C "$clone" reset --quiet --hard FETCH_HEAD
 fi
 exec chroot "$folder" /usr/bin/env HOME=/root IMN_STACK=current PATH=/usr/local/bin:/usr/bin:/bin \
-  bash -c 'cd /root/imn && exec "$@"' bash "$@"
+  bash -c 'cd /srv/imn && exec "$@"' bash "$@"

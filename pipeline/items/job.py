@@ -22,6 +22,7 @@ from pipeline.errors import InputError
 from pipeline.ingest import plans
 from pipeline.ingest.sources.records import BLOCK_BYTES, Range
 from pipeline.items import checks, fields, source, stages, summary
+from pipeline.items.assemble import assemble
 from transforms import item_table
 
 BUCKET_BYTES = 24 << 20  # approximate text of a bucket
@@ -144,7 +145,7 @@ def _build(pipeline: beam.Pipeline, job: stages.Job, ranges: list[Range]) -> Non
     _ = (
         encoded
         | "Sum" >> beam.CombineGlobally(plans.add_up)
-        | "assemble" >> beam.Map(functools.partial(stages.assemble, job), kept)
+        | "assemble" >> beam.Map(functools.partial(assemble, job), kept)
     )
 
 

@@ -1,7 +1,6 @@
 """The stages of the item table: each takes a range or a bucket of items and returns counts."""
 
 import dataclasses
-import json
 import os
 from typing import Any
 
@@ -86,12 +85,11 @@ def _item(row: dict[str, Any] | str, column: str) -> tuple[bytes, str]:
     """The id of a row, and the reason why it has none, or ""."""
     if isinstance(row, str):
         return b"", row
-    value = row.get(column)
-    if isinstance(value, list | dict | bool):
-        return b"", "the id is no text"
-    item = b"" if value is None else values.text(value).encode("utf-8", "replace")
+    item = values.item_id(row.get(column)).encode("utf-8", "replace")
     if not item:
         return b"", "no id"
+    if b"\n" in item:
+        return b"", "a line break in the id"
     return item, f"id longer than {LONGEST_ID} bytes" if len(item) > LONGEST_ID else ""
 
 
@@ -258,52 +256,3 @@ def _looked_up(column: pa.Array, vocabulary: pa.Array) -> tuple[np.ndarray, int,
     ids[row[kept], position[kept]] = item_table.FIRST_VALUE + value[kept]
     ids[ids[:, 0] == 0, 0] = item_table.MISSING
     return ids, int((~known).sum()), int((~kept).sum())
-
-
-def assemble(job: Job, tally: Tally, plan: Tally) -> None:
-    """Joins the buckets to the files of the table, and writes the result of the job."""
-    result = plans_carry(plan, tally)
-    if not result["error"]:
-        _join(job, "ids", os.path.join(job.output, item_table.IDS))
-        described = []
-        for number, made in enumerate(plan["fields"]):
-            width = max(tally["widest"][made["name"]])
-            _join_arrays(job, number, plan["items"], width)
-            if made["kind"] != NUMBER:
-                source_file = job.path("vocabulary", number)
-                target = os.path.join(job.output, f"vocabulary_{number}")
-                fileio.copy(source_file, target, overwrite=True)
-            described.append(made | {"width": width})
-        with fileio.open(os.path.join(job.output, item_table.DESCRIPTION), "w") as file:
-            source_of = {"source": job.request.items, "id": job.choice.item}
-            file.write(json.dumps({"items": plan["items"], "fields": described, **source_of}))
-    for name in ("pieces", "fields", "widest"):
-        result.pop(name, None)
-    with fileio.open(os.path.join(job.folder, "result.json"), "w") as file:
-        file.write(json.dumps(result))
-
-
-def plans_carry(plan: Tally, tally: Tally) -> Tally:
-    """The plan so far, extended by a new tally."""
-    return {**tally, **plan}
-
-
-def _join(job: Job, kind: str, path: str) -> None:
-    with fileio.open(path, "wb") as joined:
-        for bucket in range(job.buckets):
-            with fileio.open(job.path(kind, bucket), "rb") as file:
-                while block := file.read(1 << 24):
-                    joined.write(block)
-
-
-def _join_arrays(job: Job, number: int, items: int, width: int) -> None:
-    path = os.path.join(job.output, f"field_{number}.npy")
-    header = {"descr": "<i4", "fortran_order": False, "shape": (items, width)}
-    with fileio.open(path, "wb") as joined:
-        np.lib.format.write_array_header_1_0(joined, header)
-        for bucket in range(job.buckets):
-            with fileio.open(job.path(f"encoded-{number}", bucket), "rb") as file:
-                part = np.load(file)
-            wide = np.zeros((len(part), width), np.int32)
-            wide[:, : part.shape[1]] = part
-            joined.write(wide.tobytes())

@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from pipeline.ingest.sources.interpret import BLANKS
+
 LONGEST = 200  # characters of a category; a longer text is a description
 _TAG = re.compile(r"<[^<>]*>")
 _SCRIPT = re.compile(r"<(script|style)\b.*?(</\1>|$)", re.IGNORECASE | re.DOTALL)
@@ -32,6 +34,18 @@ def text(value: Any) -> str:
     if "&" in result:
         result = html.unescape(result)
     result = " ".join(result.replace("\0", " ").split())
+    return "" if result.lower() in _NULLS else result
+
+
+def item_id(value: Any) -> str:
+    """The id of an item as ratings have it: trimmed and otherwise unchanged; "" for none."""
+    if isinstance(value, list | dict | bool) or value is None:
+        return ""
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "replace")
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        value = int(value)
+    result = str(value).strip(BLANKS)
     return "" if result.lower() in _NULLS else result
 
 

@@ -20,7 +20,7 @@ from transforms import features
 FIRST_TIME = 788_918_400  # 1995-01-01, before which Amazon sold nothing
 EVENTS = pa.schema([(USER, pa.binary()), (ITEM, pa.binary()), (TIME, pa.int64())])
 LONGEST_ID = 1024  # bytes
-_BLANKS = " \t\r\n\x0b\x0c\x1c\x1d\x1e\x1f\x85\xa0\u2028\u2029\u3000\ufeff"
+BLANKS = " \t\r\n\x0b\x0c\x1c\x1d\x1e\x1f\x85\xa0\u2028\u2029\u3000\ufeff"
 _NULLS = ("", "\\n", "null", "none", "nan", "<na>")
 _NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 _REASONS = (
@@ -109,7 +109,7 @@ def _trimmed(texts: pa.Array) -> pa.Array:
     data = texts.buffers()[2]
     raw = np.frombuffer(data, np.uint8) if data is not None else np.zeros(0, np.uint8)
     if len(raw) and (raw.min() <= ord(" ") or raw.max() >= 0x80):
-        return pc.utf8_trim(texts, characters=_BLANKS)
+        return pc.utf8_trim(texts, characters=BLANKS)
     return texts
 
 

@@ -156,6 +156,10 @@ def test_frozen_vocabularies(tmp_path, examples):
     [
         ("", "empty"),
         ("not json\n{\n" + json_lines(), "items` must be JSON lines, Parquet, or a table"),
+        (
+            json_lines([*ROWS, {"asin": "a\nb", "category": "A"}, {"asin": ["i1"]}]),
+            "2 of 7 rows of `items` are bad.*a line break in the id: 1; no id: 1",
+        ),
         (json_lines() + "{broken\n" * 3, "3 of 8 rows of `items` are bad.*neither JSON nor"),
         (json_lines([{"category": "A"}, *ROWS]).replace("asin", "x"), "column of item ids"),
         (json_lines(ROWS[3:]), "at least half of the ratings.*0 of 11 training ratings"),

@@ -72,3 +72,22 @@ def test_what_is_no_category():
         "a text of more than 200 characters",
     )
     assert values.categories({"a": 1}) == ([], "an object, not a text")
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        ("0132793040", "0132793040"),
+        (" B1\u00a0", "B1"),
+        ("a&amp;b  <c>", "a&amp;b  <c>"),
+        (7, "7"),
+        (7.0, "7"),
+        (b"B1", "B1"),
+        (None, ""),
+        ("null", ""),
+        (["B1"], ""),
+        (True, ""),
+    ],
+)
+def test_an_id_is_what_the_ratings_have(raw, expected):
+    assert values.item_id(raw) == expected
