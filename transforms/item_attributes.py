@@ -38,9 +38,9 @@ class ItemAttributes:
         self.sizes = sizes
         # Row 0 belongs to the items that the catalogue does not know.
         unknown = {name: _unknown(array.shape[1]) for name, array in values.items()}
-        self._row_of_id = _constant(row_of_id + 1, "row_of_id")
+        self._row_of_id = _constant(row_of_id + 1)
         self._values = {
-            name: _constant(np.concatenate([unknown[name], array]), f"{name}_values")
+            name: _constant(np.concatenate([unknown[name], array]))
             for name, array in values.items()
         }
 
@@ -78,5 +78,5 @@ def _unknown(width: int) -> np.ndarray:
     return row
 
 
-def _constant(values: np.ndarray, name: str) -> Any:
-    return tf.Variable(values.astype(np.int32), trainable=False, name=name)
+def _constant(values: np.ndarray) -> Any:
+    return tf.Variable(values.astype(np.int32), trainable=False)

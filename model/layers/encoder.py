@@ -1,5 +1,6 @@
 """The encoder: embeddings of the history and of the candidates, the same for every model."""
 
+import re
 import types
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -93,7 +94,8 @@ class HistoryEncoder(tf.keras.layers.Layer):
         }
         self.tables = {
             name: self.add_weight(
-                name=f"{name}_table",
+                # A column of a file may have any name, a variable of TensorFlow may not.
+                name=re.sub("[^A-Za-z0-9_]", "_", name) + "_table",
                 shape=(count, self.dim),
                 initializer=tf.keras.initializers.RandomNormal(stddev=self.initial_scale),
             )

@@ -111,3 +111,18 @@ def test_gradients_touch_the_rows_in_use_alone():
 def test_something_must_be_known_of_an_item():
     with pytest.raises(ValueError, match=r"`use_ids` must be true without attributes.*IMN_ITEMS"):
         HistoryEncoder(10, D, use_ids=False)
+
+
+def test_a_field_may_have_any_name(tmp_path):
+    names = ("Sub Category é", "a/b:c")
+    values = {name: PRICE for name in names}
+    odd = ItemAttributes(IDS, ROW_OF_ID, values, dict.fromkeys(names, 4))
+    layer = HistoryEncoder(IDS.first_new, D, 0, False, 1.0, attributes=odd)
+    layer(tf.zeros([1, 1], tf.int64), tf.zeros([1], tf.int64))
+    before = layer.candidates(tf.constant([[4, 6]], tf.int64)).numpy()
+    checkpoint = tf.train.Checkpoint(encoder=layer)
+    path = checkpoint.write(str(tmp_path / "weights"))
+    for table in layer.tables.values():
+        table.assign(tf.zeros_like(table))
+    checkpoint.read(path).assert_consumed()
+    np.testing.assert_array_equal(layer.candidates(tf.constant([[4, 6]], tf.int64)), before)
