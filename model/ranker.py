@@ -15,6 +15,7 @@ from model.layers.block import SequenceBlock
 from model.layers.encoder import HistoryEncoder
 from model.layers.head import Head
 from model.length_groups import block_by_length, fold_in
+from model.retrieval.retrieval_head import RetrievalHead
 from transforms import features
 from transforms.item_attributes import ItemAttributes
 
@@ -66,8 +67,10 @@ class Ranker(tfrs.Model):
         `id_dropout`.
       seed: seed of dropout, extra candidates, history dropout and id dropout.
       attributes: the item table, or None.
+      retrieval: candidates of the first stage that is trained beside it; 0 for none.
 
     Attributes:
+      retrieval: the first stage (model/retrieval/), or None. Nothing else depends on it.
       calibration: of its probabilities, fitted by the trainer (model/calibration.py).
       embedding_l2: an additional loss of a training batch, called with the ranker and the
         batch (training/embedding_l2.py), or None. The caller sets it for a recipe with
@@ -81,6 +84,7 @@ class Ranker(tfrs.Model):
         recipe: TrainingConfig,
         seed: int = 0,
         attributes: ItemAttributes | None = None,
+        retrieval: int = 0,
     ):
         super().__init__()
         self.config = config
@@ -110,6 +114,16 @@ class Ranker(tfrs.Model):
         self.head = Head(
             config.head_units, config.head_product, config.dropout, config.batch_norm, config.l2
         )
+        self.retrieval: RetrievalHead | None = None
+        if retrieval:
+            self.retrieval = RetrievalHead(
+                retrieval,
+                inputs.num_items,
+                config.embedding_dim,
+                inputs.use_time,
+                inputs.use_ids,
+                attributes,
+            )
         # Keras refuses a mean under tf.distribute, where a replica sees a part of the batch.
         self.task = tfrs.tasks.Ranking(
             loss=tf.keras.losses.BinaryCrossentropy(
@@ -162,6 +176,12 @@ class Ranker(tfrs.Model):
         logits = self.head(output.user, output.targets)
         return tf.gather(logits, tf.math.invert_permutation(output.rows))
 
+    def _with_hidden_ids(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """A training batch after id dropout, the same one in a step."""
+        if not self.id_dropout:
+            return inputs
+        return id_dropout.hide(inputs, self.id_dropout, self._step_seed(3))
+
     def _with_vectors(
         self, inputs: dict[str, tf.Tensor], candidates: tf.Tensor
     ) -> tuple[dict[str, tf.Tensor], tf.Tensor, tf.Tensor | None]:
@@ -184,8 +204,8 @@ class Ranker(tfrs.Model):
         (layers/history_dropout.py). `losses` holds the L2 of the head's kernels, which is not
         included.
         """
-        if training and self.id_dropout:
-            inputs = id_dropout.hide(inputs, self.id_dropout, self._step_seed(3))
+        if training:
+            inputs = self._with_hidden_ids(inputs)
         labels = tf.reshape(inputs[features.LABEL], [-1])
         targets = tf.reshape(inputs[features.TARGET_ITEM], [-1])
         inputs, targets, vectors = self._with_vectors(inputs, targets)
@@ -260,8 +280,9 @@ class Ranker(tfrs.Model):
         """One training step: the loss, its gradients and one update by `optimizer`.
 
         Returns:
-          the minimised loss, a scalar, and the logits `(B,)` of the targets, both before the
-          update. Under tf.distribute they are those of the replica's part of the batch.
+          the minimised loss without that of the first stage, a scalar, and the logits `(B,)` of
+          the targets, both before the update. Under tf.distribute they are those of the replica's
+          part of the batch.
         """
         with tf.GradientTape() as tape:
             loss, logits = self.loss_and_logits(batch, training=True)
@@ -269,8 +290,11 @@ class Ranker(tfrs.Model):
             if self.embedding_l2:
                 penalties.append(self.embedding_l2(self, batch))
             loss = tf.add_n([loss, *penalties])
+            minimized = loss
+            if self.retrieval:  # not reported: it says nothing of the ranker
+                minimized += self.retrieval.loss(self._with_hidden_ids(batch))
             # The replicas' gradients are summed.
-            scaled = loss / tf.distribute.get_strategy().num_replicas_in_sync
+            scaled = minimized / tf.distribute.get_strategy().num_replicas_in_sync
         variables = self.trainable_variables
         gradients = tape.gradient(scaled, variables)
         self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
@@ -307,7 +331,10 @@ class Ranker(tfrs.Model):
 
     def weights_checkpoint(self) -> tf.train.Checkpoint:
         """A checkpoint of the weights, without the state of the optimizer."""
-        return tf.train.Checkpoint(encoder=self.encoder, block=self.block, head=self.head)
+        parts = {"encoder": self.encoder, "block": self.block, "head": self.head}
+        if self.retrieval:
+            parts["retrieval"] = self.retrieval
+        return tf.train.Checkpoint(**parts)
 
     def _step_seed(self, purpose: int) -> Any:
         """Two integers that depend on seed, step, replica and purpose (0 to 3) alone."""
@@ -328,9 +355,10 @@ def build_ranker(
     recipe: TrainingConfig | None = None,
     seed: int = 0,
     attributes: ItemAttributes | None = None,
+    retrieval: int = 0,
 ) -> Ranker:
     """Creates a ranker and its variables; one call on an empty history builds them."""
-    ranker = Ranker(config, inputs, recipe or TrainingConfig(), seed, attributes)
+    ranker = Ranker(config, inputs, recipe or TrainingConfig(), seed, attributes, retrieval)
     ranker(
         {
             features.HISTORY_ITEM: tf.zeros([1, 1], tf.int64),
@@ -343,4 +371,7 @@ def build_ranker(
             },
         }
     )
+    # The last variables: the initial values of the others must not depend on them.
+    if ranker.retrieval:
+        ranker.retrieval.build_weights()
     return ranker

@@ -44,7 +44,7 @@ def run_fn(fn_args: "tfx.components.FnArgs") -> None:
     Args:
       fn_args: `custom_config` holds `model`, `model_options`, `recipe`,
         `max_history_length`, `use_time`, `use_position`, `use_ids`, `oov_buckets`, `event_fields`,
-        `distribute`, `training_seed`, `checkpoint_root` and `code`.
+        `retrieval`, `distribute`, `training_seed`, `checkpoint_root` and `code`.
 
     Raises:
       ValueError: for options that are not allowed, an empty split or vocabulary, an eval split
@@ -73,6 +73,7 @@ def run_fn(fn_args: "tfx.components.FnArgs") -> None:
         "recipe": recipe.to_dict(),
         "inputs": inputs.to_dict(),
         "oov_buckets": custom["oov_buckets"],
+        "retrieval": custom["retrieval"],
         "seed": custom["training_seed"],
         "distribute": custom["distribute"],
         "code": custom["code"],
@@ -85,7 +86,9 @@ def run_fn(fn_args: "tfx.components.FnArgs") -> None:
 
     tf.keras.utils.set_random_seed(custom["training_seed"])
     with strategy.scope():
-        ranker = build_ranker(config, inputs, recipe, custom["training_seed"], attributes)
+        ranker = build_ranker(
+            config, inputs, recipe, custom["training_seed"], attributes, custom["retrieval"]
+        )
     training = Training(
         ranker,
         recipe,
@@ -154,7 +157,12 @@ def load_trained(model_run_dir: str, transform_graph_dir: str) -> Ranker:
         )
     config = presets.preset(description["model"]).config_class()(**description["config"])
     ranker = build_ranker(
-        config, inputs, TrainingConfig(**description["recipe"]), description["seed"], attributes
+        config,
+        inputs,
+        TrainingConfig(**description["recipe"]),
+        description["seed"],
+        attributes,
+        description.get("retrieval", 0),  # runs from before there was a first stage
     )
     # Runs from before there was a calibration have none.
     ranker.calibration = Calibration(*description["best"].get("calibration", ()))

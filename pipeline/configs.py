@@ -89,6 +89,8 @@ class Training(Checked):
     use_ids: bool = True  # off: items are known by their attributes alone
     use_time: bool = True  # off where times carry no more than the order
     use_position: bool = True  # positions count back from the newest event
+    # Items of the first stage that `recommend` ranks; 0 trains no first stage.
+    retrieval: int = number(500, 0, 10_000)
     distribute: str = choice("none", "mirrored", "multi_worker")  # tf.distribute
     training_seed: int = number(0, 0, 2**32 - 1)  # first values, order of batches, dropout
 

@@ -95,7 +95,7 @@ def ranker(world):
     transform = tft.TFTransformOutput(world.transform)
     items = 1 + OOV + transform.vocabulary_size_by_name(features.ITEM_VOCABULARY)
     tf.keras.utils.set_random_seed(3)
-    return build_ranker(config, DataSpec(items, L), recipe)
+    return build_ranker(config, DataSpec(items, L), recipe, retrieval=20)
 
 
 @pytest.fixture(scope="session")

@@ -73,9 +73,13 @@ class ItemTable:
         with tf.io.gfile.GFile(os.path.join(self.folder, f"field_{field}.npy"), "rb") as file:
             return np.load(file)
 
+    def vocabulary_file(self, field: int) -> str:
+        """The file with the values of a category, a line each, from `FIRST_VALUE` on."""
+        return os.path.join(self.folder, f"vocabulary_{field}")
+
     def vocabulary(self, field: int) -> list[str]:
         """The values of a category, in the order of their ids from `FIRST_VALUE` on."""
-        with tf.io.gfile.GFile(os.path.join(self.folder, f"vocabulary_{field}"), "r") as file:
+        with tf.io.gfile.GFile(self.vocabulary_file(field), "r") as file:
             return file.read().split("\n")[:-1]
 
     def shape(self) -> dict[str, Any]:

@@ -15,18 +15,21 @@ Unusual requests have defined answers:
 """
 
 import os
-from typing import Any
+import types
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import tensorflow as tf
 import tensorflow_transform as tft
 
 from model.export import warmup
-from model.ranker import Encoded, Ranker
+from model.export.catalogue import catalogue_of
+from model.export.recommend import Recommender
+from model.export.requests import REQUEST_TIME, Requests, in_seconds
+from model.ranker import Ranker
 from transforms import features, item_table
 
 CANDIDATES = "candidates"
-_LAST_TIME = 4_102_444_800  # 2100-01-01
-REQUEST_TIME = "request_time"
 # TF Serving's Classify and Regress accept signatures with these method names only.
 METHODS = {
     "classify": tf.compat.v1.saved_model.signature_constants.CLASSIFY_METHOD_NAME,
@@ -40,6 +43,14 @@ _RAW_FEATURES = (
     features.TARGET_ITEM,
     features.TARGET_TIME,
 )
+
+
+class Signature(NamedTuple):
+    """A function of the export: its positional and its named inputs."""
+
+    function: Callable[..., dict[str, tf.Tensor]]
+    inputs: list[tf.TensorSpec]
+    named: Mapping[str, tf.TensorSpec] = types.MappingProxyType({})
 
 
 class ServingModule:
@@ -66,45 +77,35 @@ class ServingModule:
             for name in ranker.encoder.event_fields
         }
         self._spec = {name: spec[name] for name in (*_RAW_FEATURES, *self._events)}
-        self._length = spec[features.HISTORY_ITEM].shape[0]
+        self._requests = Requests(
+            self.transform, spec[features.HISTORY_ITEM].shape[0], tuple(self._events)
+        )
+        self._recommender = None
+        if ranker.retrieval:
+            vocabulary = transform.vocabulary_by_name(features.ITEM_VOCABULARY)
+            self._recommender = Recommender(
+                ranker, catalogue_of(ranker, vocabulary), self._requests
+            )
 
     def save(self, folder: str) -> None:
         """Writes a SavedModel with all signatures and the warm-up requests.
 
-        The signatures are `serving_default`, `classify`, `regress`, `rank`, and `explain` if the
-        model's block has attention weights. A model with event fields needs their features in all.
+        The signatures are `serving_default`, `classify`, `regress`, `rank`; `explain` if the
+        model's block has attention weights; and those of `Recommender` if it has a first stage. A
+        model with event fields needs their features in all.
         """
-        string, integer = tf.string, tf.int64
-        examples = [tf.TensorSpec([None], string, name="examples")]
-        # TF Serving's Classify and Regress need an input of this name.
-        inputs = [tf.TensorSpec([None], string, name="inputs")]
-        history = [
-            tf.TensorSpec([None, None], string, name=features.HISTORY_ITEM),
-            tf.TensorSpec([None, None], integer, name=features.HISTORY_TIME),
-            tf.TensorSpec([None], integer, name=features.HISTORY_LENGTH),
-            tf.TensorSpec([None], integer, name=REQUEST_TIME),
-            tf.TensorSpec([None, None], string, name=CANDIDATES),
-        ]
-        values = {name: tf.TensorSpec([None, None], string, name=name) for name in self._events}
-        signatures: dict[str, tuple[Any, ...]] = {
-            "serving_default": (self.score_examples, examples),
-            "classify": (self.classify, inputs),
-            "regress": (self.regress, inputs),
-            "rank": (self.rank, history, values),
-        }
-        if self.ranker.block.has_attention_weights:
-            signatures["explain"] = (self.explain, history, values)
         # The saved object must own all that the signatures read. Of the ranker it owns the
         # variables alone, because Keras would add a training graph of every layer.
         module = tf.Module()
-        module.transform, module.weights = self.transform, self.ranker.variables
+        module.transform, module.weights = self.transform, self._variables()
         if self.ranker.encoder.attributes:
             module.item_table = self.ranker.encoder.attributes.variables
+        if self._recommender:
+            module.catalogue = self._recommender.owned
+        signatures = self._signatures()
         concrete = {
-            name: tf.function(function, autograph=False).get_concrete_function(
-                *specs, **dict(*named)
-            )
-            for name, (function, specs, *named) in signatures.items()
+            name: tf.function(function, autograph=False).get_concrete_function(*inputs, **named)
+            for name, (function, inputs, named) in signatures.items()
         }
         # Serving needs no gradients, and TensorFlow cannot save those of loops.
         options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
@@ -119,14 +120,50 @@ class ServingModule:
             path = os.path.join(folder, item_table.IN_EXPORT)
             tf.io.gfile.makedirs(os.path.dirname(path))
             tf.io.gfile.copy(os.path.join(attributes.table.folder, item_table.DESCRIPTION), path)
-        explains = "explain" in signatures
-        warmup.write(folder, self._vocabulary, self._length, explains, self._events)
+        warmup.write(folder, self._vocabulary, self._requests.length, set(signatures), self._events)
+
+    def _variables(self) -> list[tf.Variable]:
+        """The variables that the signatures read; of the first stage, those of the users."""
+        variables = self.ranker.variables
+        if self.ranker.retrieval:
+            own = {id(each) for each in self.ranker.retrieval.variables}
+            variables = [each for each in variables if id(each) not in own]
+            variables += self.ranker.retrieval.tower.variables
+        return variables
+
+    def _signatures(self) -> dict[str, Signature]:
+        string, integer = tf.string, tf.int64
+        examples = [tf.TensorSpec([None], string, name="examples")]
+        # TF Serving's Classify and Regress need an input of this name.
+        inputs = [tf.TensorSpec([None], string, name="inputs")]
+        history = [
+            tf.TensorSpec([None, None], string, name=features.HISTORY_ITEM),
+            tf.TensorSpec([None, None], integer, name=features.HISTORY_TIME),
+            tf.TensorSpec([None], integer, name=features.HISTORY_LENGTH),
+            tf.TensorSpec([None], integer, name=REQUEST_TIME),
+        ]
+        candidates = [tf.TensorSpec([None, None], string, name=CANDIDATES)]
+        values = {name: tf.TensorSpec([None, None], string, name=name) for name in self._events}
+        signatures = {
+            "serving_default": Signature(self.score_examples, examples),
+            "classify": Signature(self.classify, inputs),
+            "regress": Signature(self.regress, inputs),
+            "rank": Signature(self.rank, history + candidates, values),
+        }
+        if self.ranker.block.has_attention_weights:
+            signatures["explain"] = Signature(self.explain, history + candidates, values)
+        if self._recommender:
+            signatures |= {
+                name: Signature(function, history, further | values)
+                for name, (function, further) in self._recommender.signatures().items()
+            }
+        return signatures
 
     def score_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """Probabilities `score` `(B,)` of serialized raw tf.Examples `(B,)`; ignores labels."""
         raw = tf.io.parse_example(examples, self._spec)
         for name in (features.HISTORY_TIME, features.TARGET_TIME):
-            raw[name] = _in_seconds(name, raw[name])
+            raw[name] = in_seconds(name, raw[name])
         logits = self.ranker(self.transform(raw), training=False)
         return {"score": self.ranker.probabilities(tf.reshape(logits, [-1]))}
 
@@ -166,11 +203,17 @@ class ServingModule:
         Returns:
           a dict with `scores` `(B, K)`.
         """
-        encoded, _ = self._encoded(
-            history_item, history_time, history_length, request_time, candidates, events
+        inputs, _ = self._requests.histories(
+            history_item,
+            history_time,
+            history_length,
+            request_time,
+            events,
+            {CANDIDATES: candidates},
         )
         count = tf.shape(candidates)[1]
-        logits = self.ranker.score(encoded, self._ids(_one_at_least(candidates)))
+        ids = self._requests.ids(_one_at_least(candidates))
+        logits = self.ranker.score(self.ranker.encode(inputs), ids)
         return {"scores": self.ranker.probabilities(logits)[:, :count]}
 
     def explain(
@@ -191,18 +234,24 @@ class ServingModule:
           a dict with `scores` `(B, K)` and `attention` `(B, N, K, H)`: the weights of N passes
           over the history, at the positions of the request; 0 for events that are not read.
         """
-        encoded, length = self._encoded(
-            history_item, history_time, history_length, request_time, candidates, events
+        inputs, length = self._requests.histories(
+            history_item,
+            history_time,
+            history_length,
+            request_time,
+            events,
+            {CANDIDATES: candidates},
         )
+        encoded = self.ranker.encode(inputs)
         count = tf.shape(candidates)[1]
-        ids = self._ids(_one_at_least(candidates))
+        ids = self._requests.ids(_one_at_least(candidates))
         weights = self.ranker.block.attention_weights(
             encoded.history, encoded.mask, self.ranker.encoder.candidates(ids)
         )
         # The newest event has position length - 1 in the request and column L - 1 in the model.
         positions = tf.range(tf.shape(history_item, tf.int64)[1])
-        columns = positions + (self._length - length)[:, None]  # (B, H)
-        read = (columns >= 0) & (columns < self._length)
+        columns = positions + (self._requests.length - length)[:, None]  # (B, H)
+        read = (columns >= 0) & (columns < self._requests.length)
         columns = tf.where(read, columns, tf.zeros_like(columns))
         aligned = tf.gather(tf.transpose(weights, [0, 3, 1, 2]), columns, batch_dims=1)
         aligned *= tf.cast(read, aligned.dtype)[:, :, None, None]
@@ -210,69 +259,6 @@ class ServingModule:
             "scores": self.ranker.probabilities(self.ranker.score(encoded, ids))[:, :count],
             "attention": tf.transpose(aligned, [0, 2, 3, 1])[:, :, :count],
         }
-
-    def _encoded(
-        self,
-        history_item: tf.Tensor,
-        history_time: tf.Tensor,
-        history_length: tf.Tensor,
-        request_time: tf.Tensor,
-        candidates: tf.Tensor,
-        events: dict[str, tf.Tensor],
-    ) -> tuple[Encoded, tf.Tensor]:
-        """The encoded histories of a request, and their lengths `(B,)` before the cut to L."""
-        # Without these checks, broadcasting would answer requests whose shapes do not match.
-        rows, width = tf.shape(history_item)[0], tf.shape(history_item)[1]
-        checks = [
-            tf.debugging.assert_equal(
-                tf.shape(value),
-                tf.stack(shape),
-                f"`{name}` must have the shape {words}, with B and H of `{features.HISTORY_ITEM}`.",
-            )
-            for name, value, shape, words in (
-                (features.HISTORY_TIME, history_time, [rows, width], "(B, H)"),
-                (features.HISTORY_LENGTH, history_length, [rows], "(B,)"),
-                (REQUEST_TIME, request_time, [rows], "(B,)"),
-                (CANDIDATES, candidates, [rows, tf.shape(candidates)[1]], "(B, K)"),
-                *((name, of, [rows, width], "(B, H)") for name, of in events.items()),
-            )
-        ]
-        with tf.control_dependencies(checks):
-            history_item = tf.identity(history_item)
-        length = tf.clip_by_value(history_length, 0, tf.shape(history_item, tf.int64)[1])
-        cut_length = tf.minimum(length, self._length)
-        raw = {
-            features.HISTORY_ITEM: _newest(history_item, length, self._length, ""),
-            features.HISTORY_TIME: _in_seconds(
-                features.HISTORY_TIME, _newest(history_time, length, self._length, 0)
-            ),
-            features.HISTORY_LENGTH: cut_length[:, None],
-            **{name: _newest(of, length, self._length, "") for name, of in events.items()},
-            features.TARGET_ITEM: tf.fill([tf.size(length), 1], ""),
-            features.TARGET_TIME: _in_seconds(REQUEST_TIME, request_time)[:, None],
-        }
-        return self.ranker.encode(self.transform(raw)), length
-
-    def _ids(self, items: tf.Tensor) -> tf.Tensor:
-        """Integer ids `(B, K)` of raw ids `(B, K)`.
-
-        The Transform graph takes whole samples, so the raw ids go in as histories of length L. As
-        targets, each would bring a history of L items to look up.
-        """
-        flat = tf.reshape(items, [-1])
-        rows = -(-tf.size(flat) // self._length)
-        flat = tf.pad(flat, [[0, rows * self._length - tf.size(flat)]], constant_values="")
-        samples = tf.reshape(flat, [rows, self._length])
-        raw = {
-            features.HISTORY_ITEM: samples,
-            features.HISTORY_TIME: tf.zeros_like(samples, tf.int64),
-            features.HISTORY_LENGTH: tf.fill([rows, 1], tf.constant(self._length, tf.int64)),
-            **{name: tf.fill(tf.shape(samples), "") for name in self._events},
-            features.TARGET_ITEM: tf.fill([rows, 1], ""),
-            features.TARGET_TIME: tf.zeros([rows, 1], tf.int64),
-        }
-        ids = tf.reshape(self.transform(raw)[features.HISTORY_ITEM], [-1])
-        return tf.reshape(ids[: tf.size(items)], tf.shape(items))
 
 
 def _vocabulary_file(transform: tft.TFTransformOutput, name: str) -> str:
@@ -289,29 +275,3 @@ def _one_at_least(candidates: tf.Tensor) -> tf.Tensor:
     """Candidates `(B, K)`, or one unknown id if K is 0, which some blocks cannot compute."""
     missing = 1 - tf.minimum(tf.shape(candidates)[1], 1)
     return tf.pad(candidates, [[0, 0], [0, missing]], constant_values="")
-
-
-def _in_seconds(name: str, times: tf.Tensor) -> tf.Tensor:
-    """Checks that times are seconds; milliseconds would give wrong scores without an error."""
-    latest = tf.reduce_max(times)
-    message = tf.strings.join(
-        [
-            f"`{name}` must be Unix seconds before the year 2100. Received: ",
-            tf.strings.as_string(latest),
-            ". Divide milliseconds by 1,000.",
-        ]
-    )
-    check = tf.debugging.Assert(latest < _LAST_TIME, [message])
-    with tf.control_dependencies([check]):
-        return tf.identity(times)
-
-
-def _newest(values: tf.Tensor, length: tf.Tensor, count: int, padding: Any) -> tf.Tensor:
-    """The newest `count` of the first `length` values of each row, padded on the right."""
-    # One more column, so that a history of width 0 has a column to gather from.
-    values = tf.pad(values, [[0, 0], [0, 1]], constant_values=padding)
-    columns = tf.maximum(length - count, 0)[:, None] + tf.range(tf.constant(count, tf.int64))
-    filled = columns < length[:, None]
-    last = tf.shape(values, tf.int64)[1] - 1
-    newest = tf.gather(values, tf.where(filled, columns, last), batch_dims=1)
-    return tf.where(filled, newest, tf.constant(padding, values.dtype))

@@ -3,7 +3,7 @@
 import itertools
 import os
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -15,6 +15,7 @@ from transforms import features
 FILE = os.path.join("assets.extra", "tf_serving_warmup_requests")
 _CANDIDATES = (1, 200)
 _EXPLAINED = 10
+_RECOMMENDED = 10
 _NOW, _DAY = 1_400_000_000, 86_400
 
 
@@ -22,7 +23,7 @@ def write(
     folder: str,
     vocabulary_file: str,
     length: int,
-    explains: bool = False,
+    signatures: Collection[str] = (),
     values_files: Mapping[str, str] = types.MappingProxyType({}),
 ) -> None:
     """Writes requests for every signature, with ids of the vocabulary, into a SavedModel.
@@ -31,7 +32,7 @@ def write(
       folder: the SavedModel.
       vocabulary_file: one known id per line, most frequent first.
       length: L; one history has this length, another is empty.
-      explains: whether the SavedModel has the signature `explain`.
+      signatures: names of the signatures of the SavedModel.
       values_files: one known value per line, of each feature of an event field.
     """
     vocabulary = _first_lines(vocabulary_file)
@@ -39,7 +40,7 @@ def write(
     path = os.path.join(folder, FILE)
     tf.io.gfile.makedirs(os.path.dirname(path))
     with tf.io.TFRecordWriter(path) as writer:
-        for log in requests(vocabulary, length, explains, values):
+        for log in requests(vocabulary, length, signatures, values):
             # The pusher compares files, so the same model must have the same bytes.
             writer.write(log.SerializeToString(deterministic=True))
 
@@ -47,20 +48,23 @@ def write(
 def requests(
     vocabulary: Sequence[bytes],
     length: int,
-    explains: bool = False,
+    signatures: Collection[str] = (),
     values: Mapping[str, Sequence[bytes]] = types.MappingProxyType({}),
 ) -> list[prediction_log_pb2.PredictionLog]:
     """The requests in TF Serving's log format, the largest one first. Arguments: see `write`."""
     examples = [_example(vocabulary, length, filled, values) for filled in (length, 0)]
     logs = []
-    ranking = [("rank", count) for count in reversed(_CANDIDATES)]
-    for signature, count in [*ranking, *[("explain", _EXPLAINED)] * explains]:
-        log = prediction_log_pb2.PredictionLog()
-        request = log.predict_log.request
-        request.model_spec.signature_name = signature
-        for name, value in _rank(vocabulary, length, count, values).items():
-            request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
-        logs.append(log)
+    history = _history(vocabulary, length, values)
+    for signature, count in (
+        *(("rank", n) for n in reversed(_CANDIDATES)),
+        ("explain", _EXPLAINED),
+    ):
+        if signature in signatures:
+            candidates = np.array([_items(vocabulary, count)], object)
+            logs.append(_predict(signature, history | {"candidates": candidates}))
+    for signature in ("recommend", "retrieve"):
+        if signature in signatures:
+            logs.append(_predict(signature, history | {"k": np.array([_RECOMMENDED], np.int64)}))
     log = prediction_log_pb2.PredictionLog()
     log.predict_log.request.model_spec.signature_name = "serving_default"
     serialized = [example.SerializeToString(deterministic=True) for example in examples]
@@ -89,15 +93,23 @@ def _times(length: int) -> list[int]:
     return [_NOW - day * _DAY for day in range(length, 0, -1)]
 
 
-def _rank(
-    vocabulary: Sequence[bytes], length: int, count: int, values: Mapping[str, Sequence[bytes]]
+def _predict(signature: str, inputs: Mapping[str, np.ndarray]) -> prediction_log_pb2.PredictionLog:
+    log = prediction_log_pb2.PredictionLog()
+    request = log.predict_log.request
+    request.model_spec.signature_name = signature
+    for name, value in inputs.items():
+        request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
+    return log
+
+
+def _history(
+    vocabulary: Sequence[bytes], length: int, values: Mapping[str, Sequence[bytes]]
 ) -> dict[str, np.ndarray]:
     return {
         features.HISTORY_ITEM: np.array([_items(vocabulary, length)], object),
         features.HISTORY_TIME: np.array([_times(length)], np.int64),
         features.HISTORY_LENGTH: np.array([length], np.int64),
         "request_time": np.array([_NOW], np.int64),
-        "candidates": np.array([_items(vocabulary, count)], object),
         **{name: np.array([_items(known, length)], object) for name, known in values.items()},
     }
 

@@ -139,12 +139,12 @@ class HistoryEncoder(tf.keras.layers.Layer):
         if self.use_time:
             # Each row of the table is looked up once, so that its gradient stays sparse.
             rows = tf.gather(self.tables["time"], tf.range(features.NUM_TIME_BUCKETS))
-            encoded += _gather_few(rows, _aligned(elapsed, length, mask))
+            encoded += gather_few(rows, _aligned(elapsed, length, mask))
         for name, rows in self.event_fields.items():
             values = _aligned(self._values(name, events), length, mask)
             table = self.tables[features.event_vocabulary(name)]
             if rows <= _FEW:
-                encoded += _gather_few(tf.gather(table, tf.range(rows)), values)
+                encoded += gather_few(tf.gather(table, tf.range(rows)), values)
             else:
                 encoded += tf.gather(table, _narrow(values))
         if self.max_positions:
@@ -241,7 +241,7 @@ def _narrow(items: tf.Tensor) -> tf.Tensor:
 
 
 @tf.custom_gradient
-def _gather_few(rows: tf.Tensor, indices: tf.Tensor) -> Any:
+def gather_few(rows: tf.Tensor, indices: tf.Tensor) -> Any:
     """`tf.gather(rows, indices)` with a dense gradient instead of `IndexedSlices`.
 
     Summing `(B, L)` slices of a few dozen rows later would be slower.

@@ -9,8 +9,8 @@ nothing of the process that trained, answers as a server would:
 
 REQUESTS is a JSON list of runs, each an object with `feed`, which gives tensors
 by name as `{"shape": [...], "values": [...]}` (integers, or bytes in base64),
-and `fetch`, the name of a tensor of floats. ANSWERS is a list of its values for
-each run, flat. Exit status 1 and a line on stderr say what TensorFlow refused.
+and `fetch`, the name of a tensor. ANSWERS is a list of its values for each run,
+flat; strings are in base64. Exit status 1 and a line on stderr say what TensorFlow refused.
 """
 
 import base64
@@ -18,6 +18,7 @@ import ctypes
 import importlib.util
 import json
 import os
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -59,6 +60,8 @@ def _library() -> ctypes.CDLL:
         ("TF_TensorType", ctypes.c_int, (_P,)),
         ("TF_StringInit", None, (_P,)),
         ("TF_StringCopy", None, (_P, ctypes.c_char_p, ctypes.c_size_t)),
+        ("TF_StringGetDataPointer", _P, (_P,)),
+        ("TF_StringGetSize", ctypes.c_size_t, (_P,)),
         (
             "TF_SessionRun",
             None,
@@ -91,12 +94,12 @@ class Session:
         )
         self._check()
 
-    def run(self, feed: Mapping[str, Mapping[str, Any]], fetch: str) -> list[float]:
+    def run(self, feed: Mapping[str, Mapping[str, Any]], fetch: str) -> list[Any]:
         """Runs one signature.
 
         Args:
           feed: by tensor name (`op:0`), `shape` and `values`: bytes or int64, flat.
-          fetch: name of the float tensor to read.
+          fetch: name of the tensor to read, of float32, int64 or strings.
 
         Returns:
           Its values, flat.
@@ -129,13 +132,26 @@ class Session:
         for tensor in given:
             self._tf.TF_DeleteTensor(tensor)
         self._check()
-        if self._tf.TF_TensorType(answer[0]) != _TF_FLOAT:
-            raise RuntimeError(f"`{fetch}` must be a float32 tensor.")
-        size = self._tf.TF_TensorByteSize(answer[0]) // ctypes.sizeof(ctypes.c_float)
-        data = ctypes.cast(self._tf.TF_TensorData(answer[0]), ctypes.POINTER(ctypes.c_float))
-        values = data[:size]
+        values = self._values(answer[0], fetch)
         self._tf.TF_DeleteTensor(answer[0])
         return values
+
+    def _values(self, tensor: int, name: str) -> list[Any]:
+        kind, data = self._tf.TF_TensorType(tensor), self._tf.TF_TensorData(tensor)
+        size = self._tf.TF_TensorByteSize(tensor)
+        if kind == _TF_STRING:
+            places = range(data, data + size, _TSTRING_BYTES)
+            return [
+                ctypes.string_at(
+                    self._tf.TF_StringGetDataPointer(place), self._tf.TF_StringGetSize(place)
+                )
+                for place in places
+            ]
+        if kind not in (_TF_FLOAT, _TF_INT64):
+            raise RuntimeError(f"`{name}` must be a tensor of float32, int64 or strings.")
+        number = ctypes.c_float if kind == _TF_FLOAT else ctypes.c_int64
+        pointer = ctypes.cast(data, ctypes.POINTER(number))
+        return pointer[: size // ctypes.sizeof(number)]
 
     def _given(self, kind: int, values: Sequence[Any], shape: Sequence[int]) -> int:
         wanted = {_TF_INT64: int, _TF_STRING: bytes}.get(kind)
@@ -179,6 +195,15 @@ def plain(values: Sequence[Any], shape: Sequence[int]) -> dict[str, Any]:
     }
 
 
+def ask(model_dir: str, runs: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
+    """The answers of a process of its own to some runs."""
+    command = [sys.executable, "-m", "tests.support.c_api", model_dir]
+    done = subprocess.run(
+        command, input=json.dumps(runs), capture_output=True, text=True, check=True
+    )
+    return json.loads(done.stdout)
+
+
 def main(argv: list[str]) -> int:
     """Answers the requests of standard input; see the module's docstring."""
     runs = json.load(sys.stdin)
@@ -190,7 +215,8 @@ def main(argv: list[str]) -> int:
             ]
     try:
         session = Session(*argv)
-        json.dump([session.run(**run) for run in runs], sys.stdout)
+        answers = [session.run(**run) for run in runs]
+        json.dump(answers, sys.stdout, default=lambda text: base64.b64encode(text).decode())
     except RuntimeError as error:
         sys.stderr.write(f"{error}\n")
         return 1

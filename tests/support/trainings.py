@@ -34,6 +34,7 @@ def arguments(world, root, **custom):
             "use_position": True,
             "use_ids": True,
             "oov_buckets": 2,
+            "retrieval": 20,
             "distribute": "none",
             "training_seed": 0,
             "checkpoint_root": str(root / "checkpoints"),

@@ -1,9 +1,5 @@
 """Methods of the signatures, warm-up, and a defined answer for every odd request."""
 
-import json
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -59,6 +55,9 @@ def test_methods_are_those_that_tf_serving_expects(definitions):
         "serving_default": "tensorflow/serving/predict",
         "rank": "tensorflow/serving/predict",
         "explain": "tensorflow/serving/predict",
+        "retrieve": "tensorflow/serving/predict",
+        "recommend": "tensorflow/serving/predict",
+        "recommend_filtered": "tensorflow/serving/predict",
         "classify": "tensorflow/serving/classify",
         "regress": "tensorflow/serving/regress",
     }
@@ -110,17 +109,10 @@ def test_the_c_api_of_tf_serving_runs_every_signature(export, served, definition
         }
         for name, inputs in requests
     ]
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.support.c_api", export],
-        input=json.dumps(runs),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
     expected = score(served, *EXAMPLES)
     both = np.ravel(np.stack([1 - expected, expected], axis=1))
     ranked, alone = rank(served, history, candidates), rank(served, [], candidates)
-    answers = json.loads(done.stdout)
+    answers = c_api.ask(export, runs)
     for answer, wanted in zip(answers, (expected, both, expected, ranked, alone), strict=True):
         np.testing.assert_allclose(answer, wanted, atol=1e-6)
 
@@ -136,7 +128,7 @@ def test_warm_up_requests_run_and_cover_every_signature(export, served):
         request = getattr(log, log.WhichOneof("log_type")).request
         name = request.model_spec.signature_name
         seen.add((log.WhichOneof("log_type"), name))
-        if name in ("rank", "explain", "serving_default"):
+        if name not in ("classify", "regress"):
             inputs = {key: tf.constant(tf.make_ndarray(v)) for key, v in request.inputs.items()}
         else:
             rows = request.input.example_list.examples
@@ -147,6 +139,8 @@ def test_warm_up_requests_run_and_cover_every_signature(export, served):
         ("predict_log", "serving_default"),
         ("predict_log", "rank"),
         ("predict_log", "explain"),
+        ("predict_log", "retrieve"),
+        ("predict_log", "recommend"),
         ("classify_log", "classify"),
         ("regress_log", "regress"),
     }

@@ -1,0 +1,133 @@
+"""Which items of the catalogue a request allows."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from model.export.catalogue import Catalogue
+from model.export.requests import Requests
+from transforms import features, item_table
+from transforms.item_attributes import ItemAttributes
+
+EXCLUDE_HISTORY = "exclude_history"
+EXCLUDE = "exclude"
+ONLY_ITEMS = "only_items"
+ONLY_VALUES = "only_values"
+_CATEGORY = "category"
+
+
+class ItemFilter:
+    """The inputs of `recommend_filtered` beside the history and `k`.
+
+    - `exclude_history` `(B,)`: whether to leave out the items of the history.
+    - `exclude` `(B, E)`: raw ids to leave out.
+    - `only_items` `(B, A)`: raw ids to keep to. Without any, all items.
+    - `only_values` `(B, V)`: values of attributes to keep to, as `category=Hair Care`; an item
+      needs one of them. Without any, all items. The export of a model without categories does
+      not have this input.
+
+    "" is nothing, in each of them; their width may be 0. An item must pass all of them.
+
+    Args:
+      catalogue: the items.
+      attributes: of the items, or None.
+      requests: looks ids up.
+    """
+
+    def __init__(self, catalogue: Catalogue, attributes: ItemAttributes | None, requests: Requests):
+        self._catalogue, self._attributes, self._requests = catalogue, attributes, requests
+        table = attributes.table if attributes else None
+        self._fields = {
+            field.name: (field.rows, _value_ids(table.vocabulary_file(number)))
+            for number, field in enumerate(table.fields if table else ())
+            if table and field.kind == _CATEGORY
+        }
+
+    @property
+    def tables(self) -> list[Any]:
+        """The lookup tables, for the object that is exported."""
+        return [values for _, values in self._fields.values()]
+
+    def inputs(self) -> dict[str, tf.TensorSpec]:
+        """The inputs by name."""
+        names = (EXCLUDE, ONLY_ITEMS, *[ONLY_VALUES] * bool(self._fields))
+        lists = {name: tf.TensorSpec([None, None], tf.string, name=name) for name in names}
+        return {EXCLUDE_HISTORY: tf.TensorSpec([None], tf.bool, name=EXCLUDE_HISTORY)} | lists
+
+    def history_ids(
+        self, history_item: tf.Tensor, length: tf.Tensor, inputs: Mapping[str, tf.Tensor]
+    ) -> tf.Tensor:
+        """Item ids of the whole history, also of events that the model does not read.
+
+        Args:
+          history_item: raw ids `(B, H)` of the request.
+          length: of the histories `(B,)`.
+          inputs: transformed features of the newest L events.
+        """
+
+        def all_events() -> tf.Tensor:
+            filled = tf.sequence_mask(length, tf.shape(history_item)[1])
+            return self._requests.ids(tf.where(filled, history_item, ""))
+
+        longer = tf.shape(history_item)[1] > self._requests.length
+        return tf.cond(longer, all_events, lambda: inputs[features.HISTORY_ITEM])
+
+    def left_out(self, given: Mapping[str, tf.Tensor], history: tf.Tensor) -> tf.Tensor:
+        """Item ids `(B, E')` that a request leaves out, of those of the history `(B, H)`, too."""
+        history = tf.where(given[EXCLUDE_HISTORY][:, None], history, tf.zeros_like(history))
+        return tf.concat([history, self._requests.ids(given[EXCLUDE])], axis=1)
+
+    def kept_to(self, given: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        """Whether the lists of a request allow an item, `(B, R)` by row of the catalogue."""
+        items = given[ONLY_ITEMS]
+        rows = self._catalogue.rows(self._requests.ids(items))
+        named = _marked(rows, self._catalogue.size)
+        allowed = named | ~_any(items)
+        if self._fields:
+            allowed &= self._with_values(given[ONLY_VALUES])
+        return allowed
+
+    def _with_values(self, wanted: tf.Tensor) -> tf.Tensor:
+        """Whether an item has one of the values `(B, V)`, or there are none; `(B, R)`."""
+        assert self._attributes is not None
+        values = self._attributes.values(self._catalogue.ids)
+        found = ~_any(wanted)
+        for name, (size, value_ids) in self._fields.items():
+            prefix = f"{name}="
+            ours = tf.strings.regex_full_match(wanted, re.escape(prefix) + r"(?s:.*)")
+            texts = tf.where(ours, wanted, prefix)
+            texts = tf.strings.substr(texts, len(prefix.encode()), 1 << 30)
+            # The table has no "", so that values of other fields become padding.
+            ids = item_table.FIRST_VALUE + value_ids.lookup(texts)
+            ids = tf.where(ids >= item_table.FIRST_VALUE, ids, item_table.PADDING)
+            hit = _marked(ids, size) & (tf.range(size) != item_table.PADDING)
+            found |= tf.reduce_any(tf.gather(hit, values[name], axis=1), axis=2)
+        return found
+
+
+def _value_ids(file: str) -> tf.lookup.StaticHashTable:
+    lines = tf.lookup.TextFileInitializer(
+        file,
+        tf.string,
+        tf.lookup.TextFileIndex.WHOLE_LINE,
+        tf.int64,
+        tf.lookup.TextFileIndex.LINE_NUMBER,
+    )
+    return tf.lookup.StaticHashTable(lines, -2)
+
+
+def _any(texts: tf.Tensor) -> tf.Tensor:
+    """Whether a row `(B, N)` has a text that is not "", `(B, 1)`."""
+    return tf.reduce_any(tf.not_equal(texts, ""), axis=1, keepdims=True)
+
+
+def _marked(index: tf.Tensor, size: int) -> tf.Tensor:
+    """`(B, size)`, True at the indices `(B, N)` of each row."""
+    rows = tf.shape(index, tf.int64)
+    index = tf.cast(index, tf.int64)
+    batch = tf.broadcast_to(tf.range(rows[0])[:, None], rows)
+    shape = tf.stack([rows[0], tf.constant(size, tf.int64)])
+    ones = tf.ones(rows, tf.int32)
+    return tf.scatter_nd(tf.stack([batch, index], axis=2), ones, shape) > 0

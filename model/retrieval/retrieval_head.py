@@ -1,0 +1,158 @@
+"""The first stage beside a ranker: item vectors, user vectors, and the loss that trains both."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import tensorflow as tf
+import tensorflow_recommenders as tfrs
+
+from model.layers.encoder import HistoryEncoder
+from model.retrieval.user_tower import UserTower
+from transforms import features
+from transforms.item_attributes import ItemAttributes
+
+_INITIAL_SCALE = 0.05
+_TEMPERATURE = 0.1
+
+
+class RetrievalHead(tf.keras.layers.Layer):
+    """Scores an item by the cosine of user and item vector, for any model and its samples.
+
+    It has tables of its own, and shares nothing with the ranker: the weights of a ranker are the
+    same with it and without it, and the first stage is the same for every model.
+
+    The loss is a softmax over the targets of the batch. An item is drawn there as often as it is
+    a target, so `log q` of its share q is taken from its score (Bengio & Senécal 2008; Yi et al.,
+    RecSys 2019). The share is that of the targets so far, counted as training goes.
+
+    Args:
+      candidates: how many items the ranker gets.
+      num_items: ids of padding, out-of-vocabulary buckets and the vocabulary.
+      dim: D of the vectors.
+      use_time: whether users depend on the elapsed time of their events.
+      use_ids: whether items have a vector of their id, or of their attributes alone.
+      attributes: the item table, or None.
+    """
+
+    def __init__(
+        self,
+        candidates: int,
+        num_items: int,
+        dim: int,
+        use_time: bool = True,
+        use_ids: bool = True,
+        attributes: ItemAttributes | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self.candidates = candidates
+        self.encoder = HistoryEncoder(
+            num_items,
+            dim,
+            use_time=False,
+            initial_scale=_INITIAL_SCALE,
+            use_ids=use_ids,
+            attributes=attributes,
+        )
+        self.tower = UserTower(dim, use_time)
+        # Keras refuses a mean under tf.distribute, where a replica sees a part of the batch.
+        self.task = tfrs.tasks.Retrieval(
+            loss=tf.keras.losses.CategoricalCrossentropy(
+                from_logits=True, reduction=tf.keras.losses.Reduction.SUM
+            ),
+            temperature=_TEMPERATURE,
+        )
+        # New items of the catalogue are never targets of training, and share the last place.
+        self.target_counts = self.add_weight(
+            name="target_counts",
+            shape=(num_items + 1,),
+            dtype=tf.int32,
+            initializer="zeros",
+            trainable=False,
+            aggregation=tf.VariableAggregation.SUM,
+        )
+        self.targets_counted = self.add_weight(
+            name="targets_counted",
+            shape=(),
+            dtype=tf.int64,
+            initializer="zeros",
+            trainable=False,
+            aggregation=tf.VariableAggregation.SUM,
+        )
+
+    def build_weights(self) -> None:
+        """Creates the variables, which a call would do at the first batch."""
+        self.encoder.build(None)
+        self.tower.build(None)
+        self.built = True
+
+    def users(self, inputs: Mapping[str, tf.Tensor], vectors: tf.Tensor) -> tf.Tensor:
+        """Vectors `(B, D)` of length 1 of the users.
+
+        Args:
+          inputs: transformed features of B histories.
+          vectors: of the items of the histories, of length 1, `(B, L, D)`.
+        """
+        length = tf.reshape(inputs[features.HISTORY_LENGTH], [-1])
+        return unit(self.tower(vectors, length, inputs.get(features.HISTORY_ELAPSED)))
+
+    def items(self, ids: tf.Tensor) -> tf.Tensor:
+        """Vectors `(N, D)` of length 1 of item ids `(N,)`."""
+        return unit(self.encoder.candidates(ids[:, None])[:, 0])
+
+    def loss(self, inputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        """The mean loss of the positive rows of a training batch, a scalar; 0 without any.
+
+        Counts the targets of the batch.
+
+        Args:
+          inputs: transformed features; the negative of an id is an item whose id is hidden.
+        """
+        is_positive = tf.reshape(inputs[features.LABEL], [-1]) == 1
+        positive, negative = (tf.where(is_positive == wanted)[:, 0] for wanted in (True, False))
+        targets = tf.reshape(inputs[features.TARGET_ITEM], [-1])
+        length = tf.gather(tf.reshape(inputs[features.HISTORY_LENGTH], [-1]), positive)
+        longest = tf.maximum(tf.reduce_max(length), 0)
+        rows = {features.HISTORY_LENGTH: length} | {
+            name: tf.gather(inputs[name][:, :longest], positive)
+            for name in (features.HISTORY_ITEM, features.HISTORY_ELAPSED)
+            if name in inputs
+        }
+        history = rows[features.HISTORY_ITEM]
+        if self.encoder.attributes is None:
+            vectors = self.encoder.candidates(history)
+            drawn = self.encoder.candidates(targets[:, None])[:, 0]
+        else:
+            distinct, index = self.encoder.distinct_items([history, targets])
+            vectors, drawn = (tf.gather(distinct, each) for each in index)
+
+        # The positive targets come first, as the task wants it, then those of the other rows.
+        order = tf.concat([positive, negative], axis=0)
+        drawn = unit(tf.gather(drawn, order))
+        ids = tf.gather(tf.abs(targets), order)
+        share = self._counted_shares(ids)
+        same = ids[: tf.size(positive), None] == ids[None, :]
+        own = tf.eye(tf.size(positive), tf.size(ids), dtype=tf.bool)
+        loss = self.task(
+            self.users(rows, unit(vectors)),
+            drawn,
+            candidate_sampling_probability=share,
+            score_mask=own | ~same,
+            compute_metrics=False,
+        )
+        return loss / tf.cast(tf.maximum(tf.size(positive), 1), loss.dtype)
+
+    def _counted_shares(self, ids: tf.Tensor) -> tf.Tensor:
+        """Counts ids `(N,)`, and gives the share of each among all that were counted."""
+        last = tf.constant(self.target_counts.shape[0] - 1, ids.dtype)
+        ids = tf.minimum(ids, last)
+        ones = tf.ones_like(ids, tf.int32)
+        self.target_counts.scatter_add(tf.IndexedSlices(ones, ids))
+        self.targets_counted.assign_add(tf.size(ids, tf.int64))
+        counts = tf.cast(tf.gather(self.target_counts, ids), tf.float32)
+        return counts / tf.cast(self.targets_counted, tf.float32)
+
+
+def unit(vectors: tf.Tensor) -> tf.Tensor:
+    """Vectors divided by their lengths; a vector of zeros stays."""
+    return tf.math.l2_normalize(vectors, axis=-1)
