@@ -118,6 +118,7 @@ class Gate(Checked):
 
     min_auc: float = number(0.55, 0.0, 1.0)  # at the lower end of the interval
     min_gauc: float = number(0.55, 0.0, 1.0)  # the same
+    min_recall: float = number(0.0, 0.0, 1.0)  # recall@100 of the first stage; 0 does not judge
     tolerance: float = number(0.002, 0.0, 1.0)  # AUC a candidate may lose at most
     min_test_users: int = number(30, 1)  # fewer in test: not judged, and nothing is pushed
     min_test_rows: int = number(200, 1)  # the same

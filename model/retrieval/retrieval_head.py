@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import tensorflow as tf
-import tensorflow_recommenders as tfrs
 
 from model.layers.encoder import HistoryEncoder
 from model.retrieval.user_tower import UserTower
@@ -24,6 +23,8 @@ class RetrievalHead(tf.keras.layers.Layer):
     The loss is a softmax over the targets of the batch. An item is drawn there as often as it is
     a target, so `log q` of its share q is taken from its score (Bengio & Senécal 2008; Yi et al.,
     RecSys 2019). The share is that of the targets so far, counted as training goes.
+    `tfrs.tasks.Retrieval` computes the same, but only in functions with AutoGraph, and it takes
+    shares below 1e-6 for 1e-6, which most items of a large catalogue have.
 
     Args:
       candidates: how many items the ranker gets.
@@ -55,13 +56,6 @@ class RetrievalHead(tf.keras.layers.Layer):
             attributes=attributes,
         )
         self.tower = UserTower(dim, use_time)
-        # Keras refuses a mean under tf.distribute, where a replica sees a part of the batch.
-        self.task = tfrs.tasks.Retrieval(
-            loss=tf.keras.losses.CategoricalCrossentropy(
-                from_logits=True, reduction=tf.keras.losses.Reduction.SUM
-            ),
-            temperature=_TEMPERATURE,
-        )
         # New items of the catalogue are never targets of training, and share the last place.
         self.target_counts = self.add_weight(
             name="target_counts",
@@ -126,21 +120,21 @@ class RetrievalHead(tf.keras.layers.Layer):
             distinct, index = self.encoder.distinct_items([history, targets])
             vectors, drawn = (tf.gather(distinct, each) for each in index)
 
-        # The positive targets come first, as the task wants it, then those of the other rows.
+        # The positive targets come first, then those of the other rows.
         order = tf.concat([positive, negative], axis=0)
         drawn = unit(tf.gather(drawn, order))
         ids = tf.gather(tf.abs(targets), order)
         share = self._counted_shares(ids)
         same = ids[: tf.size(positive), None] == ids[None, :]
         own = tf.eye(tf.size(positive), tf.size(ids), dtype=tf.bool)
-        loss = self.task(
-            self.users(rows, unit(vectors)),
-            drawn,
-            candidate_sampling_probability=share,
-            score_mask=own | ~same,
-            compute_metrics=False,
+        logits = tf.matmul(self.users(rows, unit(vectors)), drawn, transpose_b=True)
+        logits = logits / _TEMPERATURE - tf.math.log(share)
+        # Another row with the same target is no negative.
+        logits = tf.where(own | ~same, logits, logits.dtype.min)
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.range(tf.size(positive)), logits)
+        return tf.math.divide_no_nan(
+            tf.reduce_sum(losses), tf.cast(tf.size(positive), losses.dtype)
         )
-        return loss / tf.cast(tf.maximum(tf.size(positive), 1), loss.dtype)
 
     def _counted_shares(self, ids: tf.Tensor) -> tf.Tensor:
         """Counts ids `(N,)`, and gives the share of each among all that were counted."""

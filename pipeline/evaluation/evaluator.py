@@ -20,10 +20,12 @@ from pipeline.evaluation import eval_config
 from pipeline.evaluation.baseline import is_saved_model
 from pipeline.evaluation.controls import controls, table
 from pipeline.evaluation.gate import Verdict, judge, standard_error
+from pipeline.evaluation.retrieval import metrics as retrieval_metrics
 from pipeline.examples import require_all_shards
 from transforms import features
 
 VERDICT_FILE, METRICS_FILE, CONTROLS_FILE = "verdict.json", "metrics.json", "controls.json"
+CATALOGUE_FILE = "catalogue.json"
 _TRAIN, _, _TEST = features.SPLITS
 _PROBE_ROWS = 16
 
@@ -31,9 +33,9 @@ _PROBE_ROWS = 16
 class Executor(executor.Executor):
     """Runs TFX's Evaluator without thresholds, then blesses by `pipeline.evaluation.gate`.
 
-    Writes `verdict.json` (`gate.Verdict`), `metrics.json` (by slice and name) and
-    `controls.json` (`controls.controls`) into the evaluation artifact. Undefined numbers are
-    null.
+    Writes `verdict.json` (`gate.Verdict`), `metrics.json` (by slice and name), `controls.json`
+    (`controls.controls`) and `catalogue.json` (`retrieval.metrics.evaluate`, null for a model
+    without a first stage) into the evaluation artifact. Undefined numbers are null.
     """
 
     def Do(
@@ -62,20 +64,27 @@ class Executor(executor.Executor):
                 f"{_files(input_dict, _TEST)}. Raise `test_share`, or give more ratings."
             )
         settings = Gate(**json.loads(exec_properties["gate"]))
+        model = artifact_utils.get_single_instance(input_dict[standard_component_specs.MODEL_KEY])
+        export = path_utils.serving_model_path(model.uri)
+        train, test = _files(input_dict, _TRAIN), _files(input_dict, _TEST)
+        catalogue = retrieval_metrics.evaluate(export, train, test)
+        recall = None
+        if catalogue:
+            recall = catalogue["first_stage"]["metrics"][eval_config.OVERALL]["recall@100"]
         verdict = judge(
-            metrics[eval_config.CANDIDATE], metrics.get(eval_config.BASELINE), settings, uncompared
+            metrics[eval_config.CANDIDATE],
+            metrics.get(eval_config.BASELINE),
+            settings,
+            uncompared,
+            recall,
         )
         logging.info("%s", verdict.reason)
         _write(folder, VERDICT_FILE, verdict.to_dict())
         _write(folder, METRICS_FILE, _summary(metrics))
+        _write(folder, CATALOGUE_FILE, catalogue)
         _bless(verdict, input_dict, output_dict, exec_properties)
 
-        model = artifact_utils.get_single_instance(input_dict[standard_component_specs.MODEL_KEY])
-        control_metrics = controls(
-            _files(input_dict, _TRAIN),
-            _files(input_dict, _TEST),
-            path_utils.serving_model_path(model.uri),
-        )
+        control_metrics = controls(train, test, export)
         logging.info("Controls on %s:\n%s", _TEST, table(control_metrics))
         _write(folder, CONTROLS_FILE, control_metrics)
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -50,6 +50,7 @@ def judge(
     baseline: SliceMetrics | None,
     settings: Gate,
     uncompared: str = "",
+    recall: Sequence[float] | None = None,
 ) -> Verdict:
     """Compares a candidate with fixed floors and with the served model, if there is one.
 
@@ -65,11 +66,14 @@ def judge(
     the lower end of the difference. If it does not, the scores are no probabilities. Without
     `require_calibrated`, this is said and the model is not refused for it.
 
+    With `min_recall`, the lower end of the first stage's recall@100 must reach it.
+
     Args:
       candidate: metrics by slice and name, from `eval_config.load_metrics`.
       baseline: the same for the served model, on the same rows; None without one.
       settings: the fields that this text names, and `allow_uncompared`.
       uncompared: why a served model could not be scored; "" if it was, or if none is served.
+      recall: recall@100 of the first stage and its standard error; None without a first stage.
     """
     checks = [
         *_enough_test_data(candidate, settings),
@@ -77,6 +81,7 @@ def judge(
         _floor("auc", candidate, settings.min_auc),
         _floor("gauc", candidate, settings.min_gauc),
         _beats_constant(candidate, settings),
+        *([_recall(recall, settings.min_recall)] if settings.min_recall else []),
         *(
             _not_worse(name, slice_name, candidate, baseline, settings)
             for slice_name in (OVERALL, LONG)
@@ -216,6 +221,26 @@ def _not_worse(
         allowed = max(allowed, _Z * (0.0 if math.isnan(error) else error))
     source = f"served model {reference:.4f} - tolerance {allowed:.4f}"
     return _compare(rule, name, slice_name, candidate, reference - allowed, source)
+
+
+def _recall(recall: Sequence[float] | None, bound: float) -> Check:
+    """The check that the lower end of the first stage's recall@100 reaches a floor."""
+    value, error = recall if recall else (math.nan, math.nan)
+    low = value - _Z_ONE_SIDED * error
+    passed = low >= bound
+    if math.isfinite(value):
+        sign = ">=" if passed else "<"
+        reason = f"recall@100 of the first stage {value:.4f}, at least {low:.4f} {sign} {bound:.4f}"
+    else:
+        reason = "there is no first stage, or no test row, and `min_recall` needs its recall@100"
+    return Check(
+        name="min_recall",
+        slice=OVERALL,
+        value=value if math.isfinite(value) else None,
+        bound=bound,
+        outcome=PASSED if passed else FAILED,
+        reason=f"{reason} (the floor `min_recall`)",
+    )
 
 
 def _not_judged(rule: str, slice_name: str, value: float | None, reason: str) -> Check:

@@ -10,17 +10,14 @@ _INDENT = 18
 _WIDTH = 100
 
 
-def lines(
-    metrics: dict[str, Any], controls: dict[str, Any], ingestion: dict[str, Any]
-) -> list[str]:
+def lines(report: dict[str, Any]) -> list[str]:
     """The legend as lines, with the bounds and the chance levels of this run.
 
     Args:
-      metrics: the content of `metrics.json`.
-      controls: the content of `controls.json`.
-      ingestion: the content of ingestion's `report.json`.
+      report: the content of `report.json`.
     """
-    bounds = ingestion["history_buckets"]
+    metrics, controls, catalogue = report["metrics"], report["controls"], report["catalogue"]
+    bounds = report["ingestion"]["history_buckets"]
     medium, long = bounds["medium_from"], bounds["long_from"]
     constant = metrics[OVERALL]["constant_log_loss"]
     chance = "-" if constant is None else f"{constant:.4f}"
@@ -42,6 +39,15 @@ def lines(
         "samples do not leak. `the model itself` is there to compare with: rows with the model use "
         f"{controls['model_rows']:,} of {metrics[OVERALL]['rows']:,} test rows.",
     }
+    if catalogue:
+        rows["whole catalogue"] = (
+            f"each of {catalogue['rows']:,} positives asks for the best of all items, without "
+            "those of its history. recall@K and hit@10: how often the item that came next is among "
+            "the first K. ndcg@10 and mrr: how far up, 1 is first. coverage@10: share of the items "
+            "that are in some answer. popular@10: share of the answers that is among the "
+            f"{catalogue['popular_items']:,} most frequent items of training; of what users chose "
+            f"it is {catalogue['popular_targets']:.4f}."
+        )
     text = [f"{name:<{_INDENT - 2}}{meaning}" for name, meaning in rows.items()]
     return ["Legend", *(line for row in text for line in _wrapped(row))]
 

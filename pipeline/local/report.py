@@ -11,6 +11,7 @@ from pipeline.configs import Settings, serving_name
 from pipeline.evaluation import remarks
 from pipeline.evaluation.controls import table
 from pipeline.evaluation.eval_config import OVERALL
+from pipeline.evaluation.retrieval import metrics as retrieval_metrics
 from pipeline.ingest import summary
 from pipeline.items import summary as item_summary
 from pipeline.local import console, legend, lineage, report_head
@@ -48,7 +49,7 @@ def tell(
     steps = lineage.last_run(connection, pipeline_name(settings))
     evaluation = steps["Evaluator"].uri("evaluation")
     report: dict[str, Any] = {"run": report_head.head(settings, generated, steps["Trainer"])}
-    for part in ("metrics", "controls", "verdict"):
+    for part in ("metrics", "controls", "catalogue", "verdict"):
         report[part] = _read(os.path.join(evaluation, f"{part}.json"))
     report["infra_check"] = _read(os.path.join(steps["InfraCheck"].uri("blessing"), "verdict.json"))
     report["ingestion"] = _read(
@@ -110,7 +111,9 @@ def _lines(report: dict[str, Any]) -> list[str]:
             numbers = "".join(f"{_number(values.get(name)):>12}" for name in _SHOWN)
             lines.append(f"  {slice_name:<26}{numbers}")
     lines += ["", *table(report["controls"]).splitlines(), ""]
-    lines += [*legend.lines(report["metrics"], report["controls"], report["ingestion"]), ""]
+    if report["catalogue"]:
+        lines += [*retrieval_metrics.table(report["catalogue"]).splitlines(), ""]
+    lines += [*legend.lines(report), ""]
     lines.append(f"Gate:    {report['verdict']['reason'].replace('; ', f';{chr(10)}         ')}")
     check = report["infra_check"]
     if check["blessed"]:

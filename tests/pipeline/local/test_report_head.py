@@ -105,10 +105,18 @@ def test_generated_ratings_and_a_run_without_settings_are_named(tmp_path):
     assert re.search(r"^Settings: +all by default$", text, re.MULTILINE)
 
 
+def report(constant, rows, model_rows, catalogue=None):
+    return {
+        "ingestion": {"history_buckets": {"medium_from": 12, "long_from": 49}},
+        "metrics": {"overall": {"constant_log_loss": constant, "rows": rows}},
+        "controls": {"model_rows": model_rows},
+        "catalogue": catalogue,
+    }
+
+
 def test_the_legend_has_every_column_with_direction_chance_and_bounds():
-    ingestion = {"history_buckets": {"medium_from": 12, "long_from": 49}}
-    metrics = {"overall": {"constant_log_loss": 0.56234, "rows": 39_088}}
-    lines = legend.lines(metrics, {"model_rows": 9_998}, ingestion)
+    catalogue = {"rows": 1_000, "popular_items": 30, "popular_targets": 0.125}
+    lines = legend.lines(report(0.56234, 39_088, 9_998, catalogue))
     assert max(map(len, lines)) <= 100
     text = " ".join(" ".join(lines).split())
     for said in (
@@ -119,12 +127,16 @@ def test_the_legend_has_every_column_with_direction_chance_and_bounds():
         "sum of scores / sum of labels. 1 is right; above 1 the scores are too high",
         "short below 12, medium from 12, long from 49",
         "rows with the model use 9,998 of 39,088 test rows",
+        "each of 1,000 positives asks for the best of all items",
+        "among the 30 most frequent items of training; of what users chose it is 0.1250",
     ):
         assert said in text
     assert text.count("chance is .5") == 2
 
 
 def test_the_legend_of_a_split_of_one_class_has_no_constant():
-    ingestion = {"history_buckets": {"medium_from": 1, "long_from": 2}}
-    metrics = {"overall": {"constant_log_loss": None, "rows": 0}}
-    assert "has -." in " ".join(legend.lines(metrics, {"model_rows": 0}, ingestion))
+    assert "has -." in " ".join(legend.lines(report(None, 0, 0)))
+
+
+def test_a_model_without_a_first_stage_has_no_line_on_the_catalogue():
+    assert "whole catalogue" not in " ".join(legend.lines(report(None, 0, 0)))

@@ -1,0 +1,1 @@
+"""How well a model finds items in the whole catalogue."""

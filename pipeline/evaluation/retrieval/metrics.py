@@ -1,0 +1,238 @@
+"""Metrics over the whole catalogue: does the item that came next lie near the top of all items?
+
+Every positive of test asks the exported model for the best items of the catalogue, without
+sampled negatives. Two baselines answer the same requests: popularity, and the cosine of items by
+the users of training (item-item).
+
+An answer leaves out the items of the history, so a target that repeats is a miss.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from pipeline.evaluation import controls
+from pipeline.evaluation.eval_config import OVERALL
+from pipeline.evaluation.retrieval import baselines
+from transforms import features
+
+RECALLS = (20, 100, 500)
+TOP = 10
+MAX_RETRIEVED, MAX_RANKED = 20_000, 1_000  # rows of the first stage, and of both stages
+# The systems in JSON, and in words.
+NAMES = {
+    "recommend": "first stage, ranked by the model",
+    "first_stage": "first stage alone",
+    "popularity": "popularity in training",
+    "item_cosine": "cosine of items by their users",
+}
+SLICES = (features.HISTORY_BUCKET, features.TARGET_BUCKET)
+_BATCH = 64
+_POPULAR = 0.01  # share of the training items that count as popular
+
+
+def has_first_stage(model: Any) -> bool:
+    """Whether a loaded SavedModel can search its catalogue."""
+    return "recommend" in model.signatures
+
+
+def evaluate(
+    model_dir: str, train_files: Sequence[str], test_files: Sequence[str]
+) -> dict[str, Any] | None:
+    """Metrics of both stages and of the baselines on test; None for a model without a first stage.
+
+    The first stage answers at most 20,000 rows of whole users, chosen by hash; both stages and the
+    baselines answer at most 1,000 of these.
+
+    Args:
+      model_dir: the SavedModel.
+      train_files: gzip TFRecord files of raw Examples.
+      test_files: the same, of the test split.
+
+    Returns:
+      `items`: size of the catalogue. `popular_items`: how many count as popular, and
+      `popular_targets`: the share of targets that are. `first_stage`: `rows`, and `recall@K` by
+      slice. `systems`: by name in `NAMES`, on the same `rows`: `recall@K`, `ndcg@10`, `hit@10`,
+      `mrr`, `coverage@10` and `popular@10`, the latter two overall alone. Each metric is a pair of
+      value and standard error over users, but for coverage.
+    """
+    model: Any = tf.saved_model.load(model_dir)
+    if not has_first_stage(model):
+        return None
+    rows = _positives(test_files, MAX_RETRIEVED)
+    few = {name: column[_few(rows["user"])] for name, column in rows.items()}
+    training = baselines.read(train_files)
+    requests = _Requests(model)
+    largest = RECALLS[-1]
+    answers = {
+        "recommend": requests.answers("recommend", few, largest),
+        "first_stage": requests.answers("retrieve", few, largest),
+        "popularity": training.most_popular(few["history"], largest),
+        "item_cosine": training.most_similar(few["history"], largest),
+    }
+    place = _places(requests.answers("retrieve", rows, largest), rows["item"])
+    popular = training.popular(_POPULAR)
+    size = int(model.catalogue[2].shape[0]) if hasattr(model, "catalogue") else 0
+    return {
+        "items": size,
+        "popular_items": len(popular),
+        "popular_targets": float(np.isin(few["item"], popular).mean()) if len(few["item"]) else 0.0,
+        "first_stage": {
+            "rows": len(rows["user"]),
+            "metrics": _by_slice(rows, _recalls(place)),
+        },
+        "rows": len(few["user"]),
+        "systems": {name: _metrics(answer, few, popular, size) for name, answer in answers.items()},
+    }
+
+
+class _Requests:
+    """Asks a loaded model with the histories of raw Examples."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model  # a signature does not keep the variables alive
+
+    def answers(self, signature: str, rows: Mapping[str, np.ndarray], k: int) -> np.ndarray:
+        """Hashes of the items of each answer `(N, k)`, best first, 0 for none."""
+        function = self._model.signatures[signature]
+        names = [
+            name
+            for name in function.structured_input_signature[1]
+            if name not in ("k", "request_time")
+        ]
+        result = np.zeros((len(rows["user"]), k), np.int64)
+        for start in range(0, len(result), _BATCH):
+            examples = [
+                tf.train.Example.FromString(record)
+                for record in rows["record"][start : start + _BATCH]
+            ]
+            inputs = _inputs(examples, names) | {
+                "k": tf.fill([len(examples)], tf.constant(k, tf.int64))
+            }
+            items = function(**inputs)["items"].numpy()
+            hashes = tf.strings.to_hash_bucket_fast(items, controls.HASHES).numpy()
+            result[start : start + _BATCH, : items.shape[1]] = np.where(items == b"", 0, hashes)
+        return result
+
+
+def _inputs(examples: Sequence[tf.train.Example], names: Sequence[str]) -> dict[str, tf.Tensor]:
+    columns: dict[str, list[Any]] = {name: [] for name in names}
+    times = []
+    for example in examples:
+        feature = example.features.feature
+        times.append(feature[features.TARGET_TIME].int64_list.value[0])
+        for name, column in columns.items():
+            values = feature[name]
+            column.append(list(values.bytes_list.value or values.int64_list.value))
+    length = [values[0] for values in columns.pop(features.HISTORY_LENGTH)]
+    return {
+        features.HISTORY_LENGTH: tf.constant(length, tf.int64),
+        "request_time": tf.constant(times, tf.int64),
+        **{
+            name: tf.constant(values, tf.int64 if name == features.HISTORY_TIME else tf.string)
+            for name, values in columns.items()
+        },
+    }
+
+
+def _positives(files: Sequence[str], max_rows: int) -> dict[str, np.ndarray]:
+    """The positives of whole users, as `controls.read` has them, with their slices."""
+    sample = controls.UserSample(max_rows)
+    for batch in controls.read(files):
+        positive = batch["label"] == 1
+        columns = {name: column[positive] for name, column in batch.items()}
+        sample.add(columns | _slices(columns["record"]))
+    return sample.rows() if files else {}
+
+
+def _slices(records: Sequence[bytes]) -> dict[str, np.ndarray]:
+    spec = {name: tf.io.FixedLenFeature([], tf.string) for name in SLICES}
+    parsed = tf.io.parse_example(tf.constant(list(records), tf.string, [len(records)]), spec)
+    return {name: values.numpy().astype(object) for name, values in parsed.items()}
+
+
+def _few(users: np.ndarray) -> np.ndarray:
+    """Rows of the whole users with the smallest hashes, at most `MAX_RANKED`."""
+    order = np.sort(users)
+    if len(order) <= MAX_RANKED:
+        return np.ones(len(users), bool)
+    return users < order[MAX_RANKED]
+
+
+def _places(answers: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """The place of each target in its answer `(N,)`, from 0; infinity for a miss."""
+    hit = answers == targets[:, None]
+    return np.where(hit.any(axis=1), hit.argmax(axis=1), np.inf)
+
+
+def _recalls(place: np.ndarray) -> dict[str, np.ndarray]:
+    return {f"recall@{k}": (place < k).astype(np.float64) for k in RECALLS}
+
+
+def _metrics(
+    answers: np.ndarray, rows: Mapping[str, np.ndarray], popular: np.ndarray, size: int
+) -> dict[str, Any]:
+    place = _places(answers, rows["item"])
+    top = place < TOP
+    by_row = _recalls(place) | {
+        f"ndcg@{TOP}": np.where(top, 1 / np.log2(place + 2), 0.0),
+        f"hit@{TOP}": top.astype(np.float64),
+        "mrr": np.where(np.isfinite(place), 1 / (place + 1), 0.0),
+    }
+    shown = answers[:, :TOP]
+    result = _by_slice(rows, by_row)
+    share = np.isin(shown, popular).sum(axis=1) / np.maximum((shown != 0).sum(axis=1), 1)
+    result[OVERALL][f"popular@{TOP}"] = mean(rows["user"], share)
+    distinct = np.setdiff1d(np.unique(shown), [0])
+    result[OVERALL][f"coverage@{TOP}"] = len(distinct) / max(size, 1)
+    return result
+
+
+def _by_slice(
+    rows: Mapping[str, np.ndarray], by_row: Mapping[str, np.ndarray]
+) -> dict[str, dict[str, Any]]:
+    """Means by slice: overall, by history length and by frequency of the target."""
+    parts = {OVERALL: np.ones(len(rows["user"]), bool)}
+    for name in SLICES:
+        for value in sorted(set(rows[name])):
+            parts[f"{name}={value.decode()}"] = rows[name] == value
+    return {
+        part: {"rows": int(chosen.sum())}
+        | {name: mean(rows["user"][chosen], value[chosen]) for name, value in by_row.items()}
+        for part, chosen in parts.items()
+    }
+
+
+def mean(users: np.ndarray, values: np.ndarray) -> list[float]:
+    """The mean of rows, and its standard error with users as clusters.
+
+    `sqrt(Σ_u (Σ_{r of u} (x_r − mean))²) / N`; rows of one user are not independent.
+    """
+    if not len(values):
+        return [float("nan"), float("nan")]
+    average = values.mean()
+    _, user = np.unique(users, return_inverse=True)
+    sums = np.bincount(user, values - average)
+    return [float(average), float(np.sqrt((sums**2).sum()) / len(values))]
+
+
+def table(result: Mapping[str, Any]) -> str:
+    """The systems as lines of text."""
+    columns = (*(f"recall@{k}" for k in RECALLS), f"ndcg@{TOP}", f"hit@{TOP}", "mrr")
+    columns += (f"coverage@{TOP}", f"popular@{TOP}")
+    head = f"Whole catalogue, {result['items']:,} items"
+    lines = [f"{head:<36}" + "".join(f"{name:>12}" for name in columns)]
+    for name, metrics in result["systems"].items():
+        lines.append(f"  {NAMES[name]:<34}" + _cells(metrics[OVERALL], columns))
+    return "\n".join(lines)
+
+
+def _cells(metrics: Mapping[str, Any], columns: Sequence[str]) -> str:
+    cells = []
+    for name in columns:
+        value = metrics.get(name)
+        number = value[0] if isinstance(value, list) else value
+        cells.append("-" if number is None or np.isnan(number) else f"{number:.4f}")
+    return "".join(f"{cell:>12}" for cell in cells)
