@@ -3,13 +3,15 @@
     make recommend ID=USER
 
 asks the newest pushed model; `--server` asks a server instead. The history comes from the ratings
-that the model was trained on, or from RATINGS. The request has the time of the newest rating.
-Candidates are the most frequent items of the training that the user has not rated.
+that the model was trained on, or from RATINGS. The request has the time of the newest rating. The
+model searches its whole catalogue for items that the user has not rated. With `--candidates`, and
+for a model without a first stage, it ranks candidates.
 """
 
 import argparse
 import dataclasses
 import datetime
+import difflib
 import itertools
 import os
 import sys
@@ -25,12 +27,11 @@ import numpy as np  # noqa: E402
 
 from pipeline.configs import Settings, serving_name  # noqa: E402
 from pipeline.errors import InputError  # noqa: E402
-from recommend import attributes, connection, titles  # noqa: E402
+from recommend import attributes, best_items, connection, titles  # noqa: E402
 from serving import VERSION, registry, versions  # noqa: E402
-from transforms import features  # noqa: E402
+from transforms import features, item_table  # noqa: E402
 
-# Candidates in a request. `explain` returns a weight for each event and candidate.
-_BATCH = {"rank": 1_000, "explain": 20}
+_FREQUENT = "1000"  # candidates of a model without a first stage
 _TOP_EVENTS = 3  # events shown for each pass
 _TITLE_CHARACTERS = 60  # longer titles are cut
 
@@ -66,20 +67,24 @@ def recommend(arguments: argparse.Namespace, settings: Settings) -> Iterator[str
 
     history = user_history.read(settings, arguments.user)
     known = _known_events(history, folder, arguments.user, settings.ratings)
-    candidates = _candidates(arguments.candidates, folder, history.rated)
+    candidates = _candidates(arguments.candidates or _FREQUENT, folder, history.rated)
     predict, signatures, model = connection.connect(folder, name, arguments.server)
-
-    def outputs(signature: str, output: str, items: list[bytes]) -> list[np.ndarray]:
-        size = _BATCH[signature]
-        batches = [items[i : i + size] for i in range(0, len(items), size)]
-        return [predict(signature, _inputs(history, batch))[output][0] for batch in batches]
-
-    scores = np.concatenate(outputs("rank", "scores", candidates))
-    best = np.argsort(-scores, kind="stable")[: arguments.top]
-    items = [candidates[index] for index in best]
+    if "recommend_filtered" in signatures and not arguments.candidates:
+        _check_values(arguments.only, folder)
+        best = best_items.of_catalogue(
+            predict, history, arguments.top, history.rated, arguments.only
+        )
+    elif arguments.only:
+        raise InputError(
+            f"`--only` must go without `--candidates`, and to a model with a first stage. "
+            f"Received: {' '.join(arguments.only)}."
+        )
+    else:
+        best = best_items.of_candidates(predict, history, arguments.top, candidates)
+    items = best.items
     weights = np.zeros((0, len(items), 0))
-    if "explain" in signatures and history.items:
-        weights = np.concatenate(outputs("explain", "attention", items), axis=1)
+    if "explain" in signatures and history.items and items:
+        weights = best_items.attention(predict, history, items)
     ids = {_text(item) for item in (*items, *history.items)}
     names = titles.read(arguments.titles, ids) if arguments.titles else {}
     described, no_attributes = attributes.read(folder, ids)
@@ -90,11 +95,12 @@ def recommend(arguments: argparse.Namespace, settings: Settings) -> Iterator[str
         return "  ".join(part for part in (_text(item), title, about and f"({about})") if part)
 
     yield f"{arguments.user}: {_summary(history, known)}, as of {_day(history.newest)}."
-    yield f"{model} ranked {len(candidates):,} items that this user has not rated:"
+    yield f"{model} ranked {best.of} that this user has not rated:"
     yield ""
-    yield "rank   score  item"
-    for rank, (index, item) in enumerate(zip(best, items, strict=True), 1):
-        yield f"{rank:>4}  {scores[index]:.4f}  {label(item)}"
+    yield "rank   score  first stage  item"
+    for rank, item in enumerate(items, 1):
+        place = best.places[rank - 1]
+        yield f"{rank:>4}  {best.scores[rank - 1]:.4f}  {place or '-':>11}  {label(item)}"
         for number, row in enumerate(weights[:, rank - 1], 1):
             largest = [j for j in np.argsort(-np.abs(row), kind="stable")[:_TOP_EVENTS] if row[j]]
             events = "; ".join(f"{row[j]:.3f} {label(history.items[j])}" for j in largest)
@@ -111,17 +117,6 @@ def recommend(arguments: argparse.Namespace, settings: Settings) -> Iterator[str
             f"{arguments.titles} has titles for {len(names):,} of the {len(ids):,} items of the "
             "history and the list."
         )
-
-
-def _inputs(history: Any, items: list[bytes]) -> dict[str, np.ndarray]:
-    return {
-        features.HISTORY_ITEM: np.array([history.items], object),
-        features.HISTORY_TIME: np.array([history.times], np.int64),
-        features.HISTORY_LENGTH: np.array([len(history.items)], np.int64),
-        "request_time": np.array([history.newest], np.int64),
-        "candidates": np.array([items], object),
-        **{name: np.array([values], object) for name, values in history.values.items()},
-    }
 
 
 def _known_events(history: Any, folder: str, user: str, ratings: str) -> int:
@@ -208,6 +203,32 @@ def _candidates(source: str, folder: str, rated: frozenset[bytes]) -> list[bytes
     return items
 
 
+def _check_values(only: list[str], folder: str) -> None:
+    """Refuses a field or a value that the model's catalogue does not have."""
+    table = item_table.described(os.path.join(folder, item_table.IN_EXPORT)) if only else None
+    fields = {
+        field.name: number
+        for number, field in enumerate(table.fields if table else ())
+        if field.kind == "category"
+    }
+    for text in only:
+        name, equals, value = text.partition("=")
+        if not equals or name not in fields:
+            raise InputError(
+                "`--only` must be FIELD=VALUE with a category of the model's catalogue. Received: "
+                f"{text}. Fields: {', '.join(fields) or 'none'}."
+            )
+        file = os.path.join(folder, "assets", item_table.vocabulary_name(fields[name]))
+        with open(file, encoding="utf-8") as lines:
+            known = [line.rstrip("\n") for line in lines]
+        if value not in known:
+            near = ", ".join(difflib.get_close_matches(value, known, n=3)) or ", ".join(known[:3])
+            raise InputError(
+                f"`--only` must name a value of {name!r} in the model's catalogue. Received: "
+                f"{value!r}. For instance: {near}."
+            )
+
+
 def _summary(history: Any, known: int) -> str:
     if not history.items:
         return "no event that training would read"
@@ -235,7 +256,16 @@ def _parser() -> argparse.ArgumentParser:
     add("user", help="user id, as in the ratings")
     add("--output", default="runs", help="output folder of the run")
     add(
-        "--candidates", default="1000", help="how many of the most frequent items, or a file of ids"
+        "--candidates",
+        default="",
+        help="how many of the most frequent items, or a file of ids; default: the whole catalogue",
+    )
+    add(
+        "--only",
+        action="append",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="an attribute that items must have, e.g. 'category=Hair Care'; several: one of them",
     )
     add("--top", type=int, default=10, help="number of items to print")
     add("--titles", help="Amazon's metadata (JSON lines), or CSV with a header; plain or gzip")

@@ -75,7 +75,7 @@ class ItemTable:
 
     def vocabulary_file(self, field: int) -> str:
         """The file with the values of a category, a line each, from `FIRST_VALUE` on."""
-        return os.path.join(self.folder, f"vocabulary_{field}")
+        return os.path.join(self.folder, vocabulary_name(field))
 
     def vocabulary(self, field: int) -> list[str]:
         """The values of a category, in the order of their ids from `FIRST_VALUE` on."""
@@ -85,6 +85,11 @@ class ItemTable:
     def shape(self) -> dict[str, Any]:
         """What a model depends on: the fields that hold trained rows, for JSON."""
         return {field.name: field.rows for field in self.fields}
+
+
+def vocabulary_name(field: int) -> str:
+    """The file name of the values of a category; of the asset in an export, too."""
+    return f"vocabulary_{field}"
 
 
 def load(folder: str) -> ItemTable | None:

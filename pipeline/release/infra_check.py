@@ -3,7 +3,7 @@
 TFX's InfraValidator needs Docker or Kubernetes; this check does not. A fresh process loads the
 SavedModel into a session and scores raw Examples by `serving_default`, and the same histories
 and candidates by `rank`. Both must equal the Keras model with its best weights on the transformed
-Examples.
+Examples. So must the scores of the items that `recommend` and `retrieve` name.
 """
 
 import json
@@ -25,12 +25,20 @@ from tfx.utils import path_utils
 
 from model import trainer
 from model.export import signatures
+from model.export.recommend import K
+from model.export.requests import REQUEST_TIME, Requests
+from model.retrieval.retrieval_head import unit
 from transforms import features
 
 _ROWS = 256
 # float32 sums in another order than the training graph's: measured below 1e-6.
 _TOLERANCE = 1e-5
 _SECONDS = 300
+_RECOMMENDED = 10  # items of each history, of `_HISTORIES` histories
+_HISTORIES = 16
+
+
+SCORES = {"serving_default": "score", "rank": "scores"}
 
 
 def refusal(model_dir: str, model_run_dir: str, transform_dir: str, examples: list[bytes]) -> str:
@@ -42,40 +50,57 @@ def refusal(model_dir: str, model_run_dir: str, transform_dir: str, examples: li
       transform_dir: the Transform graph.
       examples: serialized raw Examples to compare on.
     """
-    expected = in_memory_scores(model_run_dir, transform_dir, examples)
-    spec = tft.TFTransformOutput(transform_dir).raw_feature_spec()
+    trained = Trained(model_run_dir, transform_dir)
+    expected = trained.scores(examples)
+    asked = requests(examples, trained.transform.raw_feature_spec(), trained.searches)
     try:
-        answers = served_scores(model_dir, requests(examples, spec))
+        outputs = served_outputs(model_dir, asked)
     except RuntimeError as error:
         return f"the export cannot be served: {error}"
-    for name, served in answers.items():
-        if served.shape != expected.shape:
-            return f"`{name}` returns {served.size} scores for {expected.size} Examples"
+    compared = {name: (outputs[f"{name}/{SCORES[name]}"].ravel(), expected) for name in SCORES}
+    if trained.searches:
+        for name in ("retrieve", "recommend"):
+            items = outputs[f"{name}/items"]
+            in_memory = trained.item_scores(name, examples[: len(items)], items)
+            compared[name] = (outputs[f"{name}/scores"].ravel(), in_memory)
+    for name, (served, scores) in compared.items():
+        if served.shape != scores.shape:
+            return f"`{name}` returns {served.size} scores for {scores.size}"
         if not np.isfinite(served).all():
             odd = np.sum(~np.isfinite(served))
             return f"{odd} of {served.size} scores of `{name}` are not finite"
-        difference = float(np.abs(served - expected).max())
+        difference = float(np.abs(served - scores).max(initial=0.0))
         if difference > _TOLERANCE:
             return (
                 f"`{name}` of the export answers differently from the trained model: by "
-                f"{difference:.2g} at most over {served.size} Examples, {_TOLERANCE:g} is allowed"
+                f"{difference:.2g} at most over {len(examples)} Examples, {_TOLERANCE:g} is allowed"
             )
     return ""
 
 
-def requests(examples: list[bytes], spec: Mapping[str, Any]) -> dict[str, dict[str, np.ndarray]]:
-    """The same Examples for `serving_default`, `(B,)`, and for `rank`, a candidate a history."""
+def requests(
+    examples: list[bytes], spec: Mapping[str, Any], searches: bool = False
+) -> dict[str, dict[str, np.ndarray]]:
+    """Inputs by signature and name, from the same Examples.
+
+    `serving_default` gets all `(B,)`, `rank` a candidate for each history. With `searches`,
+    `retrieve` and `recommend` get the first histories.
+    """
     raw = {name: value.numpy() for name, value in tf.io.parse_example(examples, spec).items()}
-    history = (features.HISTORY_ITEM, features.HISTORY_TIME, *features.of_events(raw))
-    return {
-        "serving_default": {"examples": np.array(examples, object)},
-        "rank": {name: raw[name] for name in history}
-        | {
-            features.HISTORY_LENGTH: raw[features.HISTORY_LENGTH][:, 0],
-            signatures.REQUEST_TIME: raw[features.TARGET_TIME][:, 0],
-            signatures.CANDIDATES: raw[features.TARGET_ITEM],
-        },
+    names = (features.HISTORY_ITEM, features.HISTORY_TIME, *features.of_events(raw))
+    history = {name: raw[name] for name in names} | {
+        features.HISTORY_LENGTH: raw[features.HISTORY_LENGTH][:, 0],
+        REQUEST_TIME: raw[features.TARGET_TIME][:, 0],
     }
+    result = {
+        "serving_default": {"examples": np.array(examples, object)},
+        "rank": history | {signatures.CANDIDATES: raw[features.TARGET_ITEM]},
+    }
+    if searches:
+        few = {name: values[:_HISTORIES] for name, values in history.items()}
+        k = np.full(len(few[REQUEST_TIME]), _RECOMMENDED)
+        result |= {name: few | {K: k} for name in ("retrieve", "recommend")}
+    return result
 
 
 def served_scores(
@@ -126,13 +151,52 @@ def served_outputs(
             return dict(arrays)
 
 
-def in_memory_scores(model_run_dir: str, transform_dir: str, examples: list[bytes]) -> np.ndarray:
-    """Scores `(B,)` of the Keras model on the Examples, transformed by the Transform graph."""
-    transform = tft.TFTransformOutput(transform_dir)
-    raw = tf.io.parse_example(examples, transform.raw_feature_spec())
-    ranker = trainer.load_trained(model_run_dir, transform_dir)
-    logits = ranker(transform.transform_raw_features(raw), training=False)
-    return ranker.probabilities(tf.reshape(logits, [-1])).numpy()
+class Trained:
+    """The Keras model of a training behind its Transform graph, in memory.
+
+    Args:
+      model_run_dir: folder of the configuration and the best weights.
+      transform_dir: the Transform graph.
+    """
+
+    def __init__(self, model_run_dir: str, transform_dir: str):
+        self.transform = tft.TFTransformOutput(transform_dir)
+        self._ranker = trainer.load_trained(model_run_dir, transform_dir)
+
+    @property
+    def searches(self) -> bool:
+        """Whether the model has a first stage."""
+        return self._ranker.retrieval is not None
+
+    def scores(self, examples: list[bytes]) -> np.ndarray:
+        """Probabilities `(B,)` of the targets of serialized raw Examples."""
+        logits = self._ranker(self._inputs(examples), training=False)
+        return self._ranker.probabilities(tf.reshape(logits, [-1])).numpy()
+
+    def item_scores(self, signature: str, examples: list[bytes], items: np.ndarray) -> np.ndarray:
+        """Scores, flat, of raw ids `(B, K)` as `retrieve` or `recommend` must give them."""
+        inputs, head = self._inputs(examples), self._ranker.retrieval
+        assert head is not None
+        names = features.of_events(inputs)
+        reader = Requests(
+            self.transform.transform_features_layer(),
+            inputs[features.HISTORY_ITEM].shape[1],
+            names,
+        )
+        ids = reader.ids(tf.constant(items))
+        if signature == "recommend":
+            logits = self._ranker.score(self._ranker.encode(inputs), ids)
+            scores = self._ranker.probabilities(logits)
+        else:
+            history = inputs[features.HISTORY_ITEM]
+            users = head.users(inputs, unit(head.encoder.candidates(history)))
+            vectors = tf.reshape(head.items(tf.reshape(ids, [-1])), [*ids.shape, -1])
+            scores = tf.linalg.matvec(vectors, users)
+        return tf.where(items == b"", 0.0, scores).numpy().ravel()
+
+    def _inputs(self, examples: list[bytes]) -> dict[str, tf.Tensor]:
+        raw = tf.io.parse_example(examples, self.transform.raw_feature_spec())
+        return self.transform.transform_raw_features(raw)
 
 
 def first_examples(split_dir: str, count: int) -> list[bytes]:

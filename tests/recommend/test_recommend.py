@@ -59,10 +59,10 @@ def run(output, monkeypatch, capsys):
 def table(lines):
     """Items and scores in the order printed, and the lines of passes below each."""
     rows, reasons = [], {}
-    for line in lines[lines.index("rank   score  item") + 1 :]:
+    for line in lines[lines.index("rank   score  first stage  item") + 1 :]:
         words = line.split()
         if words and words[0].isdigit():
-            rows.append((words[2], float(words[1])))
+            rows.append((words[3], float(words[1])))
         elif words and words[0] == "pass":
             reasons.setdefault(rows[-1][0], []).append(line.split(": ", 1)[1])
     return rows, reasons
@@ -128,10 +128,42 @@ def test_candidates_are_the_most_frequent_or_those_of_a_file(run, export, tmp_pa
     assert {item for item, _ in table(out)[0]} == set(new[:5])
     (tmp_path / "ids").write_text("i040\ni002\r\nnobody knows it\ni040\n")
     _, out, _ = run("ann", "--candidates", str(tmp_path / "ids"))
-    assert [words[2:] for line in out if (words := line.split()) and words[0] in "12"] in (
+    assert [words[3:] for line in out if (words := line.split()) and words[0] in "12"] in (
         [["i040"], ["nobody", "knows", "it"]],
         [["nobody", "knows", "it"], ["i040"]],
     )
+
+
+def test_the_whole_catalogue_is_searched(run, export):
+    """The items, scores and places of the signature, without what was rated below `min_rating`."""
+    _, out, _ = run("ann", "--top", "5", IMN_MIN_RATING="2")
+    answer = tf.saved_model.load(export).signatures["recommend"](
+        history_item=tf.constant([["i001", "i003"]]),
+        history_time=tf.constant([[NOW - day * DAY for day in (30, 10)]], tf.int64),
+        history_length=tf.constant([2], tf.int64),
+        request_time=tf.constant([NOW], tf.int64),
+        k=tf.constant([60], tf.int64),
+    )
+    items = [item.decode() for item in answer["items"].numpy()[0]]
+    wanted = [row for row, item in enumerate(items) if item not in ("i002", "")][:5]
+    rows, _ = table(out)
+    assert [item for item, _ in rows] == [items[row] for row in wanted]
+    scores = answer["scores"].numpy()[0][wanted]
+    np.testing.assert_allclose([score for _, score in rows], scores, atol=6e-5)
+    assert "ranked the best of the catalogue that this user has not rated" in out[1]
+
+
+def test_a_model_without_a_first_stage_ranks_the_most_frequent(run, monkeypatch):
+    real = connection.connect
+
+    def without(*arguments):
+        predict, signatures, model = real(*arguments)
+        return predict, signatures - {"recommend_filtered"}, model
+
+    monkeypatch.setattr(connection, "connect", without)
+    _, out, _ = run("ann", "--top", "3")
+    assert "ranked 57 items" in out[1]
+    assert [line.split()[2] for line in out if line[:4].strip().isdigit()] == ["-"] * 3
 
 
 def test_a_server_gives_the_same_answer(run, running):
@@ -161,6 +193,8 @@ def test_a_server_gives_the_same_answer(run, running):
             "`--titles` must be a readable file. Received: nowhere",
         ),
         (["ann", "--top", "0"], {}, "`--top` must be at least 1"),
+        (["ann", "--only", "category=x"], {}, "Received: category=x. Fields: none."),
+        (["ann", "--only", "a=x", "--candidates", "5"], {}, "must go without `--candidates`"),
     ],
 )
 def test_mistakes_are_one_line_that_says_what_to_do(run, arguments, settings, said):

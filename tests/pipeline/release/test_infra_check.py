@@ -34,6 +34,7 @@ def trained(world, tmp_path_factory):
                 "oov_buckets": world.oov_buckets,
                 "distribute": "none",
                 "training_seed": 0,
+                "retrieval": 20,
                 "checkpoint_root": str(root / "checkpoints"),
                 "code": "",
             },
@@ -109,13 +110,28 @@ def test_an_export_whose_rank_alone_differs_is_refused(refusal, world, trained, 
     assert "`rank` of the export answers differently" in refusal(export_another)
 
 
+@pytest.mark.parametrize("part", ["names", "vectors"])
+def test_an_export_whose_catalogue_is_shifted_is_refused(refusal, world, trained, part):
+    """Each item has the name, or the vector, of the next one."""
+
+    def export_another(export):
+        ranker = trainer.load_trained(str(trained / "run"), world.transform)
+        module = ServingModule(ranker, tft.TFTransformOutput(world.transform))
+        variable = getattr(module._recommender.catalogue, part)
+        variable.assign(tf.roll(variable, 1, axis=0))
+        shutil.rmtree(export)
+        module.save(str(export))
+
+    assert "`retrieve` of the export answers differently" in refusal(export_another)
+
+
 def test_the_process_of_its_own_scores_every_example(world, trained):
     """By both signatures, as close as two orders of summing float32 are."""
     spec = tft.TFTransformOutput(world.transform).raw_feature_spec()
     examples = world.examples[:64]
     asked = infra_check.requests(examples, spec)
     scores = infra_check.served_scores(str(trained / "export"), asked)
-    expected = infra_check.in_memory_scores(str(trained / "run"), world.transform, examples)
+    expected = infra_check.Trained(str(trained / "run"), world.transform).scores(examples)
     assert len(np.unique(expected)) > 10
     for name in ("serving_default", "rank"):
         np.testing.assert_allclose(scores[name], expected, atol=1e-6)
