@@ -272,9 +272,13 @@ class Ranker(tfrs.Model):
             )
         return loss, logits
 
+    def calibrated(self, logits: tf.Tensor) -> tf.Tensor:
+        """Calibrated logits, in the shape and order of `logits`."""
+        return self.calibration.scale * logits + self.calibration.bias
+
     def probabilities(self, logits: tf.Tensor) -> tf.Tensor:
         """Calibrated probabilities of logits, in their shape and order."""
-        return tf.sigmoid(self.calibration.scale * logits + self.calibration.bias)
+        return tf.sigmoid(self.calibrated(logits))
 
     def update_weights(self, batch: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
         """One training step: the loss, its gradients and one update by `optimizer`.

@@ -56,7 +56,7 @@ def of_catalogue(
     words = "the catalogue" + (f" with {' or '.join(only)}" if only else "")
     return BestItems(
         answer["items"][found].tolist(),
-        answer["scores"][found],
+        answer["probabilities"][found],
         answer["first_stage"][found],
         f"the best of {words}",
     )

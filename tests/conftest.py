@@ -95,7 +95,10 @@ def ranker(world):
     transform = tft.TFTransformOutput(world.transform)
     items = 1 + OOV + transform.vocabulary_size_by_name(features.ITEM_VOCABULARY)
     tf.keras.utils.set_random_seed(3)
-    return build_ranker(config, DataSpec(items, L), recipe, retrieval=20)
+    ranker = build_ranker(config, DataSpec(items, L), recipe, retrieval=20)
+    counts = np.random.default_rng(2).integers(0, 90, (items + 1, 2))
+    ranker.retrieval.target_counts.assign(counts)  # as a training would
+    return ranker
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ import psutil
 from transforms import features
 
 NOW, DAY = 1_400_000_000, 86_400
-_OOV = 8
+OOV = 8
 _START_SECONDS = 300.0
 
 
@@ -44,17 +44,17 @@ def export(folders: dict[str, tuple[str, int]], items: int, length: int) -> None
     from model.ranker import DataSpec, build_ranker
 
     with tempfile.TemporaryDirectory() as scratch:
-        transform = tft.TFTransformOutput(_transform(scratch, items, length))
+        transform = tft.TFTransformOutput(transform_graph(scratch, items, length))
         vocabulary = transform.vocabulary_size_by_name(features.ITEM_VOCABULARY)
         for folder, (preset, seed) in folders.items():
             # A larger scale, so that scores differ.
             config, recipe = presets.resolve(preset, "", {"table_initial_scale": 0.3})
             tf.keras.utils.set_random_seed(seed)
-            ranker = build_ranker(config, DataSpec(1 + _OOV + vocabulary, length), recipe)
+            ranker = build_ranker(config, DataSpec(1 + OOV + vocabulary, length), recipe)
             ServingModule(ranker, transform).save(folder)
 
 
-def _transform(folder: str, items: int, length: int) -> str:
+def transform_graph(folder: str, items: int, length: int) -> str:
     """Writes a Transform graph with a vocabulary of `items` items."""
     import apache_beam as beam
     import tensorflow_transform.beam as tft_beam
@@ -79,7 +79,7 @@ def _transform(folder: str, items: int, length: int) -> str:
                 features.TARGET_BUCKET: [b"100+"],
             }
         )
-    config = {"min_item_count": 1, "max_vocabulary_size": items, "oov_buckets": _OOV}
+    config = {"min_item_count": 1, "max_vocabulary_size": items, "oov_buckets": OOV}
     config["time_unit"] = DAY
     schema = filled_schema(length)
     metadata = dataset_metadata.DatasetMetadata(schema)

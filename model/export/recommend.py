@@ -1,18 +1,30 @@
 """The signatures `retrieve`, `recommend` and `recommend_filtered`: the best of the catalogue.
 
-The first stage takes the items with the largest inner products of user and item vector, and the
-model ranks them. So an answer needs one pass over the vectors of the catalogue, one pass of the
-model over the candidates, and one encoding of the history.
+The first stage takes the items with the largest cosines of user and item vector, and the model
+ranks them. So an answer needs one pass over the vectors of the catalogue, one pass of the model
+over the candidates, and one encoding of the history.
+
+The order is that of
+
+    score(v) = logit(v) + log n(v) + cos(u, v) / T,
+
+the sum of two estimates of `log p(v | u)`, but for a constant: of the model, whose logits need the
+share n of an item among the negatives (retrieval_head.py), and of the first stage. The logits are
+calibrated. Alone they would order badly: a rare item that fits a user is likelier than a negative,
+and still less likely than a frequent item that fits as well.
+
+Histories are encoded together; the rest is computed a row after the other, so that the memory of a
+request is that of one row, whatever its size.
 
 Unusual requests have defined answers:
 - With an empty history, the user of the first stage is a constant, and the answer is what users
   without a past choose.
 - Ids of a request that the catalogue does not know are ignored where they leave items out, and
   are not recommended where they keep to items.
-- Equal scores are in the order of the first stage, and equal inner products in that of the
-  vocabulary, most frequent first.
+- Equal scores are in the order of the first stage, and equal cosines in that of the vocabulary,
+  most frequent first.
 - An answer is as wide as the largest `k` of its rows. Places that have no item, because a row
-  asked for fewer or fewer are left, have the id "", the score 0 and the position 0.
+  asked for fewer or fewer are left, have the id "", and 0 in the other outputs.
 """
 
 from collections.abc import Callable
@@ -23,11 +35,11 @@ import tensorflow as tf
 from model.export.catalogue import Catalogue
 from model.export.item_filter import ItemFilter
 from model.export.requests import Requests
-from model.ranker import Ranker
+from model.ranker import Encoded, Ranker
+from model.retrieval.retrieval_head import TEMPERATURE
 from transforms import features
 
 K = "k"
-ANSWER = ("items", "scores", "first_stage")
 
 
 class Candidates(NamedTuple):
@@ -35,7 +47,7 @@ class Candidates(NamedTuple):
 
     Attributes:
       rows: of the catalogue `(B, M)`.
-      scores: inner products `(B, M)`, -inf for places without an item.
+      scores: cosines `(B, M)`, -inf for places without an item.
     """
 
     rows: tf.Tensor
@@ -87,15 +99,13 @@ class Recommender:
           k: how many items, `(B,)`.
 
         Returns:
-          a dict with `items`, raw ids, `scores`, cosines, and `first_stage`, positions from
-          1; each `(B, K)`.
+          a dict with `items`, raw ids, and `scores`, cosines; each `(B, K)`.
         """
         history = (history_item, history_time, history_length, request_time)
         inputs, length = self._requests.histories(*history, events, {K: k})
         seen = self._filter.history_ids(history_item, length, inputs)
         rows, scores = self._first_stage(inputs, _most(k), seen)
-        position = tf.broadcast_to(tf.range(tf.shape(rows)[1]) + 1, tf.shape(rows))
-        return self._answer(k, rows, scores, position, scores > -float("inf"))
+        return self._answer(k, rows, scores > -float("inf"), scores=scores)
 
     def recommend(
         self,
@@ -113,8 +123,9 @@ class Recommender:
           k: how many items, `(B,)`.
 
         Returns:
-          a dict with `items`, raw ids, `scores`, probabilities, and `first_stage`, the positions
-          of the items in the first stage, from 1; each `(B, K)`.
+          a dict with `items`, raw ids; `scores`, which decide the order; `probabilities`, the
+          scores of `rank`; and `first_stage`, the positions of the items in the first stage, from
+          1. Each `(B, K)`.
         """
         history = (history_item, history_time, history_length, request_time)
         inputs, length = self._requests.histories(*history, events, {K: k})
@@ -151,7 +162,7 @@ class Recommender:
         left_out: tf.Tensor,
         kept_to: tf.Tensor | None = None,
     ) -> Candidates:
-        """The items with the largest inner products.
+        """The items with the largest cosines.
 
         Args:
           inputs: transformed features of B histories.
@@ -162,19 +173,27 @@ class Recommender:
         catalogue = self.catalogue
         vectors = tf.gather(catalogue.vectors, catalogue.rows(inputs[features.HISTORY_ITEM]))
         users = self._head.users(inputs, vectors)
-        scores = tf.linalg.matmul(users, catalogue.vectors, transpose_b=True)
         never = tf.constant(-float("inf"))
-        if kept_to is not None:
-            scores = tf.where(kept_to, scores, never)
-        size = tf.shape(scores, tf.int64)[0]
-        nameless = tf.tile(tf.range(catalogue.first_known, dtype=tf.int64)[None], [size, 1])
-        rows = tf.concat([catalogue.rows(left_out), nameless], axis=1)
-        batch = tf.broadcast_to(tf.range(size)[:, None], tf.shape(rows, tf.int64))
-        scores = tf.tensor_scatter_nd_update(
-            scores, tf.stack([batch, rows], axis=2), tf.fill(tf.shape(rows), never)
+        nameless = tf.range(catalogue.first_known, dtype=tf.int64)
+
+        def best(row: list[tf.Tensor]) -> Candidates:
+            user, out, *kept = row
+            scores = tf.linalg.matvec(catalogue.vectors, user)
+            if kept:
+                scores = tf.where(kept[0], scores, never)
+            out = tf.concat([out, nameless], axis=0)[:, None]
+            scores = tf.tensor_scatter_nd_update(scores, out, tf.fill([tf.size(out)], never))
+            found = tf.math.top_k(scores, tf.minimum(count, catalogue.size))
+            return Candidates(found.indices, found.values)
+
+        rows = [users, catalogue.rows(left_out), *([] if kept_to is None else [kept_to])]
+        return tf.map_fn(
+            best,
+            rows,
+            fn_output_signature=Candidates(
+                tf.TensorSpec([None], tf.int32), tf.TensorSpec([None], tf.float32)
+            ),
         )
-        best = tf.math.top_k(scores, tf.minimum(count, catalogue.size))
-        return Candidates(best.indices, best.values)
 
     def _ranked(
         self,
@@ -188,30 +207,41 @@ class Recommender:
         count = tf.maximum(most, self._head.candidates)
         candidates = self._first_stage(inputs, count, left_out, kept_to)
         ids = tf.gather(self.catalogue.ids, candidates.rows)
-        logits = self.ranker.score(self.ranker.encode(inputs), ids)
-        found = candidates.scores > -float("inf")
-        logits = tf.where(found, logits, logits.dtype.min)
-        best = tf.math.top_k(logits, tf.minimum(most, tf.shape(logits)[1]))
-        rows, found = (
-            tf.gather(each, best.indices, batch_dims=1) for each in (candidates.rows, found)
+        logits = self.ranker.calibrated(self._logits(self.ranker.encode(inputs), ids))
+        shares = tf.gather(self.catalogue.log_shares, candidates.rows)
+        scores = logits + shares + candidates.scores / TEMPERATURE
+        best = tf.math.top_k(scores, tf.minimum(most, tf.shape(logits)[1]))
+        rows, logits = (
+            tf.gather(each, best.indices, batch_dims=1) for each in (candidates.rows, logits)
         )
-        scores = self.ranker.probabilities(best.values)
-        return self._answer(k, rows, scores, best.indices + 1, found)
+        return self._answer(
+            k,
+            rows,
+            best.values > -float("inf"),
+            scores=best.values,
+            probabilities=tf.sigmoid(logits),
+            first_stage=tf.cast(best.indices + 1, tf.int64),
+        )
+
+    def _logits(self, encoded: Encoded, ids: tf.Tensor) -> tf.Tensor:
+        """Logits `(B, M)` of item ids `(B, M)`."""
+
+        def of_row(row: tuple[tf.Tensor, ...]) -> tf.Tensor:
+            history, mask, items = (value[None] for value in row)
+            return self.ranker.score(Encoded(history, mask), items)[0]
+
+        return tf.map_fn(
+            of_row, (*encoded, ids), fn_output_signature=tf.TensorSpec([None], tf.float32)
+        )
 
     def _answer(
-        self,
-        k: tf.Tensor,
-        rows: tf.Tensor,
-        scores: tf.Tensor,
-        position: tf.Tensor,
-        found: tf.Tensor,
+        self, k: tf.Tensor, rows: tf.Tensor, found: tf.Tensor, **values: tf.Tensor
     ) -> dict[str, tf.Tensor]:
+        """The values with the names of the items; empty where no item was found, and beyond k."""
         answered = found & (tf.range(tf.shape(rows, tf.int64)[1]) < k[:, None])
-        names = tf.gather(self.catalogue.names, rows)
-        values = (names, scores, tf.cast(position, tf.int64))
+        values["items"] = tf.gather(self.catalogue.names, rows)
         return {
-            name: tf.where(answered, value, tf.zeros_like(value))
-            for name, value in zip(ANSWER, values, strict=True)
+            name: tf.where(answered, value, tf.zeros_like(value)) for name, value in values.items()
         }
 
 

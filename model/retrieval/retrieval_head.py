@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from model.layers.encoder import HistoryEncoder
@@ -11,7 +12,7 @@ from transforms import features
 from transforms.item_attributes import ItemAttributes
 
 _INITIAL_SCALE = 0.05
-_TEMPERATURE = 0.1
+TEMPERATURE = 0.1  # of the cosines: cos / 0.1 estimates log p(v | u)
 
 
 class RetrievalHead(tf.keras.layers.Layer):
@@ -23,6 +24,11 @@ class RetrievalHead(tf.keras.layers.Layer):
     The loss is a softmax over the targets of the batch. An item is drawn there as often as it is
     a target, so `log q` of its share q is taken from its score (Bengio & Senécal 2008; Yi et al.,
     RecSys 2019). The share is that of the targets so far, counted as training goes.
+
+    The negatives are counted too. A ranker that tells the targets of users from sampled negatives
+    learns `log p(v | u) / n(v)` with the share n of an item among the negatives, not
+    `log p(v | u)`. With `log n` added, its logits order a whole catalogue (`negative_shares`).
+
     `tfrs.tasks.Retrieval` computes the same, but only in functions with AutoGraph, and it takes
     shares below 1e-6 for 1e-6, which most items of a large catalogue have.
 
@@ -56,10 +62,10 @@ class RetrievalHead(tf.keras.layers.Layer):
             attributes=attributes,
         )
         self.tower = UserTower(dim, use_time)
-        # New items of the catalogue are never targets of training, and share the last place.
+        # By label, 0 and 1. New items of the catalogue are never targets, and share the last row.
         self.target_counts = self.add_weight(
             name="target_counts",
-            shape=(num_items + 1,),
+            shape=(num_items + 1, 2),
             dtype=tf.int32,
             initializer="zeros",
             trainable=False,
@@ -124,11 +130,11 @@ class RetrievalHead(tf.keras.layers.Layer):
         order = tf.concat([positive, negative], axis=0)
         drawn = unit(tf.gather(drawn, order))
         ids = tf.gather(tf.abs(targets), order)
-        share = self._counted_shares(ids)
+        share = self._counted_shares(ids, tf.range(tf.size(ids)) < tf.size(positive))
         same = ids[: tf.size(positive), None] == ids[None, :]
         own = tf.eye(tf.size(positive), tf.size(ids), dtype=tf.bool)
         logits = tf.matmul(self.users(rows, unit(vectors)), drawn, transpose_b=True)
-        logits = logits / _TEMPERATURE - tf.math.log(share)
+        logits = logits / TEMPERATURE - tf.math.log(share)
         # Another row with the same target is no negative.
         logits = tf.where(own | ~same, logits, logits.dtype.min)
         losses = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.range(tf.size(positive)), logits)
@@ -136,15 +142,25 @@ class RetrievalHead(tf.keras.layers.Layer):
             tf.reduce_sum(losses), tf.cast(tf.size(positive), losses.dtype)
         )
 
-    def _counted_shares(self, ids: tf.Tensor) -> tf.Tensor:
+    def negative_shares(self, ids: np.ndarray) -> np.ndarray:
+        """The share of items among the negatives of training `(N,)`, with a count of 1 more each.
+
+        Args:
+          ids: item ids `(N,)`.
+        """
+        counts = self.target_counts.numpy()[:, 0]
+        counts = counts[np.minimum(ids, len(counts) - 1)] + 1.0
+        return counts / counts.sum()
+
+    def _counted_shares(self, ids: tf.Tensor, positive: tf.Tensor) -> tf.Tensor:
         """Counts ids `(N,)`, and gives the share of each among all that were counted."""
         last = tf.constant(self.target_counts.shape[0] - 1, ids.dtype)
         ids = tf.minimum(ids, last)
-        ones = tf.ones_like(ids, tf.int32)
-        self.target_counts.scatter_add(tf.IndexedSlices(ones, ids))
+        by_label = tf.stack([~positive, positive], axis=1)
+        self.target_counts.scatter_add(tf.IndexedSlices(tf.cast(by_label, tf.int32), ids))
         self.targets_counted.assign_add(tf.size(ids, tf.int64))
-        counts = tf.cast(tf.gather(self.target_counts, ids), tf.float32)
-        return counts / tf.cast(self.targets_counted, tf.float32)
+        counts = tf.reduce_sum(tf.gather(self.target_counts, ids), axis=1)
+        return tf.cast(counts, tf.float32) / tf.cast(self.targets_counted, tf.float32)
 
 
 def unit(vectors: tf.Tensor) -> tf.Tensor:

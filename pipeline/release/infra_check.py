@@ -38,7 +38,9 @@ _RECOMMENDED = 10  # items of each history, of `_HISTORIES` histories
 _HISTORIES = 16
 
 
+# The outputs that are compared, by signature.
 SCORES = {"serving_default": "score", "rank": "scores"}
+SEARCHED = {"retrieve": "scores", "recommend": "probabilities"}
 
 
 def refusal(model_dir: str, model_run_dir: str, transform_dir: str, examples: list[bytes]) -> str:
@@ -59,10 +61,11 @@ def refusal(model_dir: str, model_run_dir: str, transform_dir: str, examples: li
         return f"the export cannot be served: {error}"
     compared = {name: (outputs[f"{name}/{SCORES[name]}"].ravel(), expected) for name in SCORES}
     if trained.searches:
-        for name in ("retrieve", "recommend"):
+        for name in SEARCHED:
             items = outputs[f"{name}/items"]
             in_memory = trained.item_scores(name, examples[: len(items)], items)
-            compared[name] = (outputs[f"{name}/scores"].ravel(), in_memory)
+            served = outputs[f"{name}/{SEARCHED[name]}"].ravel()
+            compared[name] = (served, in_memory)
     for name, (served, scores) in compared.items():
         if served.shape != scores.shape:
             return f"`{name}` returns {served.size} scores for {scores.size}"
@@ -99,7 +102,7 @@ def requests(
     if searches:
         few = {name: values[:_HISTORIES] for name, values in history.items()}
         k = np.full(len(few[REQUEST_TIME]), _RECOMMENDED)
-        result |= {name: few | {K: k} for name in ("retrieve", "recommend")}
+        result |= {name: few | {K: k} for name in SEARCHED}
     return result
 
 

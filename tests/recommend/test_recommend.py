@@ -148,7 +148,7 @@ def test_the_whole_catalogue_is_searched(run, export):
     wanted = [row for row, item in enumerate(items) if item not in ("i002", "")][:5]
     rows, _ = table(out)
     assert [item for item, _ in rows] == [items[row] for row in wanted]
-    scores = answer["scores"].numpy()[0][wanted]
+    scores = answer["probabilities"].numpy()[0][wanted]
     np.testing.assert_allclose([score for _, score in rows], scores, atol=6e-5)
     assert "ranked the best of the catalogue that this user has not rated" in out[1]
 

@@ -75,7 +75,9 @@ def expected(world, ranker, vocabulary, events, count):
     }
     encoded = ranker.encode({name: tf.constant(value) for name, value in inputs.items()})
     logits = ranker.score(encoded, tf.constant(best[None] + first))
-    scores = ranker.probabilities(logits).numpy()[0]
+    counts = ranker.retrieval.target_counts.numpy()[:-1, 0] + 1
+    shares = counts / counts.sum()
+    scores = logits.numpy()[0] + np.log(shares[first + best]) + cosines[best] / 0.1
     return [vocabulary[row] for row in best], cosines[best], scores
 
 
@@ -85,7 +87,6 @@ def test_the_first_stage_has_the_largest_cosines(served, world, ranker, vocabula
     answer = ask(served, "retrieve", **k(7, 7, 7, 7))
     assert answer["items"][row].tolist() == items
     np.testing.assert_allclose(answer["scores"][row], cosines, atol=1e-5)
-    assert answer["first_stage"][row].tolist() == [1, 2, 3, 4, 5, 6, 7]
 
 
 @pytest.mark.parametrize("row", [0, 1, 2])
@@ -94,14 +95,14 @@ def test_the_model_ranks_the_first_stage(served, world, ranker, vocabulary, row)
     order = np.argsort(-scores, kind="stable")[:5]
     answer = ask(served, "recommend", **k(5, 5, 5, 5))
     assert answer["items"][row].tolist() == [items[place] for place in order]
-    np.testing.assert_allclose(answer["scores"][row], scores[order], atol=1e-5)
+    np.testing.assert_allclose(answer["scores"][row], scores[order], atol=1e-4)
     assert answer["first_stage"][row].tolist() == (order + 1).tolist()
 
 
-def test_the_scores_are_those_of_rank(served):
+def test_the_probabilities_are_those_of_rank(served):
     answer = ask(served, "recommend", **k(5, 5, 5, 5))
     scores = ask(served, "rank", candidates=answer["items"])["scores"]
-    np.testing.assert_allclose(answer["scores"], scores, atol=1e-6)
+    np.testing.assert_allclose(answer["probabilities"], scores, atol=1e-6)
 
 
 def test_items_of_the_history_are_left_out_also_those_that_the_model_does_not_read(
@@ -119,7 +120,8 @@ def test_each_row_gets_as_many_as_it_asks_for(served):
     assert answer["items"].shape == (4, 5)
     assert (answer["items"] != b"").sum(axis=1).tolist() == [3, 0, 5, 0]
     np.testing.assert_array_equal(answer["first_stage"] > 0, answer["items"] != b"")
-    np.testing.assert_array_equal(answer["scores"] > 0, answer["items"] != b"")
+    for name in ("scores", "probabilities"):
+        np.testing.assert_array_equal(answer[name] != 0, answer["items"] != b"")
     assert ask(served, "recommend", **k(0, 0, 0, 0))["items"].shape == (4, 0)
 
 
@@ -199,5 +201,5 @@ def test_a_c_session_answers_the_same(served, export):
     items, scores, places = c_api.ask(export, runs)
     python = ask(served, "recommend", **k(5, 5, 5, 5))
     assert [base64.b64decode(item) for item in items] == python["items"].ravel().tolist()
-    np.testing.assert_allclose(scores, python["scores"].ravel(), atol=1e-6)
+    np.testing.assert_allclose(scores, python["scores"].ravel(), atol=1e-5)
     assert places == python["first_stage"].ravel().tolist()

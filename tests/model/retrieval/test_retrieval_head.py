@@ -71,6 +71,13 @@ def test_the_loss_is_a_softmax_over_the_targets_less_the_log_of_their_shares(hea
         np.testing.assert_allclose(head.loss(rows), np.mean(losses), rtol=1e-4)
 
 
+def test_negatives_are_counted(head, rows):
+    """Item 30 is a negative once, all others never; new items share one more row."""
+    head.loss(rows)
+    ids = np.array([30, 12, 39, ITEMS, ITEMS + 7])
+    np.testing.assert_allclose(head.negative_shares(ids), np.array([2, 1, 1, 1, 1]) / 6)
+
+
 def test_a_batch_without_positives_has_no_loss(head):
     rows = tensors(first_stage.batch(HISTORIES, TARGETS, [0] * 4, ELAPSED))
     assert head.loss(rows) == 0
