@@ -133,6 +133,10 @@ def _bytes(value: Any) -> bytes:
 
 def _number(spec: Spec) -> Any:
     def convert(value: Any) -> Any:
+        if spec.dtype == tf.bool:
+            if not isinstance(value, bool):
+                raise ValueError("expected true or false")
+            return value
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ValueError("expected a number")
         if spec.dtype.is_integer and value != int(value):

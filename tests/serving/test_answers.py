@@ -53,6 +53,40 @@ def test_predict_gives_the_export_s_scores(running, expected, scores):
     assert answer.model_spec.version.value == 1
 
 
+@pytest.mark.parametrize("signature", ["recommend", "retrieve", "recommend_filtered"])
+def test_the_best_of_the_catalogue_by_both_protocols(running, reference, signature):
+    inputs = rank_inputs()
+    del inputs["candidates"]
+    inputs["k"] = np.array([4])
+    if signature == "recommend_filtered":
+        inputs["exclude_history"] = np.array([True])
+        inputs["exclude"] = np.array([[b"i040", b""]], object)
+        inputs["only_items"] = np.array([[b"i003", b"i040", b"i001", b"i050"]], object)
+    wanted = reference[signature](**{name: tf.constant(value) for name, value in inputs.items()})
+    wanted = {name: value.numpy() for name, value in wanted.items()}
+    answer = running.stub.Predict(predict_request(inputs, signature), 20)
+    for name, value in wanted.items():
+        given = tf.make_ndarray(answer.outputs[name])
+        if value.dtype == np.float32:
+            np.testing.assert_allclose(given, value, atol=1e-5)
+        else:
+            assert given.tolist() == value.tolist()
+    instance = {
+        name: [text.decode() for text in value[0]] if value.dtype == object else value[0].tolist()
+        for name, value in inputs.items()
+    }
+    body = {"signature_name": signature, "instances": [instance]}
+    status, answer = running.http(f"{MODEL}:predict", body)
+    assert status == 200
+    items = [text.decode() for text in wanted["items"][0]]
+    assert answer["predictions"][0]["items"] == items
+    if signature == "recommend_filtered":
+        assert {"i003", "i050"} == set(filter(None, items))
+        body["instances"][0]["exclude_history"] = 1
+        status, answer = running.http(f"{MODEL}:predict", body)
+        assert (status, "expected true or false" in answer["error"]) == (400, True)
+
+
 def test_classify_and_regress(running, scores):
     request = input_of(classification_pb2.ClassificationRequest())
     request.model_spec.signature_name = "classify"
@@ -91,6 +125,7 @@ def test_metadata_and_status(running):
     signatures = get_model_metadata_pb2.SignatureDefMap()
     assert packed.Unpack(signatures)
     names = {"serving_default", "rank", "explain", "classify", "regress"}
+    names |= {"retrieve", "recommend", "recommend_filtered"}
     assert set(signatures.signature_def) == names
     assert "history_item" in signatures.signature_def["rank"].inputs
     stub = model_service_pb2_grpc.ModelServiceStub(running.channel)
