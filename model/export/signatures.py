@@ -245,9 +245,7 @@ class ServingModule:
         encoded = self.ranker.encode(inputs)
         count = tf.shape(candidates)[1]
         ids = self._requests.ids(_one_at_least(candidates))
-        weights = self.ranker.block.attention_weights(
-            encoded.history, encoded.mask, self.ranker.encoder.candidates(ids)
-        )
+        weights = self.ranker.attention_weights(encoded, ids)
         # The newest event has position length - 1 in the request and column L - 1 in the model.
         positions = tf.range(tf.shape(history_item, tf.int64)[1])
         columns = positions + (self._requests.length - length)[:, None]  # (B, H)
