@@ -78,13 +78,13 @@ def test_recommend_reads_them_from_the_ratings_file(project):
     shown = recommend(project, **FIELDS)
     # The model says what it needs; a user need not.
     assert recommend(project) == shown
-    assert "rank   score  item" in shown
+    assert "rank   score  first stage  item" in shown
 
 
 def ranked(shown):
     """What stands beside the score of each recommended item, by its id."""
-    lines = (line.split(maxsplit=2) for line in shown.splitlines())
-    return {line[2].split()[0]: line[2] for line in lines if line and line[0].isdigit()}
+    lines = (line.split(maxsplit=3) for line in shown.splitlines())
+    return {line[3].split()[0]: line[3] for line in lines if line and line[0].isdigit()}
 
 
 def test_recommend_shows_titles_and_attributes_of_the_catalogue(project):
