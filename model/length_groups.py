@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from model.layers import attribute_match
+from model import attribute_match
 from model.layers.block import BlockOutput, SequenceBlock
 from model.layers.encoder import DistinctItems, HistoryEncoder
 from transforms import features

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
+from model import attribute_match
 from model.calibration import Calibration
 from model.configs import ModelConfig, TrainingConfig
-from model.layers import attribute_match, history_dropout, id_dropout, in_batch_negatives
+from model.layers import history_dropout, id_dropout, in_batch_negatives
 from model.layers.block import SequenceBlock
 from model.layers.encoder import DistinctItems, HistoryEncoder
 from model.layers.head import Head

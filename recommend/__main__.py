@@ -82,7 +82,8 @@ def recommend(arguments: argparse.Namespace, settings: Settings) -> Iterator[str
     else:
         best = best_items.of_candidates(predict, history, arguments.top, candidates)
     items = best.items
-    weights, known_attributes = np.zeros((0, len(items), 0)), {}
+    weights = np.zeros((0, len(items), 0))
+    known_attributes: dict[bytes, bytes] = {}
     if "explain" in signatures and history.items and items:
         weights, known_attributes = best_items.explained(predict, history, items)
     ids = {_text(item) for item in (*items, *history.items)}

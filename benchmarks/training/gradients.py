@@ -79,7 +79,7 @@ def memory(argument: tuple[str, int, str]) -> int:
 
 
 def _gradients(way: str) -> contextlib.AbstractContextManager:
-    from benchmarks.training import plain_recurrences
+    from benchmarks import plain_recurrences
 
     return (
         plain_recurrences.automatic_gradients() if way == "automatic" else contextlib.nullcontext()

@@ -30,7 +30,7 @@ class Retrieval(SequenceBlock):
 
     With attributes, the candidate is a query to a search engine, as published. It asks for the
     fields f that the selection model chooses, and BM25 ranks the behaviours
-    (layers/attribute_match.py):
+    (attribute_match.py):
 
         s_j = Σ_f q_f r_f(j, v),   q_f = [p_f ≥ 1/2],   p = σ(W2 tanh(W1 v + b1) + b2)
 

@@ -32,7 +32,7 @@ class SequenceBlock(tf.keras.layers.Layer):
     Attributes:
       selects_by_attributes: whether `call` and `attention_weights` take one more argument where
         items have attributes: `relevance` `(B, L, K, F)`, how well each event matches each
-        candidate in each field (layers/attribute_match.py).
+        candidate in each field (attribute_match.py).
       num_fields: F for a block that selects by attributes, where there are any, else 0. The ranker
         sets it before the block is built.
     """

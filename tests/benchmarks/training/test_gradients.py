@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from benchmarks.training import plain_recurrences
+from benchmarks import plain_recurrences
 from model.baselines import mimn_memory
 from model.layers import gru
 from model.layers.packed_sequence import Packed

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from model import presets
+from model import attribute_match, presets
 from model.baselines.ubr4ctr import Retrieval, UBR4CTRConfig
-from model.layers import attribute_match
 from model.ranker import DataSpec, build_ranker
 from tests.support.batches import batch, step
 from transforms import features
