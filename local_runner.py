@@ -12,7 +12,8 @@ import warnings
 # Before TensorFlow is imported: TensorFlow Transform and TFRS need Keras 2.
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
-warnings.simplefilter("ignore", FutureWarning)  # Libraries warn about old Python versions.
+# Libraries warn about old Python versions; `console.python_age` says so once, with the cure.
+warnings.simplefilter("ignore", FutureWarning)
 _ROOT = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, _ROOT)
 
@@ -63,7 +64,7 @@ def _run(settings: Settings, output: str) -> int:
 
     def start() -> bool:
         nonlocal served
-        for line in described:
+        for line in (*console.python_age(), *described):
             console.say(line)
         console.say(f"Model: {settings.model}, output under {output}")
 

@@ -1,7 +1,7 @@
 """What attributes are worth: models with ids, with both, with attributes alone, and shuffled.
 
-A table with a row for each model and each way to know an item: AUC and GAUC on test, and the AUC on
-rows whose target training never saw. `shuffled` trains with the attributes of other items, so it
+A table with a row for each model and each way to know an item: AUC and GAUC on test, and the AUC by
+how often training saw the target. `shuffled` trains with the attributes of other items, so it
 must fall back to what ids alone give. The samples are the same but for the ids of new items.
 
 Example: python -m experiments.attributes --ratings ratings.csv.gz --items items.jsonl.gz
@@ -17,7 +17,7 @@ import numpy as np
 
 from experiments import arguments, compare, machine, report, runs, search
 from experiments.sampling import samples
-from experiments.training import Run
+from experiments.training import TARGET_EVENTS, Run
 from model.presets import PRESETS, label
 from pipeline.configs import Settings
 from pipeline.errors import InputError
@@ -25,6 +25,7 @@ from pipeline.items import fields, source
 
 MODELS = ("youtube_dnn", "din", "ubr4ctr", "imn_3p_plus")
 WAYS = ("ids", "ids and attributes", "attributes", "shuffled")
+_IN_SLICES = ("auc", "gauc")
 
 
 def main() -> None:
@@ -55,7 +56,14 @@ def main() -> None:
         for model in args.models:
             of_model = [result for result in done if result["name"] == model]
             row = {"model": model, "way": way, **compare.means(of_model)}
-            row["unseen_auc_mean"] = float(np.mean([each["unseen_auc"] for each in of_model]))
+            row["by_target_events"] = {
+                name: {
+                    "rows": slices[0]["rows"],
+                    **{key: float(np.mean([each[key] for each in slices])) for key in _IN_SLICES},
+                }
+                for name, *_ in TARGET_EVENTS
+                for slices in [[each["by_target_events"][name] for each in of_model]]
+            }
             row["eval_auc_mean"] = float(np.mean([each["eval_auc"] for each in of_model]))
             rows.append(row)
     result = {
@@ -116,24 +124,29 @@ def similarity(shared: samples.Samples) -> dict[str, float]:
 def markdown(result: dict[str, Any]) -> str:
     """The table."""
     sampled = result["samples"]
+    names = [name for name, *_ in TARGET_EVENTS]
+    slices = result["rows"][0]["by_target_events"]
+    sizes = ", ".join(f"{slices[name]['rows']:,} rows with {name}" for name in names)
     lines = [
         f"{result['date']}, `{result['command']}`, {result['machine']}.",
         "",
         f"{sampled['ratings']}: {sampled['splits']['test']['samples']:,} test rows, "
-        f"{result['seeds']} seed{'s' if result['seeds'] > 1 else ''}.",
+        f"{result['seeds']} seed{'s' if result['seeds'] > 1 else ''}. The last columns are the AUC "
+        f"of rows whose target has so many events in training: {sizes}.",
         "",
-        "| model | knows | eval AUC | test AUC | GAUC | AUC, target not in training |",
-        "|---|---|---|---|---|---|",
+        f"| model | knows | eval AUC | test AUC | GAUC | {' | '.join(names)} |",
+        f"|---|---|---|---|---|{'---|' * len(names)}",
     ]
     for row in result["rows"]:
-        numbers = (row[f"{name}_mean"] for name in ("eval_auc", "auc", "gauc", "unseen_auc"))
+        numbers = [row[f"{name}_mean"] for name in ("eval_auc", "auc", "gauc")]
+        numbers += [row["by_target_events"][name]["auc"] for name in names]
         shown = " | ".join(f"{number:.3f}" for number in numbers)
         lines.append(f"| {label(row['model'])} | {row['way']} | {shown} |")
     found = result["similarity"]
     if found:
         lines.append(
             f"| similarity of attributes, no training | | | {found['auc']:.3f} | "
-            f"{found['gauc']:.3f} | |"
+            f"{found['gauc']:.3f} | {' | ' * len(names)}"
         )
     return "\n".join([*lines, *report.provenance(result)]) + "\n"
 

@@ -25,6 +25,8 @@ from pipeline.evaluation import ranking_metrics
 
 _CONTROL_ROWS = 10_000
 _BATCH = 1024
+# Slices of the test rows by the events of their target in training: name, least, most.
+TARGET_EVENTS = (("0", 0, 0), ("1 to 4", 1, 4), ("5 to 19", 5, 19), ("20 or more", 20, None))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,7 +153,10 @@ def _train_and_score(run: Run, samples: Samples, path: str, work: str) -> None:
     ranker.weights_checkpoint().read(training.best).expect_partial()
     ranker.calibration = Calibration(*state.evaluations[state.best]["calibration"])
     test_metrics = score(
-        ranker, samples.test(), ItemIds(samples.settings.oov_buckets, 0).first_known
+        ranker,
+        samples.test(),
+        samples.training_events(),
+        ItemIds(samples.settings.oov_buckets, 0).first_known,
     )
     best = state.evaluations[state.best]
     result = {
@@ -172,16 +177,19 @@ def _train_and_score(run: Run, samples: Samples, path: str, work: str) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def score(ranker: Any, test: dict[str, np.ndarray], first_known: int = 0) -> dict[str, Any]:
+def score(
+    ranker: Any, test: dict[str, np.ndarray], target_events: np.ndarray, first_known: int = 0
+) -> dict[str, Any]:
     """Metrics of a trained ranker on the test rows, with bootstrap replicates.
 
     Scores are not calibrated, but for `calibrated_logloss`. Includes `other_users_history`: the AUC
-    on a sample of rows with another user's history; and `unseen_auc`, of the rows whose target has
-    no id of its own.
+    on a sample of rows with another user's history; `unseen_auc`, of the rows whose target has no
+    id of its own; and `by_target_events`, the metrics of slices.
 
     Args:
       ranker: with the weights to score.
       test: arrays of `Samples.test`.
+      target_events: of `Samples.training_events`.
       first_known: the first id of the vocabulary.
     """
     import tensorflow as tf
@@ -208,6 +216,7 @@ def score(ranker: Any, test: dict[str, np.ndarray], first_known: int = 0) -> dic
     calibrated = ranker.probabilities(tf.constant(logits)).numpy()
     metrics["calibrated_logloss"] = float(ranking_metrics.row_log_loss(calibrated, label).mean())
     metrics["unseen_auc"] = ranking_metrics.auc(scores[unseen], label[unseen])
+    metrics["by_target_events"] = by_target_events(user, scores, label, target_events)
     # Each sampled row gets the history of the row half-way round, almost always another user's.
     sample = np.random.default_rng(0).permutation(len(label))[:_CONTROL_ROWS]
     exchanged = {name: values[sample] for name, values in test.items()}
@@ -218,3 +227,25 @@ def score(ranker: Any, test: dict[str, np.ndarray], first_known: int = 0) -> dic
         for name in ("auc_replicates", "gauc_replicates")
     }
     return {**metrics, "other_users_history": exchanged_auc, **replicates}
+
+
+def by_target_events(
+    user: np.ndarray, scores: np.ndarray, label: np.ndarray, events: np.ndarray
+) -> dict[str, dict[str, float]]:
+    """Rows, AUC and GAUC by how often training saw the target; NaN where a metric is undefined.
+
+    Args:
+      user: hashes `(N,)`.
+      scores: `(N,)`.
+      label: `(N,)`.
+      events: events of training that have the target of each row, `(N,)`.
+    """
+    result = {}
+    for name, least, most in TARGET_EVENTS:
+        rows = (events >= least) & (events <= (np.inf if most is None else most))
+        result[name] = {
+            "rows": int(rows.sum()),
+            "auc": ranking_metrics.auc(scores[rows], label[rows]),
+            "gauc": ranking_metrics.gauc(user[rows], scores[rows], label[rows]),
+        }
+    return result

@@ -4,8 +4,9 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from model.layers.block import BlockOutput
-from model.layers.encoder import HistoryEncoder
+from model import attribute_match
+from model.layers.block import BlockOutput, SequenceBlock
+from model.layers.encoder import DistinctItems, HistoryEncoder
 from transforms import features
 
 
@@ -27,14 +28,14 @@ class GroupedOutput(NamedTuple):
 
 def block_by_length(
     encoder: HistoryEncoder,
-    block: tf.keras.layers.Layer,
+    block: SequenceBlock,
     inputs: dict[str, tf.Tensor],
     rows: tf.Tensor,
     candidates: tf.Tensor,
     groups: int,
     training: bool = False,
     seed: tf.Tensor | None = None,
-    vectors: tf.Tensor | None = None,
+    distinct: DistinctItems | None = None,
 ) -> GroupedOutput:
     """Encodes some rows and runs the block on them, one group after the other.
 
@@ -50,12 +51,13 @@ def block_by_length(
       groups: number of groups.
       training: passed to the block.
       seed: two integers, or None. Each group gets another seed made from them.
-      vectors: item vectors, if the items of inputs and candidates are indices into them.
+      distinct: the items, if those of inputs and candidates are indices into them.
     """
     length = tf.gather(tf.reshape(inputs[features.HISTORY_LENGTH], [-1]), rows)
     order = tf.argsort(length, stable=True)
     rows, length = tf.gather(rows, order), tf.gather(length, order)
-    targets = encoder.candidates(tf.gather(candidates, order), vectors)
+    candidates = tf.gather(candidates, order)
+    targets = encoder.candidates(candidates, distinct)
     histories = features.of_each_event(inputs)
     count, users, loss = tf.size(order), [], tf.zeros([], targets.dtype)
     for group in range(groups):
@@ -68,10 +70,15 @@ def block_by_length(
             cut[features.HISTORY_ITEM],
             length[part],
             cut.get(features.HISTORY_ELAPSED),
-            vectors,
+            distinct,
             cut,
         )
-        user = block(history, mask, targets[part], training=training, seed=fold_in(seed, group))
+        more = attribute_match.arguments(
+            block, encoder, cut[features.HISTORY_ITEM], mask, candidates[part], distinct
+        )
+        user = block(
+            history, mask, targets[part], training=training, seed=fold_in(seed, group), **more
+        )
         if isinstance(user, BlockOutput):
             user, mean_loss = user
             loss += mean_loss * tf.cast(tf.size(length[part]), loss.dtype)

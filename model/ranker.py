@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
+from model import attribute_match
 from model.calibration import Calibration
 from model.configs import ModelConfig, TrainingConfig
 from model.layers import history_dropout, id_dropout, in_batch_negatives
 from model.layers.block import SequenceBlock
-from model.layers.encoder import HistoryEncoder
+from model.layers.encoder import DistinctItems, HistoryEncoder
 from model.layers.head import Head
 from model.length_groups import block_by_length, fold_in
 from model.retrieval.retrieval_head import RetrievalHead
@@ -48,10 +49,17 @@ class DataSpec(NamedTuple):
 
 
 class Encoded(NamedTuple):
-    """Encoded histories `(B, L, D)` and their mask `(B, L)`, True for events."""
+    """Encoded histories.
+
+    Attributes:
+      history: `(B, L, D)`, padded on the left.
+      mask: `(B, L)`, True for events.
+      items: the ids `(B, L)` that were encoded, padded on the right.
+    """
 
     history: tf.Tensor
     mask: tf.Tensor
+    items: tf.Tensor
 
 
 class Ranker(tfrs.Model):
@@ -111,6 +119,8 @@ class Ranker(tfrs.Model):
                 f"`{type(config).__name__}.block` must return a model.layers.block.SequenceBlock. "
                 f"Received: {type(self.block).__name__}."
             )
+        if self.block.selects_by_attributes:
+            self.block.num_fields = len(inputs.attributes)
         self.head = Head(
             config.head_units, config.head_product, config.dropout, config.batch_norm, config.l2
         )
@@ -133,19 +143,31 @@ class Ranker(tfrs.Model):
 
     def encode(self, inputs: dict[str, tf.Tensor]) -> Encoded:
         """Encodes the histories `(B, L)` of transformed features, for any L."""
-        return Encoded(
-            *self.encoder(
-                inputs[features.HISTORY_ITEM],
-                inputs[features.HISTORY_LENGTH],
-                inputs.get(features.HISTORY_ELAPSED),
-                events=features.of_each_event(inputs),
-            )
+        items = inputs[features.HISTORY_ITEM]
+        history, mask = self.encoder(
+            items,
+            inputs[features.HISTORY_LENGTH],
+            inputs.get(features.HISTORY_ELAPSED),
+            events=features.of_each_event(inputs),
         )
+        return Encoded(history, mask, items)
 
     def score(self, encoded: Encoded, candidates: tf.Tensor) -> tf.Tensor:
         """Logits `(B, K)` of candidate ids `(B, K)` for encoded histories."""
         targets = self.encoder.candidates(candidates)
-        return self.head(self.block(encoded.history, encoded.mask, targets), targets)
+        more = attribute_match.arguments(
+            self.block, self.encoder, encoded.items, encoded.mask, candidates
+        )
+        user = self.block(encoded.history, encoded.mask, targets, **more)
+        return self.head(user, targets)
+
+    def attention_weights(self, encoded: Encoded, candidates: tf.Tensor) -> tf.Tensor:
+        """Weights `(B, N, K, L)` of the block's N passes, for candidate ids `(B, K)`."""
+        more = attribute_match.arguments(
+            self.block, self.encoder, encoded.items, encoded.mask, candidates
+        )
+        targets = self.encoder.candidates(candidates)
+        return self.block.attention_weights(encoded.history, encoded.mask, targets, **more)
 
     def call(self, inputs: dict[str, tf.Tensor], training: bool = False) -> tf.Tensor:
         """Logits `(B, 1)` of the target items of transformed features, without dropout.
@@ -163,7 +185,7 @@ class Ranker(tfrs.Model):
     def score_by_length(self, inputs: dict[str, tf.Tensor], candidates: tf.Tensor) -> tf.Tensor:
         """The same logits `(B, K)` as `score(encode(inputs), candidates)`, in less time."""
         rows = tf.range(tf.shape(candidates)[0])
-        inputs, candidates, vectors = self._with_vectors(inputs, candidates)
+        inputs, candidates, distinct = self._with_distinct(inputs, candidates)
         output = block_by_length(
             self.encoder,
             self.block,
@@ -171,7 +193,7 @@ class Ranker(tfrs.Model):
             rows,
             candidates,
             self.config.length_groups,
-            vectors=vectors,
+            distinct=distinct,
         )
         logits = self.head(output.user, output.targets)
         return tf.gather(logits, tf.math.invert_permutation(output.rows))
@@ -182,16 +204,16 @@ class Ranker(tfrs.Model):
             return inputs
         return id_dropout.hide(inputs, self.id_dropout, self._step_seed(3))
 
-    def _with_vectors(
+    def _with_distinct(
         self, inputs: dict[str, tf.Tensor], candidates: tf.Tensor
-    ) -> tuple[dict[str, tf.Tensor], tf.Tensor, tf.Tensor | None]:
-        """With attributes: the vectors of all items, and indices into them in place of ids."""
+    ) -> tuple[dict[str, tf.Tensor], tf.Tensor, DistinctItems | None]:
+        """With attributes: all items, each once, and indices into them in place of ids."""
         if self.encoder.attributes is None:
             return inputs, candidates, None
-        vectors, (history, candidates) = self.encoder.distinct_items(
+        distinct, (history, candidates) = self.encoder.distinct_items(
             [inputs[features.HISTORY_ITEM], candidates]
         )
-        return inputs | {features.HISTORY_ITEM: history}, candidates, vectors
+        return inputs | {features.HISTORY_ITEM: history}, candidates, distinct
 
     def loss_and_logits(
         self, inputs: dict[str, tf.Tensor], training: bool = False
@@ -208,7 +230,7 @@ class Ranker(tfrs.Model):
             inputs = self._with_hidden_ids(inputs)
         labels = tf.reshape(inputs[features.LABEL], [-1])
         targets = tf.reshape(inputs[features.TARGET_ITEM], [-1])
-        inputs, targets, vectors = self._with_vectors(inputs, targets)
+        inputs, targets, distinct = self._with_distinct(inputs, targets)
         all_rows, groups = tf.range(tf.size(labels)), self.config.length_groups
         seed = self._step_seed(0) if training else None
         allowed = tf.zeros([tf.size(labels), 0], tf.bool)
@@ -244,7 +266,7 @@ class Ranker(tfrs.Model):
                 *kind,
                 training,
                 fold_in(seed, 100 + index),
-                vectors,
+                distinct,
             )
             for index, kind in enumerate(kinds)
         ]

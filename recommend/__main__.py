@@ -83,11 +83,15 @@ def recommend(arguments: argparse.Namespace, settings: Settings) -> Iterator[str
         best = best_items.of_candidates(predict, history, arguments.top, candidates)
     items = best.items
     weights = np.zeros((0, len(items), 0))
+    known_attributes: dict[bytes, bytes] = {}
     if "explain" in signatures and history.items and items:
-        weights = best_items.attention(predict, history, items)
+        weights, known_attributes = best_items.explained(predict, history, items)
     ids = {_text(item) for item in (*items, *history.items)}
-    names = titles.read(arguments.titles, ids) if arguments.titles else {}
-    described, no_attributes = attributes.read(folder, ids)
+    names, described, unreadable = attributes.read(folder, ids)
+    if unreadable:
+        described = {_text(item): _text(about) for item, about in known_attributes.items()}
+    if arguments.titles:
+        names = titles.read(arguments.titles, ids)
 
     def label(item: bytes) -> str:
         title = names.get(_text(item), "")[:_TITLE_CHARACTERS]
@@ -110,8 +114,10 @@ def recommend(arguments: argparse.Namespace, settings: Settings) -> Iterator[str
         yield "A pass lists the history events with the largest attention weights."
     elif history.items:
         yield "This model has no attention weights, so it cannot show which events counted most."
-    if no_attributes:
-        yield no_attributes
+    if unreadable and described:
+        yield f"Attributes are those that the model has; the catalogue cannot be read: {unreadable}"
+    elif unreadable:
+        yield f"Attributes cannot be shown: {unreadable}"
     if arguments.titles and len(names) < len(ids):
         yield (
             f"{arguments.titles} has titles for {len(names):,} of the {len(ids):,} items of the "

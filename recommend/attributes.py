@@ -9,10 +9,13 @@ from pipeline.items.fields import NUMBER
 from transforms import item_table
 
 _SHOWN = 4  # values of a field
+_TITLES = ("title", "name", "product_title")  # columns of a catalogue
 
 
-def read(folder: str, wanted: Collection[str]) -> tuple[dict[str, str], str]:
-    """The attributes of the wanted items as one line each, and why there are none, or "".
+def read(folder: str, wanted: Collection[str]) -> tuple[dict[str, str], dict[str, str], str]:
+    """Titles and attributes of the wanted items, and why they cannot be read, or "".
+
+    The attributes of an item are one line. An item without a title has none in the titles.
 
     Args:
       folder: the SavedModel. One without attributes gives none, and no reason.
@@ -20,7 +23,8 @@ def read(folder: str, wanted: Collection[str]) -> tuple[dict[str, str], str]:
     """
     table = item_table.described(os.path.join(folder, item_table.IN_EXPORT))
     if table is None:
-        return {}, ""
+        return {}, {}, ""
+    titles: dict[str, str] = {}
     found: dict[str, str] = {}
     try:
         for part in source.plan(table.source)[0]:
@@ -29,9 +33,11 @@ def read(folder: str, wanted: Collection[str]) -> tuple[dict[str, str], str]:
                     item = values.item_id(row.get(table.id_column))
                     if item in wanted and item not in found:
                         found[item] = _line(row, table.fields)
+                        named = (values.text(row[name]) for name in _TITLES if row.get(name))
+                        titles[item] = next(named, "")
     except (InputError, OSError) as error:
-        return {}, f"Attributes cannot be shown: {error}"
-    return found, ""
+        return {}, {}, str(error)
+    return {item: title for item, title in titles.items() if title}, found, ""
 
 
 def _line(row: dict, fields: Collection[item_table.AttributeField]) -> str:

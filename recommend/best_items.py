@@ -66,7 +66,8 @@ def of_candidates(
     predict: Predict, history: Any, top: int, candidates: Sequence[bytes]
 ) -> BestItems:
     """The best of some candidates, by the signature `rank`."""
-    scores = np.concatenate(_outputs(predict, "rank", "scores", history, candidates))
+    answers = _answers(predict, "rank", history, candidates)
+    scores = np.concatenate([answer["scores"][0] for answer in answers])
     best = np.argsort(-scores, kind="stable")[:top]
     return BestItems(
         [candidates[index] for index in best],
@@ -76,18 +77,32 @@ def of_candidates(
     )
 
 
-def attention(predict: Predict, history: Any, items: Sequence[bytes]) -> np.ndarray:
-    """Weights `(N, K, H)` of N passes over the history for each of K items."""
-    return np.concatenate(_outputs(predict, "explain", "attention", history, items), axis=1)
+def explained(
+    predict: Predict, history: Any, items: Sequence[bytes]
+) -> tuple[np.ndarray, dict[bytes, bytes]]:
+    """Reasons for K items, by the signature `explain`.
+
+    Returns:
+      weights `(N, K, H)` of N passes over the history, and what the model knows of the items and
+      events, as texts by id; none if the model has no attributes.
+    """
+    answers = _answers(predict, "explain", history, items)
+    known: dict[bytes, bytes] = {}
+    for number, answer in enumerate(answers):
+        if "history_attributes" in answer:
+            batch = items[number * _BATCH["explain"] :]
+            known |= zip(batch, answer["candidate_attributes"][0].tolist(), strict=False)
+            known |= zip(history.items, answer["history_attributes"][0].tolist(), strict=True)
+    return np.concatenate([answer["attention"][0] for answer in answers], axis=1), known
 
 
-def _outputs(
-    predict: Predict, signature: str, output: str, history: Any, items: Sequence[bytes]
-) -> list[np.ndarray]:
+def _answers(
+    predict: Predict, signature: str, history: Any, items: Sequence[bytes]
+) -> list[dict[str, np.ndarray]]:
     size = _BATCH[signature]
     batches = [items[i : i + size] for i in range(0, len(items), size)]
     requests = [_inputs(history) | {"candidates": np.array([each], object)} for each in batches]
-    return [predict(signature, request)[output][0] for request in requests]
+    return [predict(signature, request) for request in requests]
 
 
 def _inputs(history: Any) -> dict[str, np.ndarray]:

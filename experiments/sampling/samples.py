@@ -51,6 +51,27 @@ class Samples:
         with np.load(f"{self.folder}/test.npz") as arrays:
             return dict(arrays)
 
+    def training_events(self) -> np.ndarray:
+        """How many events of training have the target of each test row, int64 `(N,)`.
+
+        Raises:
+          InputError: if ingestion left no counts of items.
+        """
+        import pyarrow as pa
+        import tensorflow as tf
+
+        from pipeline.ingest import hashing, item_counts
+
+        items, counts = item_counts.training_events(f"{self.folder}/raw")
+        spec = {features.TARGET_ITEM: tf.io.FixedLenFeature([], tf.string)}
+        found = []
+        for batch in tf.data.TFRecordDataset(self.raw("test"), "GZIP").batch(_BATCH):
+            targets = tf.io.parse_example(batch, spec)[features.TARGET_ITEM].numpy()
+            hashes = hashing.hash_strings(pa.array(targets.tolist(), pa.binary()))
+            at = np.searchsorted(items, hashes).clip(max=len(items) - 1)
+            found.append(np.where(items[at] == hashes, counts[at], 0))
+        return np.concatenate(found)
+
     def targets(self) -> bytes:
         """A digest of users, targets and labels of the test rows, without order and histories."""
         import tensorflow as tf

@@ -227,8 +227,8 @@ class Recommender:
         """Logits `(B, M)` of item ids `(B, M)`."""
 
         def of_row(row: tuple[tf.Tensor, ...]) -> tf.Tensor:
-            history, mask, items = (value[None] for value in row)
-            return self.ranker.score(Encoded(history, mask), items)[0]
+            *parts, candidates = (value[None] for value in row)
+            return self.ranker.score(Encoded(*parts), candidates)[0]
 
         return tf.map_fn(
             of_row, (*encoded, ids), fn_output_signature=tf.TensorSpec([None], tf.float32)

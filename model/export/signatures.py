@@ -23,6 +23,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from model.export import warmup
+from model.export.attribute_texts import AttributeTexts
 from model.export.catalogue import catalogue_of
 from model.export.recommend import Recommender
 from model.export.requests import REQUEST_TIME, Requests, in_seconds
@@ -86,6 +87,9 @@ class ServingModule:
             self._recommender = Recommender(
                 ranker, catalogue_of(ranker, vocabulary), self._requests
             )
+        attributes, self._texts = ranker.encoder.attributes, None
+        if attributes and attributes.table and ranker.block.has_attention_weights:
+            self._texts = AttributeTexts(attributes)
 
     def save(self, folder: str) -> None:
         """Writes a SavedModel with all signatures and the warm-up requests.
@@ -100,6 +104,8 @@ class ServingModule:
         module.transform, module.weights = self.transform, self._variables()
         if self.ranker.encoder.attributes:
             module.item_table = self.ranker.encoder.attributes.variables
+        if self._texts:
+            module.attribute_texts = self._texts.variables
         if self._recommender:
             module.catalogue = self._recommender.owned
         signatures = self._signatures()
@@ -232,7 +238,9 @@ class ServingModule:
 
         Returns:
           a dict with `scores` `(B, K)` and `attention` `(B, N, K, H)`: the weights of N passes
-          over the history, at the positions of the request; 0 for events that are not read.
+          over the history, at the positions of the request; 0 for events that are not read. A
+          model with attributes also gives `candidate_attributes` `(B, K)` and
+          `history_attributes` `(B, H)`: what it knows of the items, as texts.
         """
         inputs, length = self._requests.histories(
             history_item,
@@ -245,9 +253,7 @@ class ServingModule:
         encoded = self.ranker.encode(inputs)
         count = tf.shape(candidates)[1]
         ids = self._requests.ids(_one_at_least(candidates))
-        weights = self.ranker.block.attention_weights(
-            encoded.history, encoded.mask, self.ranker.encoder.candidates(ids)
-        )
+        weights = self.ranker.attention_weights(encoded, ids)
         # The newest event has position length - 1 in the request and column L - 1 in the model.
         positions = tf.range(tf.shape(history_item, tf.int64)[1])
         columns = positions + (self._requests.length - length)[:, None]  # (B, H)
@@ -255,10 +261,15 @@ class ServingModule:
         columns = tf.where(read, columns, tf.zeros_like(columns))
         aligned = tf.gather(tf.transpose(weights, [0, 3, 1, 2]), columns, batch_dims=1)
         aligned *= tf.cast(read, aligned.dtype)[:, :, None, None]
-        return {
+        answer = {
             "scores": self.ranker.probabilities(self.ranker.score(encoded, ids))[:, :count],
             "attention": tf.transpose(aligned, [0, 2, 3, 1])[:, :, :count],
         }
+        if self._texts:
+            events = tf.where(positions < length[:, None], history_item, "")
+            answer["candidate_attributes"] = self._texts(ids)[:, :count]
+            answer["history_attributes"] = self._texts(self._requests.ids(events))
+        return answer
 
 
 def _vocabulary_file(transform: tft.TFTransformOutput, name: str) -> str:

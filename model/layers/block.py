@@ -28,9 +28,18 @@ class SequenceBlock(tf.keras.layers.Layer):
 
     Args:
       config: the options of the model.
+
+    Attributes:
+      selects_by_attributes: whether `call` and `attention_weights` take one more argument where
+        items have attributes: `relevance` `(B, L, K, F)`, how well each event matches each
+        candidate in each field (attribute_match.py).
+      num_fields: F for a block that selects by attributes, where there are any, else 0. The ranker
+        sets it before the block is built.
     """
 
     config_class: ClassVar[type[ModelConfig]] = ModelConfig
+    selects_by_attributes: ClassVar[bool] = False
+    num_fields: int = 0
 
     def __init__(self, config: ModelConfig, **kwargs: Any):
         super().__init__(**kwargs)

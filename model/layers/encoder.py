@@ -3,7 +3,7 @@
 import re
 import types
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -11,6 +11,18 @@ from transforms import features, item_table
 from transforms.item_attributes import ItemAttributes
 
 _FEW = 1_000  # rows of a table, up to which a dense gradient is faster
+
+
+class DistinctItems(NamedTuple):
+    """The items of a batch, each once.
+
+    Attributes:
+      ids: int32 `(N,)`.
+      vectors: `(N, D)`.
+    """
+
+    ids: tf.Tensor
+    vectors: tf.Tensor
 
 
 class HistoryEncoder(tf.keras.layers.Layer):
@@ -110,7 +122,7 @@ class HistoryEncoder(tf.keras.layers.Layer):
         items: tf.Tensor,
         length: tf.Tensor,
         elapsed: tf.Tensor | None = None,
-        vectors: tf.Tensor | None = None,
+        distinct: DistinctItems | None = None,
         events: Mapping[str, tf.Tensor] = types.MappingProxyType({}),
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Encodes histories.
@@ -120,7 +132,7 @@ class HistoryEncoder(tf.keras.layers.Layer):
           length: number of events in each history, `(B,)` or `(B, 1)`. It alone decides what is
             padding; ids in the padding are never looked up.
           elapsed: int64 buckets `(B, L)`; used with `use_time` only.
-          vectors: of `distinct_items`, if `items` are indices into them.
+          distinct: of `distinct_items`, if `items` are indices into them.
           events: int64 value ids `(B, L)` of each event field, by its feature; others are not read.
 
         Returns:
@@ -135,13 +147,13 @@ class HistoryEncoder(tf.keras.layers.Layer):
         count = tf.shape(items, out_type=tf.int64)[1]
         length = tf.clip_by_value(tf.reshape(tf.cast(length, tf.int64), [-1]), 0, count)
         mask = tf.range(count) >= count - length[:, None]
-        encoded = self.candidates(_aligned(_narrow(items), length, mask), vectors)
+        encoded = self.candidates(aligned(_narrow(items), length, mask), distinct)
         if self.use_time:
             # Each row of the table is looked up once, so that its gradient stays sparse.
             rows = tf.gather(self.tables["time"], tf.range(features.NUM_TIME_BUCKETS))
-            encoded += gather_few(rows, _aligned(elapsed, length, mask))
+            encoded += gather_few(rows, aligned(elapsed, length, mask))
         for name, rows in self.event_fields.items():
-            values = _aligned(self._values(name, events), length, mask)
+            values = aligned(self._values(name, events), length, mask)
             table = self.tables[features.event_vocabulary(name)]
             if rows <= _FEW:
                 encoded += gather_few(tf.gather(table, tf.range(rows)), values)
@@ -152,34 +164,34 @@ class HistoryEncoder(tf.keras.layers.Layer):
             encoded += tf.gather(self.tables["position"], back)
         return encoded * tf.cast(mask, encoded.dtype)[:, :, None], mask
 
-    def candidates(self, items: tf.Tensor, vectors: tf.Tensor | None = None) -> tf.Tensor:
+    def candidates(self, items: tf.Tensor, distinct: DistinctItems | None = None) -> tf.Tensor:
         """Embeddings `(B, K, D)` of candidate ids `(B, K)`; call the layer first.
 
         Args:
-          items: ids, or indices into `vectors`.
-          vectors: of `distinct_items`, or None.
+          items: ids, or indices into `distinct`.
+          distinct: of `distinct_items`, or None.
         """
-        if vectors is not None:
-            return tf.gather(vectors, items)
+        if distinct is not None:
+            return tf.gather(distinct.vectors, items)
         if self.attributes is None:
             return tf.gather(self.tables["item"], _narrow(items))
-        vectors, (items,) = self.distinct_items([items])
-        return tf.gather(vectors, items)
+        distinct, (items,) = self.distinct_items([items])
+        return tf.gather(distinct.vectors, items)
 
-    def distinct_items(self, ids: Sequence[tf.Tensor]) -> tuple[tf.Tensor, list[tf.Tensor]]:
+    def distinct_items(self, ids: Sequence[tf.Tensor]) -> tuple[DistinctItems, list[tf.Tensor]]:
         """Item vectors of some ids, each computed once: attributes cost more than a gather.
 
         Args:
           ids: integer tensors of any shape.
 
         Returns:
-          the vectors `(N, D)` of the N distinct ids, and for each tensor the indices into them.
+          the N distinct ids with their vectors, and for each tensor the indices into them.
         """
         flat = [tf.reshape(_narrow(each), [-1]) for each in ids]
         distinct, index = tf.unique(tf.concat(flat, axis=0))
         parts = tf.split(index, [tf.size(each) for each in flat])
         shaped = [tf.reshape(part, tf.shape(each)) for part, each in zip(parts, ids, strict=True)]
-        return self._items(distinct), shaped
+        return DistinctItems(distinct, self._items(distinct)), shaped
 
     def id_rows(self, items: tf.Tensor) -> tf.Tensor:
         """Rows `(N, D)` of the id table; `use_ids` must be true."""
@@ -229,7 +241,7 @@ class HistoryEncoder(tf.keras.layers.Layer):
         }
 
 
-def _aligned(values: tf.Tensor, length: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+def aligned(values: tf.Tensor, length: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
     """Moves the events of each row from the left to the right; 0 elsewhere."""
     aligned = tf.reverse(tf.reverse_sequence(values, length, seq_axis=1), axis=[1])
     return tf.where(mask, aligned, tf.zeros_like(aligned))

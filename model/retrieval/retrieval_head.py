@@ -124,7 +124,7 @@ class RetrievalHead(tf.keras.layers.Layer):
             drawn = self.encoder.candidates(targets[:, None])[:, 0]
         else:
             distinct, index = self.encoder.distinct_items([history, targets])
-            vectors, drawn = (tf.gather(distinct, each) for each in index)
+            vectors, drawn = (tf.gather(distinct.vectors, each) for each in index)
 
         # The positive targets come first, then those of the other rows.
         order = tf.concat([positive, negative], axis=0)

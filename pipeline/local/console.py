@@ -32,6 +32,19 @@ def say(text: str = "") -> None:
     sys.stdout.flush()
 
 
+def python_age(version: tuple[int, int] = sys.version_info[:2]) -> list[str]:
+    """What to say of an old Python at the start of a run: a line with the cure, or none.
+
+    It takes the place of the warnings of libraries, which are silenced.
+    """
+    if version > (3, 10):
+        return []
+    return [
+        f"Python {version[0]}.{version[1]} and its set of libraries get no more fixes. On Ubuntu "
+        "24.04 or Debian 13, `make` takes the current set, with the same results (docs/stack.md)."
+    ]
+
+
 class Progress(logging.Handler):
     """Turns the log of TFX's local runner into one line for each component, with its time.
 

@@ -1,5 +1,6 @@
 """A server in this process, and what it must answer."""
 
+import logging
 import shutil
 
 import pytest
@@ -7,6 +8,19 @@ import tensorflow as tf
 
 from serving.limits import Limits
 from tests.support.serving_requests import Running, rank_inputs
+
+
+@pytest.fixture(autouse=True)
+def _same_log():
+    """Undoes the logging that `server.main` sets up.
+
+    Its handler writes to the captured standard error of one test. Afterwards the server that all
+    tests share would write its log there, or into the lines that another test reads.
+    """
+    handlers, level = logging.root.handlers[:], logging.getLogger("serving").level
+    yield
+    logging.root.handlers[:] = handlers
+    logging.getLogger("serving").setLevel(level)
 
 
 @pytest.fixture(scope="session")

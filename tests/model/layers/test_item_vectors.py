@@ -87,10 +87,11 @@ def test_a_history_is_encoded_as_its_items_and_zeros():
 def test_distinct_items_and_their_places():
     layer = encoder()
     ids = [tf.constant([[4, 4], [8, 2]], tf.int64), tf.constant([2, 6], tf.int64)]
-    vectors, places = layer.distinct_items(ids)
-    assert vectors.shape[0] == 4
+    distinct, places = layer.distinct_items(ids)
+    assert distinct.ids.numpy().tolist() == [4, 8, 2, 6]
     for each, place in zip(ids, places, strict=True):
-        got = tf.gather(vectors, place)
+        np.testing.assert_array_equal(tf.gather(distinct.ids, place), each)
+        got = tf.gather(distinct.vectors, place)
         np.testing.assert_allclose(got, layer.candidates(each), atol=1e-6)
 
 

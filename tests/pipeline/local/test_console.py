@@ -37,6 +37,13 @@ def test_what_ended_a_run_becomes_a_status_and_a_line(error, status, says):
     assert says in reason
 
 
+def test_an_old_python_is_named_in_one_line_with_the_cure():
+    (line,) = console.python_age((3, 10))
+    assert "Python 3.10" in line
+    assert "Ubuntu 24.04 or Debian 13" in line
+    assert console.python_age((3, 11)) == console.python_age((3, 13)) == []
+
+
 def test_each_component_gets_one_line(capsys):
     progress = console.Progress()
     for message in (
