@@ -34,7 +34,8 @@ _ANSWER_SECONDS = 5
 _PROBE_SECONDS = 180  # a worker loads TFX in 10 to 60 s
 _ELEMENTS = 16
 _SERVER_JAR = re.compile(r"beam-runners-flink-(\d+\.\d+)-job-server-([\w.]+)\.jar$")
-_REASON = re.compile(r"^(?:\w+: )?([\w.]*(?:Error|Exception)\b:? .*)$", re.MULTILINE)
+# The last line of a traceback, or what gRPC says below it.
+_REASON = re.compile(r'^([\w.]*(?:Error|Exception): .*)$|\bdetails = "(.*)"', re.MULTILINE)
 
 
 def addresses(args: Sequence[str]) -> None:
@@ -150,7 +151,9 @@ def _check_flink(options: beam_options.PipelineOptions, own_server: bool) -> Non
     supported = flink.PUBLISHED_FLINK_VERSIONS
     jar = _SERVER_JAR.search(flink.flink_job_server_jar or "")
     if own_server and flink.flink_job_server_jar:
-        if "://" not in flink.flink_job_server_jar and not os.path.exists(flink.flink_job_server_jar):
+        if "://" not in flink.flink_job_server_jar and not os.path.exists(
+            flink.flink_job_server_jar
+        ):
             raise InputError(
                 "`--flink_job_server_jar` of `beam_args` must be a file. There is no "
                 f"{flink.flink_job_server_jar!r}."
@@ -221,10 +224,11 @@ def _run(
             result = pipeline.run()
             state = result.wait_until_finish(duration=_PROBE_SECONDS * 1000)
         except Exception as error:  # whatever Beam, gRPC or a worker raise
-            reasons = _REASON.findall("\n".join([*errors, str(error)])) or [str(error)]
+            found = _REASON.findall("\n".join(errors)) or _REASON.findall(str(error))
+            reason = "".join(found[-1]) if found else str(error)
             raise InputError(
                 "The Beam runner in `beam_args` must run a small job before the run begins. It "
-                f"failed: {reasons[-1].strip()[:400]}"
+                f"failed: {reason[:400]}"
             ) from error
     if state != "DONE":
         raise InputError(

@@ -1,6 +1,6 @@
 """Compares two output folders of runs: Examples, vocabulary, metrics, verdict.
 
-    python -m tests.cluster.compare runs/local runs/cluster
+python -m tests.cluster.compare runs/local runs/cluster
 """
 
 import argparse

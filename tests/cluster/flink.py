@@ -128,7 +128,7 @@ def cluster(work: pathlib.Path) -> Iterator[tuple[Processes, list[str]]]:
     with Processes(work / "logs") as processes:
         master = start_flink(processes, work / "flink")
         server, artifacts, expansion, pool = (free_port() for _ in range(4))
-        processes.start("pool", worker_pool(pool), pool)
+        processes.start("pool", worker_pool(pool), pool, work)
         arguments = {
             "flink-master": master,
             "job-port": server,

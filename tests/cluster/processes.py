@@ -8,7 +8,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+
+import psutil
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -44,9 +46,9 @@ class Processes:
         name: str,
         command: Sequence[str],
         port: int | None = None,
-        environment: Mapping[str, str] | None = None,
+        folder: pathlib.Path = ROOT,
     ) -> subprocess.Popen:
-        """Starts a process; waits until it listens on `port`, if there is one.
+        """Starts a process in a folder; waits until it listens on `port`, if there is one.
 
         Raises:
           RuntimeError: if it ends or does not listen within a minute; with the end of its log.
@@ -60,8 +62,8 @@ class Processes:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                cwd=ROOT,
-                env=os.environ | {"PATH": path, "PYTHONWARNINGS": "ignore"} | dict(environment or {}),
+                cwd=folder,
+                env=os.environ | {"PATH": path, "PYTHONWARNINGS": "ignore"},
             )
         self._running[name] = process
         end = time.monotonic() + 60
@@ -74,6 +76,10 @@ class Processes:
     def log(self, name: str) -> pathlib.Path:
         """The log of a process."""
         return self._logs / f"{name}.log"
+
+    def children(self, name: str) -> list[psutil.Process]:
+        """The processes that a process started, such as the workers of a pool."""
+        return psutil.Process(self._running[name].pid).children(recursive=True)
 
     def end(self, name: str, sign: int = signal.SIGTERM) -> None:
         """Ends a process and its children; with SIGKILL if they take over ten seconds."""
@@ -104,7 +110,8 @@ def two_workers(logs: pathlib.Path) -> Iterator[tuple[Processes, list[str]]]:
     with Processes(logs) as processes:
         ports = [free_port(), free_port()]
         for number, port in enumerate(ports, 1):
-            processes.start(f"pool-{number}", worker_pool(port), port)
+            # Not in the project's folder: workers must have the project installed.
+            processes.start(f"pool-{number}", worker_pool(port), port, logs)
         server, pools = free_port(), ",".join(f"localhost:{port}" for port in ports)
         module = [sys.executable, "-m", "tests.cluster.job_server"]
         processes.start("server", [*module, f"--port={server}", f"--pools={pools}"], server)
