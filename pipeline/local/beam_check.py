@@ -8,7 +8,6 @@ run? Beam itself tells little of this, some of it after minutes, and at the firs
 import contextlib
 import io
 import json
-import logging
 import os
 import platform
 import re
@@ -18,7 +17,7 @@ import sys
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
@@ -28,14 +27,13 @@ from apache_beam.runners import create_runner
 from pipeline.dependencies import digest
 from pipeline.errors import InputError
 from pipeline.ingest.sources import filesystem
+from pipeline.local import beam_errors
 
 _PORTABLE = ("PortableRunner", "FlinkRunner", "SparkRunner")
 _ANSWER_SECONDS = 5
 _PROBE_SECONDS = 180  # a worker loads TFX in 10 to 60 s
 _ELEMENTS = 16
 _SERVER_JAR = re.compile(r"beam-runners-flink-(\d+\.\d+)-job-server-([\w.]+)\.jar$")
-# The last line of a traceback, or what gRPC says below it.
-_REASON = re.compile(r'^([\w.]*(?:Error|Exception): .*)$|\bdetails = "(.*)"', re.MULTILINE)
 
 
 def addresses(args: Sequence[str]) -> None:
@@ -217,39 +215,20 @@ def _read(path: str) -> dict:
 def _run(
     options: beam_options.PipelineOptions, paths: Sequence[str], inputs: Sequence[str]
 ) -> None:
-    with _errors() as errors:
+    with beam_errors.collected() as errors:
         try:
             pipeline = beam.Pipeline(options=options)
             _ = pipeline | beam.Create(paths) | beam.Reshuffle() | beam.Map(_look, list(inputs))
             result = pipeline.run()
             state = result.wait_until_finish(duration=_PROBE_SECONDS * 1000)
         except Exception as error:  # whatever Beam, gRPC or a worker raise
-            found = _REASON.findall("\n".join(errors)) or _REASON.findall(str(error))
-            reason = "".join(found[-1]) if found else str(error)
+            reason = beam_errors.reason(errors) or beam_errors.reason([str(error)]) or str(error)
             raise InputError(
                 "The Beam runner in `beam_args` must run a small job before the run begins. It "
-                f"failed: {reason[:400]}"
+                f"failed: {reason}"
             ) from error
     if state != "DONE":
         raise InputError(
             "The Beam runner in `beam_args` must run a small job before the run begins. It was "
             f"{state} after {_PROBE_SECONDS} s. Look for free slots and for workers that start."
         )
-
-
-@contextlib.contextmanager
-def _errors() -> Iterator[list[str]]:
-    """The messages of a job that are errors: Beam logs them, and raises only the last."""
-    found: list[str] = []
-
-    class Handler(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            found.append(record.getMessage())
-
-    handler = Handler(logging.ERROR)
-    logger = logging.getLogger("apache_beam.runners.portability.portable_runner")
-    logger.addHandler(handler)
-    try:
-        yield found
-    finally:
-        logger.removeHandler(handler)
