@@ -168,7 +168,7 @@ def _check_flink(options: beam_options.PipelineOptions, own_server: bool) -> Non
     url = flink.flink_master
     url = url if url.startswith("http") else f"http://{url}"
     try:
-        with urllib.request.urlopen(f"{url}/config", timeout=_ANSWER_SECONDS) as answer:
+        with urllib.request.urlopen(f"{url}/v1/config", timeout=_ANSWER_SECONDS) as answer:
             version = json.load(answer)["flink-version"]
     except (OSError, ValueError, KeyError) as error:
         raise InputError(

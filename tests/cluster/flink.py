@@ -3,10 +3,12 @@ its worker pool, each a process. Maven fetches Flink and the job server into a c
 """
 
 import contextlib
+import http
 import json
 import pathlib
 import subprocess
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 
@@ -71,7 +73,7 @@ def _maven(*arguments: str) -> None:
     )
     if done.returncode:
         lines = [line for line in done.stdout.splitlines() if "ERROR" in line]
-        raise NotServed("".join(lines[:1]) or done.stderr[-500:])
+        raise NotServed(lines[0].partition("[ERROR] ")[2] if lines else done.stderr[-500:])
 
 
 def start_flink(processes: Processes, work: pathlib.Path) -> str:
@@ -109,9 +111,14 @@ def start_flink(processes: Processes, work: pathlib.Path) -> str:
 
 
 def task_managers(address: str) -> list[dict]:
-    """What Flink's REST server says of each TaskManager."""
-    with urllib.request.urlopen(f"http://{address}/taskmanagers") as answer:
-        return json.load(answer)["taskmanagers"]
+    """What Flink's REST server says of each TaskManager; nothing while it is starting."""
+    try:
+        with urllib.request.urlopen(f"http://{address}/taskmanagers") as answer:
+            return json.load(answer)["taskmanagers"]
+    except urllib.error.HTTPError as error:
+        if error.code != http.HTTPStatus.SERVICE_UNAVAILABLE:
+            raise
+        return []
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ def flink():
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
-            self.send_response(200 if self.path == "/config" else 404)
+            self.send_response(200 if self.path == "/v1/config" else 404)
             self.end_headers()
             self.wfile.write(json.dumps(answer).encode())
 
