@@ -35,6 +35,9 @@ def serve(port: int, pools: Sequence[str]) -> None:
     class Worker(worker_handlers.ExternalWorkerHandler):
         """A worker of the next pool, which ends with its job."""
 
+        def host_from_worker(self) -> str:
+            return "localhost"  # Beam takes the machine's name, which may not resolve
+
         def start_worker(self) -> None:
             self._external_payload.endpoint.url = self._pool = next(addresses)
             super().start_worker()
