@@ -6,6 +6,7 @@ same run. Settings come from the environment (pipeline/configs.py).
 
 import dataclasses
 import os
+import shlex
 import sys
 import warnings
 
@@ -52,6 +53,10 @@ def _run(settings: Settings, output: str) -> int:
     )
     settings = dataclasses.replace(settings, ratings=ratings, items=items)
     check_model(settings)
+    if settings.beam_args:
+        from pipeline.local import beam_check
+
+        beam_check.addresses(shlex.split(settings.beam_args))
     if not settings.metadata:
         output_folder.check_metadata(os.path.join(output, "metadata.db"))
     described = reading.describe(settings)
@@ -80,6 +85,14 @@ def _run(settings: Settings, output: str) -> int:
         if generated and served != "0":
             lineage.check_generated(connection, os.path.join(serving_dir, served), ratings)
         name = pipeline.pipeline_name(settings)
+        beam_args = connections.beam_args(settings, _ROOT)
+        if settings.beam_args:
+            from pipeline.local import beam_check
+
+            inputs = [path for path in (ratings, items) if path]
+            workers = beam_check.probe(beam_args, output, inputs)
+            if workers:
+                console.say(workers)
         before = lineage.newest_execution(connection, name)
         tfx.orchestration.LocalDagRunner().run(
             pipeline.create_pipeline(
@@ -87,7 +100,7 @@ def _run(settings: Settings, output: str) -> int:
                 pipeline_root=os.path.join(output, "pipeline", name),
                 serving_dir=serving_dir,
                 checkpoint_root=os.path.join(output, "checkpoints"),
-                beam_pipeline_args=connections.beam_args(settings, _ROOT),
+                beam_pipeline_args=beam_args,
                 metadata_connection_config=connection,
                 served=served,
             )

@@ -2,13 +2,13 @@
 
 import json
 import os
-import tempfile
 from typing import Any, ClassVar
 
 from tfx import types
 from tfx import v1 as tfx
 from tfx.components.transform import executor as transform
 from tfx.dsl.components.base import base_beam_component, executor_spec
+from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.types.component_spec import ChannelParameter
 from tfx.utils import io_utils, json_utils
@@ -41,21 +41,23 @@ class Executor(transform.Executor):
         """
         require_all_shards(input_dict["examples"])
         config = json.loads(exec_properties["custom_config"])
-        with tempfile.TemporaryDirectory() as folder:
-            tables = input_dict.pop(_ITEM_TABLE, None)
-            if tables:
-                table = artifact_utils.get_single_uri(tables)
-                config["catalogue"] = os.path.join(table, item_table.IDS)
-            if config["min_item_count"] > 1:
-                (examples,) = input_dict["examples"]
-                config["frequent_items"] = os.path.join(folder, "frequent_items.npy")
-                least = config["min_item_count"]
-                write_frequent_items(examples.uri, least, config["frequent_items"])
-            custom = {"custom_config": json.dumps(config)}
-            super().Do(input_dict, output_dict, exec_properties | custom)
-            if tables:
-                graph = artifact_utils.get_single_uri(output_dict["transform_graph"])
-                io_utils.copy_dir(table, os.path.join(graph, item_table.FOLDER))
+        graph = artifact_utils.get_single_uri(output_dict["transform_graph"])
+        tables = input_dict.pop(_ITEM_TABLE, None)
+        if tables:
+            table = artifact_utils.get_single_uri(tables)
+            config["catalogue"] = os.path.join(table, item_table.IDS)
+        least = config["min_item_count"]
+        if least > 1:
+            # Beside the graph, because workers on other machines call `preprocessing_fn` too.
+            config["frequent_items"] = os.path.join(graph, "frequent_items.npy")
+            (examples,) = input_dict["examples"]
+            write_frequent_items(examples.uri, least, config["frequent_items"])
+        custom = {"custom_config": json.dumps(config)}
+        super().Do(input_dict, output_dict, exec_properties | custom)
+        if least > 1:
+            fileio.remove(config["frequent_items"])
+        if tables:
+            io_utils.copy_dir(table, os.path.join(graph, item_table.FOLDER))
 
 
 class _Spec(standard_component_specs.TransformSpec):

@@ -35,6 +35,10 @@ OOV = 2
 ITEMS = 60
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "cluster: starts the processes of a cluster; a minute")
+
+
 @dataclasses.dataclass
 class World:
     """Folders of a Transform graph and of its samples, and the raw ones of eval."""

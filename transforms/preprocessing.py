@@ -5,6 +5,7 @@ reads the output of that graph; serving runs the graph. The result does not depe
 size of a batch.
 """
 
+import io
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,8 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
     length = inputs[features.HISTORY_LENGTH]
     items = tf.concat([history, target], axis=1)
     if custom_config["min_item_count"] > 1:
-        frequent = np.append(np.load(custom_config["frequent_items"]), np.iinfo(np.int64).max)
+        with tf.io.gfile.GFile(custom_config["frequent_items"], "rb") as file:
+            frequent = np.append(np.load(io.BytesIO(file.read())), np.iinfo(np.int64).max)
         hashes = tf.reshape(item_hashes(items), [-1])
         found = tf.gather(frequent, tf.searchsorted(frequent, hashes)) == hashes
         # "" is not counted.

@@ -32,7 +32,8 @@ def write_frequent_items(examples: str, least: int, path: str) -> int:
         items = table.filter(pc.greater_equal(table["count"], least))["item"]
         hashes.append(item_hashes(items.to_numpy()).numpy())
     frequent = np.sort(np.concatenate(hashes))
-    np.save(path, frequent)
+    with fileio.open(path, "wb") as file:
+        np.save(file, frequent)
     return len(frequent)
 
 

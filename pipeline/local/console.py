@@ -15,11 +15,13 @@ import traceback
 from collections.abc import Callable, Iterator
 
 from pipeline.errors import AnomalyError, InputError
+from pipeline.local import beam_errors
 
 PUSHED, FAILED, BAD_INPUT, REFUSED, ANOMALIES = 0, 1, 2, 3, 4
 
 _EVENT = re.compile(r"Component (\S+) is (running|finished)\.")
 _KILLED = re.compile(r"SIGKILL|exit code:? -9|[Kk]illed|terminated abruptly|died with.*9")
+_OF_A_JOB = "failed in state FAILED"  # as Beam ends the message of a portable runner's job
 _FULL = re.compile("No space left on device|Disk quota exceeded")
 # The lines of pipeline.ingest.summary and pipeline.items.summary.
 _OF_INGESTION = ("Read: ", "Samples: ", "Items: ", "Look: ")
@@ -127,7 +129,7 @@ def run(output: str, start: Callable[[], bool], report: Callable[[], int]) -> in
     """
     from absl import logging as absl_logging
 
-    with logs_to(os.path.join(output, "logs")) as log:
+    with logs_to(os.path.join(output, "logs")) as log, beam_errors.collected() as job_errors:
         progress = Progress()
         absl_logging.use_absl_handler()
         absl_logging.set_verbosity(absl_logging.INFO)
@@ -143,6 +145,8 @@ def run(output: str, start: Callable[[], bool], report: Callable[[], int]) -> in
             progress.end("failed")
             traceback.print_exc()
             status, reason = explain(error)
+            if _OF_A_JOB in reason:
+                reason += f"\nThe job said: {beam_errors.reason(job_errors)}"
             say(reason if status != FAILED else f"{reason}\nThe log has the details: {log}")
             return status
         finally:
