@@ -29,7 +29,9 @@ class AttentionPicture:
     """
 
     def __init__(self, passes: int, events: Sequence[str], target: str):
-        height = 2.4 + 0.42 * max(2 * passes - 1, 3)
+        shown = [_short(name) for name in events]
+        below = 0.3 + 0.055 * max(map(len, shown), default=0)  # inches for the names
+        height = 0.8 + below + 0.42 * max(2 * passes - 1, 3)
         figure = Figure(figsize=(9, height), dpi=100)
         self._canvas = FigureCanvasAgg(figure)
         ratios = [passes, passes - 1] if passes > 1 else [1]
@@ -37,7 +39,7 @@ class AttentionPicture:
             figure.subplots(len(ratios), 1, sharex=True, gridspec_kw={"height_ratios": ratios})
         )
         figure.subplots_adjust(
-            left=0.1, right=0.98, top=1 - 0.4 / height, bottom=1.75 / height, hspace=0.25
+            left=0.1, right=0.95, top=1 - 0.4 / height, bottom=below / height, hspace=0.25
         )
         labels = [
             [f"pass {number}" for number in range(1, passes + 1)],
@@ -51,7 +53,6 @@ class AttentionPicture:
             axis.set_xticks(np.arange(-0.5, len(events)), [""] * (len(events) + 1), minor=True)
             axis.tick_params(axis="x", which="both", length=0)
             self._images.append(image)
-        shown = [_short(name) for name in events]
         axes[-1].set_xticks(
             range(len(events)), shown, rotation=60, ha="right", rotation_mode="anchor", fontsize=8
         )
