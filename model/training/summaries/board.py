@@ -27,9 +27,10 @@ from transforms import features
 
 TRAIN, EVAL, BEST = "train", "eval", "best"
 STEPS = 50  # between two points of the curves of training; each is a mean of as many steps
-# Pictures and histograms follow at the end of an epoch if those before took less than this share
-# of the time so far, and always at the end of the training.
-SHARE = 0.01
+# Pictures and histograms follow at the end of an epoch if they take at most this share of the
+# time so far, with those before, and always at the end of the training.
+SHARE = 0.02
+_FIRST_SECONDS = 1.0  # of the first ones, about; later ones take as long as those before
 _PROFILE_FROM = 10  # steps of the process before the profile: the first ones compile
 _LARGEST = 200_000  # numbers of a variable that a histogram reads
 # The folder in which a training writes, in the folder of its checkpoints.
@@ -87,7 +88,8 @@ class Board:
         self._written = step
         self._waited = self._stepped = self._examples = 0.0
         self._first = self._step = step
-        self._began, self._spent, self._drawn = time.monotonic(), 0.0, -1
+        self._began, self._spent, self._cost = time.monotonic(), 0.0, _FIRST_SECONDS
+        self._drawn = -1
         self._profiling = False
         if not continued:
             self._events[BEST].write(0, [hparams.start(shown.settings)])
@@ -139,7 +141,7 @@ class Board:
         names["calibrated_log_loss"] = "calibrated_loss"
         self._events[EVAL].scalars(self._step, _named("metrics", names, evaluation))
         self._last = (labels, logits, Calibration(*evaluation["calibration"]))
-        if draw and self._spent <= SHARE * (time.monotonic() - self._began):
+        if draw and self._spent + self._cost <= SHARE * (time.monotonic() - self._began):
             self._draw()
 
     def flush(self) -> None:
@@ -228,7 +230,8 @@ class Board:
         if shares is not None:
             self._draw_attention(shares)
         self._drawn = self._step
-        self._spent += time.monotonic() - start
+        self._cost = time.monotonic() - start
+        self._spent += self._cost
 
     def _draw_attention(self, shares: np.ndarray) -> None:
         from model.training.summaries import charts

@@ -50,8 +50,7 @@ class AttentionPicture:
             zeros = np.zeros((len(names), len(events)))
             image = axis.imshow(zeros, aspect="auto", cmap="RdBu_r", vmin=-1, vmax=1, animated=True)
             axis.set_yticks(range(len(names)), names, fontsize=10)
-            axis.set_xticks(np.arange(-0.5, len(events)), [""] * (len(events) + 1), minor=True)
-            axis.tick_params(axis="x", which="both", length=0)
+            axis.tick_params(axis="x", length=0)
             self._images.append(image)
         axes[-1].set_xticks(
             range(len(events)), shown, rotation=60, ha="right", rotation_mode="anchor", fontsize=8
