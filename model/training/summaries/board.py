@@ -174,14 +174,19 @@ class Board:
         if self._written == self._step:
             return
         losses, labels, logits = (list(column) for column in zip(*self._recent, strict=True))
-        mean = dict(zip(Losses._fields, np.mean(losses, axis=0).tolist(), strict=True))
+        rows = [len(of) for of in logits]  # the last batch of an epoch may be smaller
+        mean = np.average(losses, axis=0, weights=rows).tolist()
         label, logit = np.concatenate(labels), np.concatenate(logits)
         seconds = self._waited + self._stepped
         self._events[TRAIN].scalars(
             self._step,
             {
                 # A part that is always 0 does not exist.
-                **{f"loss/{name}": value for name, value in mean.items() if value},
+                **{
+                    f"loss/{name}": value
+                    for name, value in zip(Losses._fields, mean, strict=True)
+                    if value
+                },
                 "metrics/auc": metrics.auc(label, logit),
                 "metrics/log_loss": metrics.log_loss(label, logit),
                 "learning_rate/tables": self._optimizer.table_learning_rate,
