@@ -13,6 +13,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 
 from playwright import sync_api
@@ -24,13 +25,16 @@ TABS = {
     "timeseries&tagFilter=metrics": ("metrics/auc", "metrics/gauc", "metrics/log_loss"),
     "timeseries&tagFilter=loss/": ("loss/cross_entropy", "loss/in_batch_softmax", "loss/total"),
     "timeseries&tagFilter=norm/head": ("gradient_norm/head", "update_norm/head"),
-    "timeseries&tagFilter=speed|memory": ("memory_change/pass_2", "speed/examples_per_second"),
+    "timeseries&tagFilter=speed|memory_change": (
+        "memory_change/pass_2",
+        "speed/examples_per_second",
+    ),
     "images": ("attention/user_1", "calibration"),
     "graphs": ("ranker",),
     "histograms": ("attention_entropy/pass_1", "attention_entropy/pass_2"),
     "pr_curves": ("pr_curve",),
     "hparams": ("best/auc", "learning_rate", "imn_"),
-    "projector": ("frequency",),
+    "projector": ("items.tsv", "Points: "),
 }
 _SECONDS = 60
 _DRAWN = 4  # seconds from the names of charts to their lines
@@ -82,11 +86,22 @@ def open_tab(page: sync_api.Page, address: str, tab: str) -> None:
     page.goto("about:blank")  # a new address after # alone loads nothing
     page.goto(f"{address}/?darkMode=false&{query}#{tab}")
     for text in TABS[f"{tab}&{query}" if query else tab]:
-        found = page.get_by_text(text)
-        if tab == "graphs":  # a node of the drawing, which Playwright takes for invisible
-            found.first.wait_for(state="attached", timeout=1000 * _SECONDS)
-        else:
-            found.locator("visible=true").first.wait_for(timeout=1000 * _SECONDS)
+        end = time.monotonic() + _SECONDS
+        while not _shows(page, text):
+            if time.monotonic() > end:
+                raise TimeoutError(f"The tab {tab} must show {text!r} within {_SECONDS} s.")
+            page.wait_for_timeout(200)
+
+
+def _shows(page: sync_api.Page, text: str) -> bool:
+    """Whether a frame of the page has a text: the projector lies in a frame of its own."""
+    for frame in page.frames:
+        # Playwright takes the nodes of a drawn graph for invisible: their size counts.
+        for element in frame.get_by_text(text).all():
+            box = element.bounding_box()
+            if box and box["width"] and box["height"]:
+                return True
+    return False
 
 
 def main() -> None:
@@ -99,6 +114,8 @@ def main() -> None:
     with served(args.logdir) as address, page() as chromium:
         for tab in TABS:
             open_tab(chromium, address, tab)
+            if tab == "images":
+                chromium.get_by_text("Show actual image size").click()
             chromium.wait_for_timeout(1000 * _DRAWN)
             name = re.sub("&tagFilter=", "_", tab)
             chromium.screenshot(path=args.output / f"{re.sub('[^a-z]+', '_', name).strip('_')}.png")
