@@ -34,7 +34,7 @@ TABS = {
     "histograms": ("attention_entropy/pass_1", "attention_entropy/pass_2"),
     "pr_curves": ("pr_curve",),
     "hparams": ("best/auc", "learning_rate", "imn_"),
-    "projector": ("items.tsv", "Points: "),
+    "projector": ("Points", "Label by"),
 }
 _SECONDS = 60
 _DRAWN = 4  # seconds from the names of charts to their lines
@@ -87,20 +87,19 @@ def open_tab(page: sync_api.Page, address: str, tab: str) -> None:
     page.goto(f"{address}/?darkMode=false&{query}#{tab}")
     for text in TABS[f"{tab}&{query}" if query else tab]:
         end = time.monotonic() + _SECONDS
-        while not _shows(page, text):
+        while not _shows(page, tab, text):
             if time.monotonic() > end:
                 raise TimeoutError(f"The tab {tab} must show {text!r} within {_SECONDS} s.")
             page.wait_for_timeout(200)
 
 
-def _shows(page: sync_api.Page, text: str) -> bool:
-    """Whether a frame of the page has a text: the projector lies in a frame of its own."""
+def _shows(page: sync_api.Page, tab: str, text: str) -> bool:
+    """Whether a frame of the page shows a text: the projector lies in a frame of its own."""
     for frame in page.frames:
-        # Playwright takes the nodes of a drawn graph for invisible: their size counts.
-        for element in frame.get_by_text(text).all():
-            box = element.bounding_box()
-            if box and box["width"] and box["height"]:
-                return True
+        found = frame.get_by_text(text)
+        # Playwright takes the nodes of a graph for invisible; they are there once it is drawn.
+        if (found if tab == "graphs" else found.locator("visible=true")).count():
+            return True
     return False
 
 
