@@ -20,11 +20,12 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 # Of TensorFlow only errors that stop a program, and no warnings about old Python versions.
 QUIET := TF_CPP_MIN_LOG_LEVEL=3 PYTHONWARNINGS=ignore::FutureWarning
 
-.PHONY: help setup run serve catalogue recommend lint types docs test test-slow bench schema
+.PHONY: help setup run serve board catalogue recommend lint types docs test test-slow bench schema
 
 help:
 	@echo 'make run [RATINGS=FILE_OR_GLOB] [ITEMS=FILE_OR_GLOB] [MODEL=PRESET] [OUTPUT=FOLDER]   the whole pipeline'
 	@echo 'make serve [OUTPUT=FOLDER]   answers with what was pushed: gRPC on 8500, REST on 8501'
+	@echo 'make board [OUTPUT=FOLDER]   the trainings in TensorBoard, on http://localhost:6006'
 	@echo 'make catalogue ITEMS=FILE_OR_GLOB [OUTPUT=FOLDER]   attributes of new items for the served model'
 	@echo 'make recommend ID=USER [RATINGS=...] [OUTPUT=FOLDER]   the best items for a user'
 	@echo 'make test      lint, types, documentation, tests'
@@ -44,6 +45,10 @@ run: setup
 
 serve: setup
 	@$(QUIET) $(PYTHON) -m serving.server --models "$(or $(IMN_OUTPUT),runs)/serving_model" $(ARGS)
+
+# LOGS: another folder of events, such as that of `experiments.search`.
+board: setup
+	@$(QUIET) $(PYTHON) -m tensorboard.main --logdir "$(or $(LOGS),$(or $(IMN_OUTPUT),runs)/pipeline)" $(ARGS)
 
 recommend: setup
 	@$(QUIET) $(PYTHON) -m recommend "$(ID)" --output "$(or $(IMN_OUTPUT),runs)" $(ARGS)

@@ -72,6 +72,6 @@ def training_step(
 
     @tf.function(input_signature=[spec], autograph=False)
     def step(batch: dict[str, tf.Tensor]) -> tf.Tensor:
-        return ranker.update_weights(batch)[0]
+        return ranker.update_weights(batch)[0].total
 
     return lambda batch: step(batch).numpy()

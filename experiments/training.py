@@ -1,7 +1,8 @@
 """One run: a model, trained with one seed on shared samples, and scored on test.
 
 The pipeline's training loop trains it. An interrupted run resumes from its checkpoint. The result
-is a JSON file.
+is a JSON file. TensorBoard's events of all runs lie in the folder `logs` beside the results:
+`make board LOGS=FOLDER` shows them, with a row for each run in the tab HParams.
 """
 
 import dataclasses
@@ -130,7 +131,10 @@ def train(run: Run, samples: Samples, path: str, work: str) -> None:
 def _train_and_score(run: Run, samples: Samples, path: str, work: str) -> None:
     import tensorflow as tf
 
+    from model import trainer
     from model.training.loop import Training
+    from model.training.summaries.board import Shown
+    from model.training.summaries.items import ItemNames
     from transforms.item_ids import ItemIds
 
     start = time.monotonic()
@@ -138,6 +142,12 @@ def _train_and_score(run: Run, samples: Samples, path: str, work: str) -> None:
     # The folder belongs to this version of the code: another version starts again.
     folder = os.path.join(work, f"{key}-{version}")
     ranker, recipe, spec = new_ranker(run, samples)
+    description = {
+        "config": ranker.config.to_dict(),
+        "recipe": recipe.to_dict(),
+        "seed": run.seed,
+        "train": samples.digest,
+    }
     training = Training(
         ranker,
         recipe,
@@ -145,8 +155,12 @@ def _train_and_score(run: Run, samples: Samples, path: str, work: str) -> None:
         samples.transformed("eval"),
         spec,
         folder,
-        os.path.join(folder, "logs"),
+        os.path.join(os.path.dirname(path), "logs", f"{run.model}-{key}"),
         tf.distribute.get_strategy(),
+        Shown(
+            trainer.hparams(run.model, description),
+            ItemNames(samples.graph, samples.settings.oov_buckets),
+        ),
     )
     state = training.run()
     seconds = time.monotonic() - start

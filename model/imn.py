@@ -130,6 +130,11 @@ class IMN(SequenceBlock):
             return self.update.attention_weights(history, mask, targets)
         return self.update.attention_weights(history + states, mask, targets)[..., 1:]
 
+    def memories(self, history: tf.Tensor, mask: tf.Tensor, targets: tf.Tensor) -> list[tf.Tensor]:
+        """The memory before the first pass, which is the candidate, and after each pass."""
+        history, mask, states = self._with_states(history, mask)
+        return self.update.memories(history if states is None else history + states, mask, targets)
+
     def _with_states(
         self, history: tf.Tensor, mask: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor | None]:

@@ -62,6 +62,26 @@ class Encoded(NamedTuple):
     items: tf.Tensor
 
 
+class Losses(NamedTuple):
+    """The loss of a batch and its parts, scalars. A part that the model has not is 0.
+
+    Attributes:
+      total: what the ranker minimises, the sum of its parts.
+      cross_entropy: of the targets, the mean over the rows.
+      next_event: the block's own loss; in `imn_states` and `dien` that of the next event.
+      in_batch_softmax: of the extra candidates.
+      decay: L2 of the head and of the item table.
+      first_stage: of the first stage, which is no part of the total.
+    """
+
+    total: tf.Tensor
+    cross_entropy: tf.Tensor
+    next_event: tf.Tensor
+    in_batch_softmax: tf.Tensor
+    decay: tf.Tensor
+    first_stage: tf.Tensor
+
+
 class Ranker(tfrs.Model):
     """Scores candidates by the user's history.
 
@@ -217,14 +237,13 @@ class Ranker(tfrs.Model):
 
     def loss_and_logits(
         self, inputs: dict[str, tf.Tensor], training: bool = False
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        """The loss of a batch, a scalar, and the logits `(B,)` of its targets.
+    ) -> tuple[Losses, tf.Tensor]:
+        """The losses of a batch and the logits `(B,)` of its targets.
 
-        The loss is the mean cross-entropy of the targets, plus the block's own loss if it has
+        The total is the mean cross-entropy of the targets, plus the block's own loss if it has
         one. While training, `extra_candidates` adds the softmax loss of the positive rows
         (layers/in_batch_negatives.py), and `history_dropout` leaves out events of the histories
-        (layers/history_dropout.py). `losses` holds the L2 of the head's kernels, which is not
-        included.
+        (layers/history_dropout.py). `decay` is 0: `losses` holds the L2 of the head's kernels.
         """
         if training:
             inputs = self._with_hidden_ids(inputs)
@@ -284,15 +303,20 @@ class Ranker(tfrs.Model):
         logits = tf.concat([part[:, 0] for part in scored], axis=0)
         logits = tf.gather(logits, tf.math.invert_permutation(order))
 
-        loss = self.task(labels[:, None], logits[:, None], compute_metrics=False)
-        loss += tf.add_n([output.loss for output in outputs])
-        loss /= tf.cast(tf.maximum(tf.size(labels), 1), loss.dtype)
+        cross_entropy = self.task(labels[:, None], logits[:, None], compute_metrics=False)
+        of_block = tf.add_n([output.loss for output in outputs])
+        count = tf.cast(tf.maximum(tf.size(labels), 1), cross_entropy.dtype)
+        total = (cross_entropy + of_block) / count
+        softmax = tf.zeros([], total.dtype)
         if training and self.extra_candidates:
             rows = outputs[0].rows
-            loss += in_batch_negatives.softmax_loss(
+            softmax = in_batch_negatives.softmax_loss(
                 scored[0], tf.gather(allowed, rows), tf.gather(labels, rows)
             )
-        return loss, logits
+            total += softmax
+        parts = (cross_entropy / count, of_block / count, softmax)
+        none = tf.zeros([], total.dtype)
+        return Losses(total, *parts, decay=none, first_stage=none), logits
 
     def calibrated(self, logits: tf.Tensor) -> tf.Tensor:
         """Calibrated logits, in the shape and order of `logits`."""
@@ -302,41 +326,42 @@ class Ranker(tfrs.Model):
         """Calibrated probabilities of logits, in their shape and order."""
         return tf.sigmoid(self.calibrated(logits))
 
-    def update_weights(self, batch: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+    def update_weights(self, batch: dict[str, tf.Tensor]) -> tuple[Losses, tf.Tensor]:
         """One training step: the loss, its gradients and one update by `optimizer`.
 
         Returns:
-          the minimised loss without that of the first stage, a scalar, and the logits `(B,)` of
-          the targets, both before the update. Under tf.distribute they are those of the replica's
-          part of the batch.
+          the losses and the logits `(B,)` of the targets, both before the update. Under
+          tf.distribute they are those of the replica's part of the batch.
         """
         with tf.GradientTape() as tape:
-            loss, logits = self.loss_and_logits(batch, training=True)
+            losses, logits = self.loss_and_logits(batch, training=True)
             penalties = [*self.losses]
             if self.embedding_l2:
                 penalties.append(self.embedding_l2(self, batch))
-            loss = tf.add_n([loss, *penalties])
-            minimized = loss
-            if self.retrieval:  # not reported: it says nothing of the ranker
-                minimized += self.retrieval.loss(self._with_hidden_ids(batch))
+            loss = tf.add_n([losses.total, *penalties])
+            minimized, first_stage = loss, losses.first_stage
+            if self.retrieval:  # no part of the total: it says nothing of the ranker
+                first_stage = self.retrieval.loss(self._with_hidden_ids(batch))
+                minimized += first_stage
             # The replicas' gradients are summed.
             scaled = minimized / tf.distribute.get_strategy().num_replicas_in_sync
         variables = self.trainable_variables
         gradients = tape.gradient(scaled, variables)
         self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
-        return loss, logits
+        decay = tf.add_n([losses.decay, *penalties])
+        return losses._replace(total=loss, decay=decay, first_stage=first_stage), logits
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Keras calls this for each batch of `fit`; returns the metrics by name."""
         batch, _, _ = tf.keras.utils.unpack_x_y_sample_weight(data)
-        loss, logits = self.update_weights(batch)
-        return self._updated_metrics(batch, loss, logits)
+        losses, logits = self.update_weights(batch)
+        return self._updated_metrics(batch, losses.total, logits)
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Keras calls this for each batch of `evaluate`; the loss is the cross-entropy alone."""
         batch, _, _ = tf.keras.utils.unpack_x_y_sample_weight(data)
-        loss, logits = self.loss_and_logits(batch)
-        return self._updated_metrics(batch, loss, logits)
+        losses, logits = self.loss_and_logits(batch)
+        return self._updated_metrics(batch, losses.total, logits)
 
     @property
     def metrics(self) -> list[tf.keras.metrics.Metric]:

@@ -16,6 +16,9 @@ from model.export.signatures import ServingModule
 from model.ranker import DataSpec, Ranker, build_ranker
 from model.training import data
 from model.training.loop import Training
+from model.training.summaries import projector
+from model.training.summaries.board import BEST, Shown
+from model.training.summaries.items import ItemNames
 from transforms import features, item_attributes
 from transforms.item_ids import ItemIds
 
@@ -24,6 +27,7 @@ if TYPE_CHECKING:  # a training needs nothing of TFX, whose import takes seconds
 
 # File names in `model_run_dir`.
 DESCRIPTION = "training.json"
+LOGS = "logs"
 _WEIGHTS = "weights"
 _STRATEGIES = {
     "none": tf.distribute.get_strategy,
@@ -44,7 +48,7 @@ def run_fn(fn_args: "tfx.components.FnArgs") -> None:
     Args:
       fn_args: `custom_config` holds `model`, `model_options`, `recipe`,
         `max_history_length`, `use_time`, `use_position`, `use_ids`, `oov_buckets`, `event_fields`,
-        `retrieval`, `distribute`, `training_seed`, `checkpoint_root` and `code`.
+        `retrieval`, `distribute`, `training_seed`, `profile_steps`, `checkpoint_root` and `code`.
 
     Raises:
       ValueError: for options that are not allowed, an empty split or vocabulary, an eval split
@@ -89,6 +93,8 @@ def run_fn(fn_args: "tfx.components.FnArgs") -> None:
         ranker = build_ranker(
             config, inputs, recipe, custom["training_seed"], attributes, custom["retrieval"]
         )
+    logs = os.path.join(fn_args.model_run_dir, LOGS)
+    names = ItemNames(fn_args.transform_output, custom["oov_buckets"])
     training = Training(
         ranker,
         recipe,
@@ -96,8 +102,9 @@ def run_fn(fn_args: "tfx.components.FnArgs") -> None:
         eval_files,
         transform.transformed_feature_spec(),
         folder,
-        os.path.join(fn_args.model_run_dir, "logs"),
+        logs,
         strategy,
+        Shown(hparams(custom["model"], description), names, custom.get("profile_steps", 0)),
     )
     if training.state.step:
         logging.info("Resuming from step %d, checkpoint %s.", training.state.step, folder)
@@ -116,7 +123,29 @@ def run_fn(fn_args: "tfx.components.FnArgs") -> None:
     # The export is built from the files, so it holds neither strategy nor optimizer.
     trained = load_trained(fn_args.model_run_dir, fn_args.transform_output)
     ServingModule(trained, transform).save(fn_args.serving_model_dir)
+    projector.write(os.path.join(logs, BEST), trained, training.frequency, names)
     tf.io.gfile.rmtree(folder)
+
+
+def hparams(model: str, description: dict[str, Any]) -> dict[str, Any]:
+    """The settings of a training for TensorBoard's tab HParams, by name.
+
+    Args:
+      model: a preset, or `package.module:Config`.
+      description: has `config`, `recipe`, `seed`, and may have `inputs` and `train`.
+    """
+    inputs = description.get("inputs", {})
+    names = ("max_history_length", "use_time", "use_position", "use_ids", "num_items")
+    return {
+        "model": model,
+        **description["config"],
+        **description["recipe"],
+        **{name: inputs[name] for name in names if name in inputs},
+        "item_attributes": ",".join(inputs.get("attributes", ())),
+        "event_fields": ",".join(inputs.get("event_fields", ())),
+        "seed": description["seed"],
+        "train_samples": description.get("train", "")[:8],  # the same for the same samples
+    }
 
 
 def load_trained(model_run_dir: str, transform_graph_dir: str) -> Ranker:

@@ -93,6 +93,7 @@ class Training(Checked):
     retrieval: int = number(500, 0, 10_000)
     distribute: str = choice("none", "mirrored", "multi_worker")  # tf.distribute
     training_seed: int = number(0, 0, 2**32 - 1)  # first values, order of batches, dropout
+    profile_steps: int = number(0, 0, 1_000)  # steps that TensorFlow's profiler records
 
 
 @dataclasses.dataclass(frozen=True)

@@ -29,6 +29,7 @@ TARGET_BUCKET = "target_bucket"  # bytes [1], number of training events of the t
 # LABEL, which keep their names: items become int64 ids (0 is padding, then the
 # out-of-vocabulary buckets, then the vocabulary).
 HISTORY_ELAPSED = "history_elapsed"  # int64 [L], bucket of target_time - history_time
+USER = "user"  # int64 [1], a hash of user_id: groups rows for GAUC on eval; no model reads it
 # An event field keeps its name too: int64 [L], 0 is padding, EVENT_MISSING, then the vocabulary.
 EVENT_MISSING, FIRST_EVENT_VALUE = 1, 2  # a missing or unknown value; the most frequent one
 LONGEST_EVENT_VALUE = 100  # characters of a value that count

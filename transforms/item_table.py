@@ -17,6 +17,7 @@ import tensorflow as tf
 FOLDER = "item_table"  # in the folder of a Transform graph
 IDS = "catalogue_items"  # raw ids, a line each; the name of the asset, too
 DESCRIPTION = "item_table.json"
+TITLES = "titles"  # of the items, for people: a line for each row, "" for none
 IN_EXPORT = os.path.join("assets.extra", DESCRIPTION)  # in the folder of a SavedModel
 PADDING, MISSING, FIRST_VALUE = 0, 1, 2
 
@@ -67,6 +68,14 @@ class ItemTable:
         """The raw ids, in the order of the rows."""
         with tf.io.gfile.GFile(self.ids_file, "rb") as file:
             return file.read().split(b"\n")[:-1]
+
+    def titles(self) -> list[str]:
+        """The titles, in the order of the rows; empty if the catalogue has none."""
+        path = os.path.join(self.folder, TITLES)
+        if not tf.io.gfile.exists(path):
+            return []
+        with tf.io.gfile.GFile(path, "rb") as file:
+            return file.read().decode("utf-8").split("\n")[:-1]
 
     def values(self, field: int) -> np.ndarray:
         """Value ids `(C, M)` of a field."""

@@ -34,8 +34,8 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
 
     Returns:
       `history_item` and `history_elapsed` int64 `(B, L)`, 0 at padding;
-      `history_length`, `target_item` and `label` int64 `(B, 1)`; and the value ids of event
-      fields int64 `(B, L)`, under the names of their raw features.
+      `history_length`, `target_item`, `label` and `user` int64 `(B, 1)`; and the value ids of
+      event fields int64 `(B, L)`, under the names of their raw features.
     """
     history = inputs[features.HISTORY_ITEM]
     target = inputs[features.TARGET_ITEM]
@@ -75,6 +75,7 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
         features.HISTORY_LENGTH: length,
         features.TARGET_ITEM: item_ids.lookup(target, **ids),
         features.LABEL: inputs[features.LABEL],
+        features.USER: tf.strings.to_hash_bucket_fast(inputs[features.USER_ID], _HASHES),
         **events,
     }
 

@@ -82,6 +82,18 @@ class SequenceBlock(tf.keras.layers.Layer):
         """Whether the block implements `attention_weights`."""
         return type(self).attention_weights is not SequenceBlock.attention_weights
 
+    def memories(self, history: tf.Tensor, mask: tf.Tensor, targets: tf.Tensor) -> list[tf.Tensor]:
+        """The memory before the first pass and after each, N + 1 of `(B, K, D)`; optional.
+
+        TensorBoard shows how far each pass moves it.
+        """
+        raise NotImplementedError
+
+    @property
+    def has_memories(self) -> bool:
+        """Whether the block implements `memories`."""
+        return type(self).memories is not SequenceBlock.memories
+
     def get_config(self) -> dict[str, Any]:
         """The arguments that create the same layer, for Keras."""
         return super().get_config() | {"config": dataclasses.asdict(self.config)}

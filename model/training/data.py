@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from transforms import features
+
 _COMPRESSION = "GZIP"
 _READ_BYTES = 1 << 24
 # Bounds the memory of the shuffle buffer: it holds fewer samples of longer histories.
@@ -29,19 +31,33 @@ def files_of(patterns: Sequence[str], split: str) -> list[str]:
     return files
 
 
-def count(files: Sequence[str], split: str) -> int:
-    """The number of samples in the files.
+def count(files: Sequence[str], split: str, items: int) -> tuple[int, np.ndarray]:
+    """The number of samples in the files, and of positive samples by target.
+
+    Args:
+      files: TFRecords of transformed samples.
+      split: its name, for messages.
+      items: number of item ids; targets that only a catalogue knows are not counted.
+
+    Returns:
+      the number of samples, and int64 `(items,)`.
 
     Raises:
       ValueError: if there is no sample.
     """
     records = tf.data.TFRecordDataset(list(files), _COMPRESSION, num_parallel_reads=_PARALLEL_CALLS)
-    total = int(
-        records.batch(1024).reduce(np.int64(0), lambda n, rows: n + tf.size(rows, np.int64))
-    )
+    spec = {
+        name: tf.io.FixedLenFeature([1], tf.int64)
+        for name in (features.TARGET_ITEM, features.LABEL)
+    }
+    total, positives = 0, np.zeros(items, np.int64)
+    for rows in _parsed(records.batch(1024), spec).as_numpy_iterator():
+        total += len(rows[features.LABEL])
+        targets = rows[features.TARGET_ITEM][rows[features.LABEL] == 1]
+        np.add.at(positives, targets[targets < items], 1)
     if not total:
         raise _empty(files, split)
-    return total
+    return total, positives
 
 
 def require_sample(files: Sequence[str], split: str) -> None:

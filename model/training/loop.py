@@ -24,6 +24,7 @@ from model.training.early_stopping import State, ending
 from model.training.embedding_l2 import EmbeddingL2, item_counts
 from model.training.optimizer import LazyAdam
 from model.training.progress import Progress
+from model.training.summaries.board import Board, Shown
 from transforms import features
 
 # Seconds between two checkpoints, at least. It is also at least `_COST` times as long as writing
@@ -50,6 +51,14 @@ class Training:
       checkpoint_dir: folder of the checkpoints. Training resumes from the latest one in it.
       log_dir: folder of TensorBoard's events.
       strategy: the strategy of tf.distribute.
+      shown: what TensorBoard shows beside the curves.
+
+    Attributes:
+      steps_per_epoch: batches of an epoch.
+      frequency: positive training samples by target id `(num_items,)`.
+      chief: whether this worker writes checkpoints and results.
+      best: path of the best weights.
+      state: progress.
 
     Raises:
       ValueError: if a split is empty.
@@ -65,13 +74,17 @@ class Training:
         checkpoint_dir: str,
         log_dir: str,
         strategy: tf.distribute.Strategy,
+        shown: Shown | None = None,
     ):
         self._ranker, self._recipe, self._strategy = ranker, recipe, strategy
-        self._train_files, self._spec = train_files, spec
-        self.steps_per_epoch = -(-data.count(train_files, "train") // recipe.batch_size)
+        # The users are there for a metric of eval alone.
+        self._spec = {name: of for name, of in spec.items() if name != features.USER}
+        self._train_files = train_files
+        samples, self.frequency = data.count(train_files, "train", ranker.encoder.num_items)
+        self.steps_per_epoch = -(-samples // recipe.batch_size)
         data.require_sample(eval_files, "eval")
         self._evaluation = data.evaluation_batches(eval_files, spec, _EVALUATION_BATCH)
-        self._progress = Progress(log_dir, self.steps_per_epoch)
+        self._progress = Progress(self.steps_per_epoch)
         if recipe.table_l2 and ranker.encoder.use_ids:
             counts = item_counts(train_files, spec, ranker.encoder.tables["item"].shape[0])
             ranker.embedding_l2 = EmbeddingL2(recipe.table_l2, counts)
@@ -101,6 +114,18 @@ class Training:
             self.state = State(**json.loads(self._record.numpy()))
             for evaluation in self.state.evaluations:
                 self._progress.evaluation(evaluation)
+        self._board = None
+        if self.chief:
+            self._board = Board(
+                log_dir,
+                checkpoint_dir,
+                self.state.step,
+                ranker,
+                self._optimizer,
+                strategy,
+                next(iter(self._evaluation)),
+                shown or Shown(),
+            )
 
     def run(self) -> State:
         """Trains to the last epoch or until early stopping; writes the best weights to `best`.
@@ -115,7 +140,8 @@ class Training:
         for epoch in range(state.step // self.steps_per_epoch, recipe.epochs):
             if state.stopped(recipe.patience):
                 break
-            for batch in self._batches(epoch, state.step - epoch * self.steps_per_epoch):
+            batches = self._batches(epoch, state.step - epoch * self.steps_per_epoch)
+            for batch in self._board.batches(batches) if self._board else batches:
                 self._train(batch)
                 if state.step - epoch * self.steps_per_epoch in evaluate_after:
                     self._evaluate(epoch)
@@ -123,6 +149,8 @@ class Training:
                         break
                 elif self._due():
                     self._save()
+        if self._board:
+            self._board.close(state.evaluations[state.best])
         self._progress.close(ending(state.evaluations, recipe.epochs, recipe.patience))
         return state
 
@@ -142,11 +170,14 @@ class Training:
         return self._strategy.experimental_distribute_dataset(dataset.with_options(options))
 
     def _train(self, batch: Any) -> None:
-        loss, labels, logits = (value.numpy() for value in self._step_function(batch))
+        losses, labels, logits = (value.numpy() for value in self._step_function(batch))
         self.state.step += 1
+        loss = float(losses[0])
         if not np.isfinite(loss):
             raise self._diverged(f"The training loss is {loss}")
-        self._progress.step(self.state.step, float(loss), labels, logits)
+        self._progress.step(self.state.step, loss, labels, logits)
+        if self._board:
+            self._board.step(losses, labels, logits)
 
     def _diverged(self, symptom: str) -> ValueError:
         return ValueError(
@@ -157,7 +188,7 @@ class Training:
 
     def _evaluate(self, epoch: int) -> None:
         scored = [[values.numpy() for values in self._predict(batch)] for batch in self._evaluation]
-        labels, logits = (np.concatenate(column) for column in zip(*scored, strict=True))
+        labels, logits, users = (np.concatenate(column) for column in zip(*scored, strict=True))
         if not np.isfinite(logits).all():
             raise self._diverged("A score of the eval split is not finite")
         auc = metrics.auc(labels, logits)
@@ -182,12 +213,23 @@ class Training:
                 "train_loss": loss,
                 "train_auc": train_auc,
             }
+            | self._gauc(users, labels, logits)
         )
         self._progress.evaluation(self.state.evaluations[-1])
+        if self._board:
+            ends = self.state.step == (epoch + 1) * self.steps_per_epoch
+            self._board.evaluation(self.state.evaluations[-1], labels, logits, draw=ends)
         # Best weights first: after a kill in between, the evaluation is repeated and is the same.
         if self.state.best == len(self.state.evaluations) - 1:
             self._weights.write(self.best)
         self._save()
+
+    def _gauc(self, users: np.ndarray, labels: np.ndarray, logits: np.ndarray) -> dict[str, float]:
+        """GAUC of eval; empty if the samples have no users, or none of them has both labels."""
+        if features.USER not in self._evaluation.element_spec:
+            return {}
+        value = metrics.gauc(users, labels, logits)
+        return {} if np.isnan(value) else {"eval_gauc": value}
 
     def _due(self) -> bool:
         # Workers must save in the same step, and their clocks differ.
@@ -197,36 +239,40 @@ class Training:
 
     def _save(self) -> None:
         start = time.monotonic()
+        if self._board:
+            self._board.flush()
         self._record.assign(json.dumps(dataclasses.asdict(self.state)))
         self._manager.save(checkpoint_number=self.state.step)
         self._saved = time.monotonic()
         self._cost = self._saved - start
 
     def _functions(self) -> tuple[Any, Any]:
-        """A training step and the logits of an evaluation batch, as `tf.function`s."""
+        """A training step, and labels, logits and users of an evaluation batch: `tf.function`s."""
         ranker, strategy = self._ranker, self._strategy
 
         def replica_step(batch: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-            loss, logits = ranker.update_weights(batch)
-            return loss, batch[features.LABEL], logits
+            losses, logits = ranker.update_weights(batch)
+            return tf.stack(losses), batch[features.LABEL], logits
 
         spec = self._batches(0, 0).element_spec
 
         @tf.function(input_signature=[spec], autograph=False)
         def step(batch: Any) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-            loss, labels, logits = strategy.run(replica_step, args=(batch,))
+            losses, labels, logits = strategy.run(replica_step, args=(batch,))
             local = strategy.experimental_local_results
             return (
-                strategy.reduce(tf.distribute.ReduceOp.MEAN, loss, axis=None),
+                strategy.reduce(tf.distribute.ReduceOp.MEAN, losses, axis=None),
                 tf.concat(local(labels), axis=0),
                 tf.concat(local(logits), axis=0),
             )
 
         @tf.function(input_signature=[self._evaluation.element_spec], autograph=False)
-        def predict(batch: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+        def predict(batch: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
             targets = tf.reshape(batch[features.TARGET_ITEM], [-1, 1])
             logits = ranker.score_by_length(batch, targets)
-            return tf.reshape(batch[features.LABEL], [-1]), tf.reshape(logits, [-1])
+            users = batch.get(features.USER, tf.zeros_like(targets))
+            flat = (tf.reshape(values, [-1]) for values in (batch[features.LABEL], logits, users))
+            return tuple(flat)
 
         return step, predict
 

@@ -56,6 +56,11 @@ class LazyAdam(tf.keras.optimizers.Optimizer):
         self._first = [self.add_variable_from_reference(var, "m") for var in var_list]
         self._second = [self.add_variable_from_reference(var, "v") for var in var_list]
 
+    @property
+    def first_moments(self) -> list[tf.Variable]:
+        """The first moment of each variable of `build`, in that order."""
+        return self._first
+
     def update_step(self, gradient: Any, variable: tf.Variable) -> None:
         """Updates one variable. Keras has already summed repeated rows of a sparse gradient."""
         index = self._index_dict[self._var_key(variable)]

@@ -1,4 +1,4 @@
-"""Progress of a training: a bar with training loss and AUC, and scalars for TensorBoard."""
+"""Progress of a training: a bar with training loss and AUC."""
 
 import collections
 import sys
@@ -6,7 +6,6 @@ import time
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from model.training import metrics
 
@@ -17,18 +16,16 @@ _SECONDS = 0.5
 
 
 class Progress:
-    """A progress bar on `sys.stdout`, and scalars for TensorBoard.
+    """A progress bar on `sys.stdout`.
 
     A terminal shows one line that is updated in place; a file gets one line for each
     evaluation.
 
     Args:
-      log_dir: folder of TensorBoard's events.
       steps_per_epoch: length of the bar, in batches.
     """
 
-    def __init__(self, log_dir: str, steps_per_epoch: int):
-        self._writer = tf.summary.create_file_writer(log_dir)
+    def __init__(self, steps_per_epoch: int):
         self._steps = steps_per_epoch
         self._recent: Any = collections.deque(maxlen=_RECENT)
         self._eval_auc = float("nan")
@@ -40,18 +37,13 @@ class Progress:
         now = time.monotonic()
         if now - self._shown >= _SECONDS:
             self._shown = now
-            self._write(step)
             if sys.stdout.isatty():
                 self._show(step, "\r")
 
     def evaluation(self, evaluation: dict[str, Any]) -> None:
         """Records an evaluation, an element of `State.evaluations` (early_stopping.py)."""
         self._eval_auc = evaluation["eval_auc"]
-        with self._writer.as_default():
-            tf.summary.scalar("eval/loss", evaluation["eval_loss"], evaluation["step"])
-            tf.summary.scalar("eval/auc", evaluation["eval_auc"], evaluation["step"])
         if self._recent:
-            self._write(evaluation["step"])
             self._show(evaluation["step"], "\n")
 
     def recent(self) -> tuple[float, float]:
@@ -60,16 +52,9 @@ class Progress:
         return float(np.mean(losses)), metrics.auc(np.concatenate(labels), np.concatenate(logits))
 
     def close(self, ending: str) -> None:
-        """Writes why the training ended as a line, and closes TensorBoard's file."""
-        self._writer.close()
+        """Writes why the training ended as a line."""
         sys.stdout.write(f"  {ending}\n")
         sys.stdout.flush()
-
-    def _write(self, step: int) -> None:
-        loss, auc = self.recent()
-        with self._writer.as_default():
-            tf.summary.scalar("train/loss", loss, step)
-            tf.summary.scalar("train/auc", auc, step)
 
     def _show(self, step: int, end: str) -> None:
         loss, auc = self.recent()

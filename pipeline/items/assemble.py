@@ -16,6 +16,8 @@ def assemble(job: Job, tally: Tally, plan: Tally) -> None:
     result = {**tally, **plan}
     if not result["error"]:
         _join(job, "ids", os.path.join(job.output, item_table.IDS))
+        if job.choice.title:
+            _join(job, "titles", os.path.join(job.output, item_table.TITLES))
         described = []
         for number, made in enumerate(plan["fields"]):
             width = max(tally["widest"][made["name"]])

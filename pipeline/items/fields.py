@@ -21,6 +21,7 @@ _LATER = (
     *("rating", "review", "rank", "also", "bought", "viewing", "viewed", "related", "popular"),
     *("sales", "sold", "votes", "score", "similar", "helpful", "clicks", "views", "wished"),
 )
+_TITLES = ("title", "product_title", "movie_title", "name", "product_name")
 _TEXT_NAMES = ("title", "description", "feature", "image", "imurl", "url", "video")
 _FEW = 50  # rows, below which nothing is said about how often values repeat
 _UNIQUE = 0.9  # distinct values over all values, from which a field is a text or an id
@@ -42,6 +43,7 @@ class Choice:
     fields: tuple[Field, ...]
     left_out: tuple[tuple[str, str], ...] = ()
     asked: bool = False  # whether the user named the fields
+    title: str = ""  # the column of the titles, for people; no model reads it
 
     def describe(self) -> list[str]:
         """Lines for the screen."""
@@ -83,7 +85,7 @@ def choose(path: str, rows: Sequence[Mapping[str, Any]], wanted: str) -> Choice:
         fields = tuple(_wanted(part, others, rows) for part in wanted.split(",") if part.strip())
         if len({field.name for field in fields}) != len(fields):
             raise SettingsError(f"`item_fields` must name each field once. Received: {wanted!r}.")
-        return Choice(item, fields, asked=True)
+        return Choice(item, fields, asked=True, title=title_column(names))
     used, left_out = [], []
     for name in others:
         reason, kind = _judge(name, [row.get(name) for row in rows])
@@ -97,7 +99,7 @@ def choose(path: str, rows: Sequence[Mapping[str, Any]], wanted: str) -> Choice:
             f"`items` must have a field that can be an attribute. {path!r} has none: {found}. Name "
             'the fields to use, for example IMN_ITEM_FIELDS="category,price:number".'
         )
-    return Choice(item, tuple(used), tuple(left_out))
+    return Choice(item, tuple(used), tuple(left_out), title=title_column(names))
 
 
 def item_column(path: str, names: Sequence[str]) -> str:
@@ -114,6 +116,12 @@ def item_column(path: str, names: Sequence[str]) -> str:
         f"`items` must have a column of item ids, named {', '.join(NAMES[ITEM])}, id or sku. "
         f"Received: {', '.join(names[:20]) or 'no columns'} in {path!r}. Rename the column."
     )
+
+
+def title_column(names: Sequence[str]) -> str:
+    """The column with the titles of the items; "" without one."""
+    by_low = {_plain(name): name for name in reversed(names)}
+    return next((by_low[known] for known in _TITLES if known in by_low), "")
 
 
 def _plain(name: str) -> str:

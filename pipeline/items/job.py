@@ -93,7 +93,8 @@ def make_item_table(
                 f"`items` must have the fields of the served model. {paths[0]!r} lacks "
                 f"{', '.join(missing)}. Received: {', '.join(names)}."
             )
-        choice = fields.Choice(fields.item_column(paths[0], names), chosen, asked=True)
+        item, title = fields.item_column(paths[0], names), fields.title_column(names)
+        choice = fields.Choice(item, chosen, asked=True, title=title)
     else:
         choice = fields.choose(paths[0], head, request.item_fields)
     folder = os.path.join(output, "spill")

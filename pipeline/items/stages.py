@@ -40,13 +40,14 @@ class Job:
 
     @property
     def schema(self) -> pa.Schema:
-        """The columns of a row: its id, its place, and its fields."""
+        """The columns of a row: its id, its place, its fields, and its title last."""
         kinds = [
             pa.float64() if field.kind == NUMBER else pa.list_(pa.string())
             for field in self.choice.fields
         ]
         named = [(f"field_{number}", kind) for number, kind in enumerate(kinds)]
-        return pa.schema([("item", pa.binary()), ("place", pa.int64()), *named])
+        first = [("item", pa.binary()), ("place", pa.int64())]
+        return pa.schema([*first, *named, ("title", pa.string())])
 
 
 def partition(job: Job, part: Range) -> Tally:
@@ -66,7 +67,9 @@ def partition(job: Job, part: Range) -> Tally:
             assert isinstance(row, dict)
             columns[0].append(item)
             columns[1].append((part.number << _SHIFT) | place)
-            for column, field in zip(columns[2:], job.choice.fields, strict=True):
+            title = row.get(job.choice.title) if job.choice.title else None
+            columns[-1].append(values.title(title) or None)
+            for column, field in zip(columns[2:-1], job.choice.fields, strict=True):
                 raw = row.get(field.name)
                 read = values.number(raw) if field.kind == NUMBER else values.categories(raw)
                 column.append(read[0])
@@ -183,6 +186,7 @@ def _first_of_each(table: pa.Table) -> tuple[pa.Table, int, int, str]:
             continue
         contradicts = False
         for other in table.slice(start + 1, end - start - 1).to_pylist():
+            row["title"] = row["title"] or other["title"]
             for name in names:
                 empty = row[name] is None or row[name] == []
                 if empty:
@@ -206,6 +210,9 @@ def encode(job: Job, bucket: int, plan: Tally) -> Tally:
     tally: Tally = {"widest": {}, "cut": {}, "unknown": {}}
     with fileio.open(job.path("ids", bucket), "wb") as file:
         file.write(b"".join(item + b"\n" for item in table["item"].to_pylist()))
+    with fileio.open(job.path("titles", bucket), "wb") as file:
+        lines = (f"{title or ''}\n" for title in table["title"].to_pylist())
+        file.write("".join(lines).encode("utf-8", "replace"))
     for number, (field, made) in enumerate(zip(job.choice.fields, plan["fields"], strict=True)):
         column = table[f"field_{number}"].combine_chunks()
         if isinstance(column, pa.ChunkedArray):

@@ -49,6 +49,12 @@ def item_id(value: Any) -> str:
     return "" if result.lower() in _NULLS else result
 
 
+def title(value: Any) -> str:
+    """The title of an item as one line, cut after 200 characters; "" for none."""
+    first = next(_leaves(value), "")
+    return "" if isinstance(first, dict) else text(first)[:LONGEST]
+
+
 def categories(value: Any) -> tuple[list[str], str]:
     """The texts of a category field, each once, in order; nested lists are flattened.
 

@@ -60,12 +60,10 @@ def tell(
     pushed = steps["Pusher"]
     where = pushed.text("pushed_model", "pushed_destination")
     report["pushed"] = where if pushed.number("pushed_model", "pushed") else None
-    # All trainings of the pipeline, one beside the other.
-    logs = os.path.dirname(steps["Trainer"].uri("model_run"))
 
     lines = [*_lines(report), *outcome(report["pushed"], served)]
     if report["pushed"]:
-        lines += ["", "Next:", *_next(name, output, where, logs)]
+        lines += ["", "Next:", *_next(name, output, where)]
     folder = os.path.join(output, "report")
     fileio.makedirs(folder)
     for file, text in (
@@ -129,12 +127,13 @@ def _number(value: Any) -> str:
     return "-" if value is None else f"{value:.4f}"
 
 
-def _next(name: str, output: str, pushed: str, logs: str) -> list[str]:
+def _next(name: str, output: str, pushed: str) -> list[str]:
     served = os.path.dirname(pushed)
     default = os.path.abspath(output) == os.path.abspath("runs")
+    where = "" if default else f" OUTPUT={output}"
     return [
-        "  make serve" + ("" if default else f" OUTPUT={output}"),
+        f"  make serve{where}",
+        f"  make board{where}",
         f"  docker run -p 8501:8501 -v {served}:/models/{name} -e MODEL_NAME={name} "
         "tensorflow/serving",
-        f"  .venv/bin/tensorboard --logdir {logs}",
     ]

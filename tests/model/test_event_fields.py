@@ -84,8 +84,8 @@ def test_a_step_trains_every_table_and_groups_by_length_change_nothing(world):
     np.testing.assert_allclose(grouped, logits, atol=1e-5)
     tables = [world.ranker.encoder.tables[f"event_{name}"] for name in ("rating", "by_hand")]
     with tf.GradientTape() as tape:
-        loss, _ = world.ranker.loss_and_logits(batch)
-    for gradient in tape.gradient(loss, tables):
+        losses, _ = world.ranker.loss_and_logits(batch)
+    for gradient in tape.gradient(losses.total, tables):
         dense = tf.convert_to_tensor(gradient).numpy()
         assert isinstance(gradient, tf.IndexedSlices)
         assert not dense[0].any()  # padding

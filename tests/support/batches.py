@@ -36,5 +36,5 @@ def step(ranker, inputs, rate=1e-2):
     if getattr(ranker, "optimizer", None) is None:
         ranker.optimizer = RecordingAdam(rate, rate)
         ranker.optimizer.build(ranker.trainable_variables)
-    loss, _ = ranker.update_weights(inputs)
-    return loss, ranker.optimizer.gradients
+    losses, _ = ranker.update_weights(inputs)
+    return losses.total, ranker.optimizer.gradients

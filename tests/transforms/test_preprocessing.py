@@ -20,6 +20,7 @@ OUTPUTS = (
     features.HISTORY_LENGTH,
     features.TARGET_ITEM,
     features.LABEL,
+    features.USER,
 )
 
 

@@ -97,7 +97,7 @@ def test_each_step_leaves_out_anew_and_the_same_after_a_restart():
     for step in (0, 1, 2):
         for each in (first, again):
             each.optimizer.iterations.assign(step)
-            losses.append(float(each.loss_and_logits(batch(), training=True)[0]))
+            losses.append(float(each.loss_and_logits(batch(), training=True)[0].total))
     assert losses[::2] == losses[1::2]
     assert len(set(losses[::2])) == 3
 
@@ -105,8 +105,8 @@ def test_each_step_leaves_out_anew_and_the_same_after_a_restart():
 def test_only_training_leaves_out():
     whole, thinned = ranker(extra_candidates=0), ranker(extra_candidates=0, history_dropout=1.0)
     for training in (False, True):
-        (loss, _), (other, _) = (
-            each.loss_and_logits(batch(), training=training) for each in (whole, thinned)
+        (loss, *_), (other, *_) = (
+            each.loss_and_logits(batch(), training=training)[0] for each in (whole, thinned)
         )
         assert np.isclose(loss, other, rtol=1e-6) == (not training)
 
@@ -114,7 +114,7 @@ def test_only_training_leaves_out():
 def test_an_event_that_is_left_out_is_still_no_negative():
     """All that could be drawn is in the histories, so that nothing is left for a softmax."""
     plain, drawing = (ranker(extra_candidates=n, history_dropout=1.0) for n in (0, 4))
-    (loss, _), (other, _) = (
-        each.loss_and_logits(batch(), training=True) for each in (plain, drawing)
+    (loss, *_), (other, *_) = (
+        each.loss_and_logits(batch(), training=True)[0] for each in (plain, drawing)
     )
     np.testing.assert_allclose(other, loss, rtol=1e-5)

@@ -7,6 +7,8 @@ import pytest
 import tensorflow as tf
 
 from model.training import data
+from tests.support import raw_examples
+from transforms import features
 
 SPEC = {"n": tf.io.FixedLenFeature([1], tf.int64)}
 ROWS = 50
@@ -65,7 +67,22 @@ def test_the_number_of_parallel_calls_changes_no_batch(tmp_path, monkeypatch, th
     expected = read(data.training_batches(files, SPEC, 32, 5, 2))
     monkeypatch.setattr(data, "_PARALLEL_CALLS", threads)
     assert read(data.training_batches(files, SPEC, 32, 5, 2)) == expected
-    assert data.count(files, "train") == sum(sizes)
+
+
+def test_count_gives_the_samples_and_the_positives_of_each_target(tmp_path):
+    files = [str(tmp_path / f"{number}.gz") for number in range(2)]
+    targets = [[(3, 1), (3, 0), (1, 1)], [(3, 1), (9, 1)]]  # 9: an item of the catalogue alone
+    for file, rows in zip(files, targets, strict=True):
+        raw_examples.write(
+            file,
+            [{features.TARGET_ITEM: [target], features.LABEL: [label]} for target, label in rows],
+        )
+    samples, positives = data.count(files, "train", 5)
+    assert samples == 5
+    assert positives.tolist() == [0, 1, 0, 2, 0]
+    raw_examples.write(files[0], [])
+    with pytest.raises(ValueError, match="The train split is empty"):
+        data.count(files[:1], "train", 5)
 
 
 def test_an_epoch_does_not_wait_for_the_tuner_of_tf_data(files):

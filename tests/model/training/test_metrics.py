@@ -1,4 +1,4 @@
-"""AUC against the count of all pairs; log loss against its formula."""
+"""AUC and GAUC against the count of all pairs; log loss against its formula."""
 
 import numpy as np
 import pytest
@@ -18,6 +18,29 @@ def test_auc_is_the_share_of_pairs_in_order(rows):
     else:
         expected = np.mean((above > 0) + 0.5 * (above == 0))
         assert metrics.auc(labels, scores) == pytest.approx(expected, abs=1e-12)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 3), st.booleans(), st.integers(-3, 3)), min_size=1, max_size=40
+    )
+)
+def test_gauc_is_the_mean_of_the_users_own_auc_by_their_rows(rows):
+    users, labels, scores = (np.array(column) for column in zip(*rows, strict=True))
+    values = {}
+    for user in set(users.tolist()):
+        own, of = labels[users == user], scores[users == user]
+        above = of[own][:, None] - of[~own][None, :]
+        if above.size:
+            values[user] = (np.mean((above > 0) + 0.5 * (above == 0)), len(own))
+    got = metrics.gauc(users, labels, scores)
+    if not values:
+        assert np.isnan(got)
+    else:
+        counted = sum(count for _, count in values.values())
+        expected = sum(value * count for value, count in values.values()) / counted
+        assert got == pytest.approx(expected, abs=1e-12)
 
 
 def test_auc_orders_saturated_scores():

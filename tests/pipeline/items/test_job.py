@@ -190,3 +190,21 @@ def test_a_field_that_is_nearly_empty_or_no_number(tmp_path, examples):
 def test_no_such_file(tmp_path):
     with pytest.raises(InputError, match="`items` must name a file"):
         make(tmp_path / "none", tmp_path / "t")
+
+
+def test_titles_are_kept_for_people(tmp_path, examples):
+    """One line each; of several rows of an item the first title; cut after 200 characters."""
+    rows = [
+        {"asin": "i1", "title": "A <b>bold</b>\n title &amp; more", "brand": "x"},
+        {"asin": "i2", "brand": "y"},
+        {"asin": "i2", "title": "Second row", "brand": "y"},
+        {"asin": "i3", "title": "long " * 100, "brand": "x"},
+    ]
+    (tmp_path / "items.jsonl").write_text(json_lines(rows))
+    make(tmp_path / "items.jsonl", tmp_path / "table", examples)
+    table = item_table.load(str(tmp_path / "table"))
+    titles = dict(zip(table.ids(), table.titles(), strict=True))
+    assert titles[b"i1"] == "A bold title & more"
+    assert titles[b"i2"] == "Second row"
+    assert titles[b"i3"] == ("long " * 100)[:200]
+    assert [field.name for field in table.fields] == ["brand"]  # no model reads a title
