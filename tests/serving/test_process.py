@@ -159,6 +159,10 @@ def test_a_folder_without_a_model_is_a_mistake_with_a_cure(tmp_path, capsys):
         ("--poll-seconds=0", "`poll_seconds` must be 0.001 to 86,400. Received: 0.0."),
         ("--poll-seconds=nan", "`poll_seconds` must be"),
         ("--grace-seconds=-1", "`grace_seconds` must be"),
+        ("--versions=0", "`versions` must be 1 to 100. Received: 0."),
+        ("--label=imn", "must be MODEL:LABEL=VERSION, such as imn:canary=3. Received: imn."),
+        ("--label=imn:canary=7", "must name a version in"),
+        ("--label=other:canary=1", "there is none. Received: other:canary=1."),
     ],
 )
 def test_options_out_of_their_range(models, capsys, option, says):
