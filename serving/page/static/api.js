@@ -72,16 +72,13 @@ export async function describe(target, ids) {
 export const item = (target, id) =>
   described.get(`${target.key} ${id}`) ?? { item: id, title: "", about: "", known: true };
 
-/** The inputs of each signature of a version, with their ranks. */
+/** The inputs of each signature of a version, by name. */
 export const signatures = (target) =>
   cached(`signatures ${target.key}`, async () => {
     const answer = await ask(`${target.path}/metadata`);
     const found = {};
-    for (const [name, { inputs }] of Object.entries(answer.metadata.signature_def.signature_def)) {
-      found[name] = {};
-      for (const [input, info] of Object.entries(inputs))
-        found[name][input] = info.tensor_shape?.dim?.length ?? 0;
-    }
+    for (const [name, { inputs }] of Object.entries(answer.metadata.signature_def.signature_def))
+      found[name] = inputs;
     return found;
   });
 
@@ -113,7 +110,8 @@ async function predict(target, name, values, signal) {
  * A model with the signature `recommend` is asked for the best of its whole catalogue. Others rank
  * the candidates.
  *
- * @returns {{order: string[], scores: number[], of: string, milliseconds: number}} best first
+ * @returns best first: `order` of ids, `scores`, and `firstStage`, the places in the first stage, if
+ *     there is one; `of` says what they are the best of
  */
 export async function best(target, events, at, candidates, excluded, signal) {
   const found = await signatures(target);
@@ -132,12 +130,17 @@ export async function best(target, events, at, candidates, excluded, signal) {
     };
   }
   const k = TOP + excluded.size; // so that ten are left without those that the user has had
-  const asked = inputs(found.recommend, events, at, { k: found.recommend.k ? [k] : k });
-  const outputs = await predict(target, "recommend", asked, signal);
-  const kept = outputs.items[0].map((_, place) => place).filter((place) => !excluded.has(outputs.items[0][place]));
+  const asked = inputs(found.recommend, events, at, { k: [k] });
+  const { items, scores, first_stage } = await predict(target, "recommend", asked, signal);
+  // An answer with fewer items is filled with the id "".
+  const kept = items[0].map((_, place) => place).filter((place) => {
+    const id = items[0][place];
+    return id && !excluded.has(id);
+  });
   return {
-    order: kept.map((place) => outputs.items[0][place]),
-    scores: kept.map((place) => outputs.scores[0][place]),
+    order: kept.map((place) => items[0][place]),
+    scores: kept.map((place) => scores[0][place]),
+    firstStage: kept.map((place) => first_stage[0][place]),
     of: "the whole catalogue",
     milliseconds: performance.now() - start,
   };

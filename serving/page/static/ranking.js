@@ -47,7 +47,15 @@ function row(result, target, view, id, place) {
     itemName(item(target, id)),
     element("span", { className: "score" }, score.toFixed(4), bar(score, "of-score")),
   );
-  const details = element("details", { open: view.open.has(id) }, summary, reasons(result, target, place));
+  const details = element(
+    "details",
+    { open: view.open.has(id) },
+    summary,
+    reasons(result, target, place),
+    result.firstStage
+      ? element("p", { className: "quiet inside" }, `Place ${result.firstStage[place]} in the first stage.`)
+      : null,
+  );
   details.addEventListener("toggle", () => view.toggle(id, details.open));
   const made = element("li", {}, details);
   made.dataset.item = id;
@@ -87,7 +95,7 @@ function reasons(result, target, place) {
   if (!weights.length)
     return element(
       "p",
-      { className: "quiet" },
+      { className: "quiet inside" },
       events.length ? "No attention weights." : "No events: the score is that of the item alone.",
     );
   return element(
