@@ -28,7 +28,7 @@ from pipeline.configs import Settings, serving_name  # noqa: E402
 from pipeline.errors import InputError  # noqa: E402
 from recommend import attributes, behind, best_items, connection, titles  # noqa: E402
 from serving import VERSION, registry, versions  # noqa: E402
-from transforms import features, item_table  # noqa: E402
+from transforms import item_table  # noqa: E402
 
 _FREQUENT = "1000"  # candidates of a model without a first stage
 _TOP_EVENTS = 3  # events shown for each pass
