@@ -115,6 +115,8 @@ def test_it_shows_what_a_client_gets_and_the_reasons(opened, server):
     page = opened()
     check(page, server, HISTORY, HISTORY_TIMES)
     assert page.locator("#events li").count() == 3
+    assert page.locator(".ranking details[open]").count() == 1
+    assert page.locator(".ranking details").first.get_attribute("open") is not None
     passes = page.locator(".ranking li").first.locator(".reasons section")
     assert passes.count() == 3
     best = shown(page)[0][0]
@@ -242,6 +244,9 @@ def test_a_phone_in_both_schemes(opened, scheme):
         color_scheme=scheme,
     )
     page.tap("#reasons")
+    assert page.locator(".ranking details[open]").count() == 20
+    page.locator(".ranking summary").first.tap()
+    assert page.locator(".ranking details[open]").count() < 20
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     assert page.evaluate(_CONTRASTS) == []
 

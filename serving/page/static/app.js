@@ -117,7 +117,6 @@ function show() {
         beside: beside[side] ?? null,
         open,
         toggle(id, isOpen) {
-          if (open.has(id) === isOpen) return;
           if (isOpen) open.add((last = id));
           else open.delete(id);
           history_();
@@ -127,6 +126,9 @@ function show() {
   );
   byId("rankings").dataset.columns = results.length;
   byId("moved").textContent = movement();
+  const all = results.every(({ top }) => top.every((id) => open.has(id)));
+  byId("reasons").setAttribute("aria-pressed", all);
+  byId("reasons").textContent = all ? "Hide all reasons" : "Show all reasons";
   history_();
 }
 
@@ -250,8 +252,6 @@ function wire() {
   byId("candidates").addEventListener("input", () => later());
   byId("reasons").addEventListener("click", () => {
     const all = byId("reasons").getAttribute("aria-pressed") !== "true";
-    byId("reasons").setAttribute("aria-pressed", all);
-    byId("reasons").textContent = all ? "Hide all reasons" : "Show all reasons";
     open = new Set(all ? results.flatMap(({ top }) => top) : []);
     last = all ? (results[0]?.top[0] ?? null) : null;
     show();
@@ -305,11 +305,13 @@ guarded(async () => {
   for (const [id, name] of [["model", "model"], ["other", "with"]])
     if (state.targets.some(({ key }) => key === asked.get(name))) byId(id).value = asked.get(name);
   await chooseModels();
+  clearTimeout(timer); // the first ranking is that of a user
   try {
     await chooseUser(asked.get("user") ?? (await api.anyUser(state.target)));
     if (asked.get("at")) chooseTime(Date.parse(asked.get("at")) / 1000);
   } catch (error) {
     byId("user").disabled = byId("any").disabled = true;
     byId("user-status").textContent = error.message;
+    later();
   }
 })();

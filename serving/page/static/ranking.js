@@ -56,7 +56,8 @@ function row(result, target, view, id, place) {
       ? element("p", { className: "quiet inside" }, `Place ${result.firstStage[place]} in the first stage.`)
       : null,
   );
-  details.addEventListener("toggle", () => view.toggle(id, details.open));
+  // A click, also by keyboard, comes before the change. `toggle` events come later than new rankings.
+  summary.addEventListener("click", () => view.toggle(id, !details.open));
   const made = element("li", {}, details);
   made.dataset.item = id;
   return made;
