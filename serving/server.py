@@ -100,12 +100,9 @@ def _serve(
         from serving.rest_api import RestServer
         from serving.service import Service
 
-        page_wanted = arguments.page
-        if page_wanted is None:  # It shows histories of users, so others get it only if asked for.
-            page_wanted = arguments.host in _OWN_INTERFACE
-        data = page_data(arguments) if page_data and page_wanted else None
+        data = page_data(arguments) if page_data and _has_page(arguments) else None
     service = Service(arguments.models, limits, policy)
-    page = Page(service, data) if page_wanted else None
+    page = Page(service, data) if _has_page(arguments) else None
     try:
         grpc_server = GrpcServer(service, f"{arguments.host}:{arguments.grpc_port}")
         rest = RestServer(
@@ -151,6 +148,13 @@ def _serve(
     service.registry.close(max(end - time.monotonic(), 0))
     _LOG.info("Stopped.")
     return 0
+
+
+def _has_page(arguments: argparse.Namespace) -> bool:
+    """The page shows histories of users, so other machines get it only if it is asked for."""
+    if arguments.page is None:
+        return arguments.host in _OWN_INTERFACE
+    return arguments.page
 
 
 def _check(arguments: argparse.Namespace) -> None:

@@ -83,6 +83,26 @@ def test_it_answers_on_the_loopback_interface_alone(process, expected):
     assert listening == ["127.0.0.1"] * 2
 
 
+def test_the_page_is_there_and_knows_no_users(process):
+    status, text, _ = process.raw("/")
+    assert (status, b"<title>Try the model</title>" in text) == (200, True)
+    status, answer = process.http("/imn/users?model=imn&version=1")
+    assert (status, "knows no users" in answer["error"]) == (404, True)
+
+
+@pytest.mark.parametrize(
+    ("options", "there"),
+    [
+        ([], True),
+        (["--no-page"], False),
+        (["--host=0.0.0.0"], False),
+        (["--host=0.0.0.0", "--page"], True),
+    ],
+)
+def test_other_machines_get_the_page_only_if_it_is_asked_for(options, there):
+    assert server._has_page(server.command_line().parse_args(options)) is there
+
+
 def test_at_its_start_it_says_only_what_a_user_can_use(process):
     """TensorFlow 2.21 writes about processors and GPUs at its import."""
     loading, serving, ready = process.lines[:3]
