@@ -286,13 +286,13 @@ def test_a_model_that_can_is_asked_for_its_whole_catalogue(opened, server):
 
 
 def check_recommended(page, server, side):
-    """The ten best of `recommend`, which leaves out the history, with the scores of `rank`."""
+    """The ten best of `recommend`, in its order, with the probabilities of `rank`."""
     body = {"signature_name": "recommend", "inputs": history_inputs(k=[10])}
     status, answer = server.http("/v1/models/imn/versions/2:predict", body)
     assert status == 200, answer
     items, scores = shown(page, side)
     assert items == answer["outputs"]["items"][0]
-    assert scores == pytest.approx(answer["outputs"]["scores"][0], abs=6e-5)
+    assert scores == pytest.approx(answer["outputs"]["probabilities"][0], abs=6e-5)
     ranked, _ = expected(server, HISTORY, HISTORY_TIMES, version=2)
     assert scores == pytest.approx([ranked[item] for item in items], abs=6e-5)
 

@@ -131,7 +131,8 @@ export async function best(target, events, at, candidates, excluded, signal) {
   }
   const k = TOP + excluded.size; // so that ten are left without those that the user has had
   const asked = inputs(found.recommend, events, at, { k: [k] });
-  const { items, scores, first_stage } = await predict(target, "recommend", asked, signal);
+  // Both stages decide the order; what is shown are the probabilities, as those of `rank`.
+  const { items, probabilities, first_stage } = await predict(target, "recommend", asked, signal);
   // An answer with fewer items is filled with the id "".
   const kept = items[0].map((_, place) => place).filter((place) => {
     const id = items[0][place];
@@ -139,7 +140,7 @@ export async function best(target, events, at, candidates, excluded, signal) {
   });
   return {
     order: kept.map((place) => items[0][place]),
-    scores: kept.map((place) => scores[0][place]),
+    scores: kept.map((place) => probabilities[0][place]),
     firstStage: kept.map((place) => first_stage[0][place]),
     of: "the whole catalogue",
     milliseconds: performance.now() - start,
