@@ -24,7 +24,7 @@ QUIET := TF_CPP_MIN_LOG_LEVEL=3 PYTHONWARNINGS=ignore::FutureWarning
 
 help:
 	@echo 'make run [RATINGS=FILE_OR_GLOB] [ITEMS=FILE_OR_GLOB] [MODEL=PRESET] [OUTPUT=FOLDER]   the whole pipeline'
-	@echo 'make serve [OUTPUT=FOLDER]   answers with what was pushed: gRPC on 8500, REST on 8501'
+	@echo 'make serve [OUTPUT=FOLDER]   answers with what was pushed: gRPC on 8500, REST and a page to try it on 8501'
 	@echo 'make board [OUTPUT=FOLDER]   the trainings in TensorBoard, on http://localhost:6006'
 	@echo 'make catalogue ITEMS=FILE_OR_GLOB [OUTPUT=FOLDER]   attributes of new items for the served model'
 	@echo 'make recommend ID=USER [RATINGS=...] [OUTPUT=FOLDER]   the best items for a user'
@@ -44,7 +44,7 @@ run: setup
 	@$(PYTHON) local_runner.py
 
 serve: setup
-	@$(QUIET) $(PYTHON) -m serving.server --models "$(or $(IMN_OUTPUT),runs)/serving_model" $(ARGS)
+	@$(QUIET) $(PYTHON) -m recommend.server --models "$(or $(IMN_OUTPUT),runs)/serving_model" $(ARGS)
 
 # LOGS: another folder of events, such as that of `experiments.search`.
 board: setup

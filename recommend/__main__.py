@@ -9,7 +9,6 @@ for a model without a first stage, it ranks candidates.
 """
 
 import argparse
-import dataclasses
 import datetime
 import difflib
 import itertools
@@ -27,9 +26,9 @@ import numpy as np  # noqa: E402
 
 from pipeline.configs import Settings, serving_name  # noqa: E402
 from pipeline.errors import InputError  # noqa: E402
-from recommend import attributes, best_items, connection, titles  # noqa: E402
+from recommend import attributes, behind, best_items, connection, titles  # noqa: E402
 from serving import VERSION, registry, versions  # noqa: E402
-from transforms import features, item_table  # noqa: E402
+from transforms import item_table  # noqa: E402
 
 _FREQUENT = "1000"  # candidates of a model without a first stage
 _TOP_EVENTS = 3  # events shown for each pass
@@ -61,8 +60,7 @@ def recommend(arguments: argparse.Namespace, settings: Settings) -> Iterator[str
         raise InputError(f"`--top` must be at least 1. Received: {arguments.top}.")
     name, version = _pushed(arguments.output, settings)
     folder = os.path.join(arguments.output, "serving_model", name, str(version))
-    settings = _with_ratings(settings, arguments.output, folder)
-    settings = dataclasses.replace(settings, event_fields=_event_fields(folder))
+    settings = behind.settings(settings, arguments.output, folder)
     from recommend import user_history  # imports TensorFlow
 
     history = user_history.read(settings, arguments.user)
@@ -132,7 +130,7 @@ def _known_events(history: Any, folder: str, user: str, ratings: str) -> int:
       InputError: if the history has events and the model knows none of them.
     """
     wanted = set(history.items)
-    with open(os.path.join(folder, "assets", features.ITEM_VOCABULARY), "rb") as file:
+    with open(behind.vocabulary(folder), "rb") as file:
         known = wanted.intersection(line.rstrip(b"\r\n") for line in file)
     count = sum(item in known for item in history.items)
     if history.items and not count:
@@ -161,36 +159,11 @@ def _pushed(output: str, settings: Settings) -> tuple[str, int]:
     return name, max(found)
 
 
-def _with_ratings(settings: Settings, output: str, folder: str) -> Settings:
-    """The settings; without RATINGS, those of the ratings that the model was trained on."""
-    if settings.ratings:
-        return settings
-    from pipeline import connections
-    from pipeline.local import lineage
-
-    ingestion = None
-    if settings.metadata or os.path.exists(os.path.join(output, "metadata.db")):
-        ingestion = lineage.ingestion_behind(connections.metadata(settings, output), folder)
-    if ingestion is None:
-        raise InputError(
-            f"The metadata of {output} does not record the ratings of {folder}. "
-            "Set RATINGS= to them."
-        )
-    fields = ("ratings", "layout", "min_rating", "sampling_seed")
-    return dataclasses.replace(settings, **{name: ingestion[name] for name in fields})
-
-
-def _event_fields(folder: str) -> str:
-    """The setting `event_fields` of a model: it has a vocabulary of each field."""
-    prefix = features.event_vocabulary("")
-    names = sorted(os.listdir(os.path.join(folder, "assets")))
-    return ",".join(name.removeprefix(prefix) for name in names if name.startswith(prefix))
-
-
 def _candidates(source: str, folder: str, rated: frozenset[bytes]) -> list[bytes]:
     """Ids that the user has not rated, from a file or the `source` most frequent of training."""
-    vocabulary = os.path.join(folder, "assets", features.ITEM_VOCABULARY)
-    path, count = (vocabulary, int(source)) if source.isdecimal() else (source, None)
+    path, count = source, None
+    if source.isdecimal():
+        path, count = behind.vocabulary(folder), int(source)
     try:
         with open(path, "rb") as file:
             lines = (line.rstrip(b"\r\n") for line in file)

@@ -58,11 +58,23 @@ def read(settings: Settings, user: str) -> UserHistory:
     events = [
         _select(wanted, parsed.events) for parsed in reading.read_all(settings, settings.min_rating)
     ]
-    table = pa.concat_tables(events).combine_chunks()
-    ordered, _ = histories.sort_events(table, settings.sampling_seed)
+    return of_events(
+        pa.concat_tables(events).combine_chunks(), settings.sampling_seed, frozenset(rated), newest
+    )
+
+
+def of_events(table: pa.Table, seed: int, rated: frozenset[bytes], newest: int) -> UserHistory:
+    """The history of a user from the rows of the ratings, which are in any order.
+
+    Args:
+      table: as `histories.sort_events` takes it.
+      seed: the order of events with the same time.
+      rated: as in `UserHistory`, like `newest`.
+    """
+    ordered, _ = histories.sort_events(table, seed)
     items = ordered.items.take(pa.array(ordered.item)).to_pylist()
     values = {name: column.to_pylist() for name, column in ordered.values.items()}
-    return UserHistory(items, ordered.time.tolist(), values, frozenset(rated), newest)
+    return UserHistory(items, ordered.time.tolist(), values, rated, newest)
 
 
 def _select(user: pa.Scalar, batch: pa.RecordBatch) -> pa.Table:

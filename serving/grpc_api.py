@@ -83,11 +83,14 @@ def _prediction(service: Service) -> grpc.GenericRpcHandler:
     return grpc.method_handlers_generic_handler(
         PREDICTION,
         {
-            "Predict": _compute_method(service, predict_pb2.PredictRequest, service.predict),
-            "Classify": _compute_method(
-                service, classification_pb2.ClassificationRequest, service.classify
-            ),
-            "Regress": _compute_method(service, regression_pb2.RegressionRequest, service.regress),
+            name: _compute_method(service, name, kind, answer)
+            for name, kind, answer in (
+                ("Predict", predict_pb2.PredictRequest, service.predict),
+                ("Classify", classification_pb2.ClassificationRequest, service.classify),
+                ("Regress", regression_pb2.RegressionRequest, service.regress),
+            )
+        }
+        | {
             "GetModelMetadata": _query_method(
                 get_model_metadata_pb2.GetModelMetadataRequest, service.metadata
             ),
@@ -107,14 +110,16 @@ def _model(service: Service) -> grpc.GenericRpcHandler:
 
 
 def _compute_method(
-    service: Service, kind: type, answer: Callable[[Any, Deadline], Any]
+    service: Service, api: str, kind: type, answer: Callable[[Any, Deadline], Any]
 ) -> grpc.RpcMethodHandler:
     def handle(data: bytes, context: grpc.ServicerContext) -> Any:
         left, most = context.time_remaining(), service.limits.seconds
         deadline = Deadline(most if left is None else min(left, most), context.is_active)
         # A parsed request takes many times its bytes, so only requests that may compute are parsed.
-        with service.turn(deadline):
-            return answer(_parsed(kind, data), deadline)
+        with service.metrics.counted(api, "GRPC") as count, service.turn(deadline):
+            request = _parsed(kind, data)
+            count.model = request.model_spec.name
+            return answer(request, deadline)
 
     return _method(kind, handle)
 

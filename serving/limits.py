@@ -62,9 +62,15 @@ class AdmissionQueue:
     Args:
       running: requests that compute at the same time.
       queue: requests that wait.
+
+    Attributes:
+      waiting: how many requests wait now.
+      running: how many compute now.
     """
 
     def __init__(self, running: int, queue: int):
+        self.waiting = self.running = 0  # requests now
+        self._counts = threading.Lock()
         self._queue = queue
         self._places = threading.Semaphore(running + queue)
         self._slots = threading.Semaphore(running)
@@ -83,7 +89,9 @@ class AdmissionQueue:
                 f"The queue is full: {self._queue} requests wait. Try again later.",
             )
         try:
-            if not self._slots.acquire(timeout=max(deadline.left(), 0)):
+            with self._counted("waiting"):
+                free = self._slots.acquire(timeout=max(deadline.left(), 0))
+            if not free:
                 raise RequestError(
                     grpc.StatusCode.DEADLINE_EXCEEDED,
                     "The server is busy: the request waited until its deadline.",
@@ -91,8 +99,19 @@ class AdmissionQueue:
             try:
                 if not deadline.waits():
                     raise RequestError(grpc.StatusCode.CANCELLED, "The client disconnected.")
-                yield
+                with self._counted("running"):
+                    yield
             finally:
                 self._slots.release()
         finally:
             self._places.release()
+
+    @contextlib.contextmanager
+    def _counted(self, name: str) -> Iterator[None]:
+        with self._counts:
+            setattr(self, name, getattr(self, name) + 1)
+        try:
+            yield
+        finally:
+            with self._counts:
+                setattr(self, name, getattr(self, name) - 1)

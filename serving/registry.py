@@ -4,11 +4,11 @@ import gc
 import logging
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Generic
 
 from serving.errors import not_found
-from serving.versions import M, Versions, versions
+from serving.versions import M, Policy, Versions, versions
 
 _LOG = logging.getLogger("serving")
 
@@ -19,10 +19,11 @@ class ModelRegistry(Generic[M]):
     Args:
       root: the folder, such as `OUTPUT/serving_model` of the pipeline.
       load: loads and warms up the folder of a version.
+      policy: which versions are served.
     """
 
-    def __init__(self, root: str, load: Callable[[str], M]):
-        self._root, self._load = root, load
+    def __init__(self, root: str, load: Callable[[str], M], policy: Policy | None = None):
+        self._root, self._load, self._policy = root, load, policy
         self._models: dict[str, Versions[M]] = {}
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
@@ -32,7 +33,8 @@ class ModelRegistry(Generic[M]):
         for name in names(self._root):
             if name not in self._models:
                 folder = os.path.join(self._root, name)
-                self._models = self._models | {name: Versions(name, folder, self._load)}
+                versions_of = Versions(name, folder, self._load, self._policy)
+                self._models = self._models | {name: versions_of}
         loaded = [model.poll() for model in self._models.values() if not self._stopped.is_set()]
         if any(loaded):
             gc.collect()  # Old graphs are reference cycles, and would stay in memory for long.
@@ -60,6 +62,11 @@ class ModelRegistry(Generic[M]):
             served = ", ".join(f"`{each}`" for each in sorted(self._models)) or "none"
             raise not_found(f"Model `{name}` is not served. Served: {served}.")
         return self._models[name]
+
+    @property
+    def models(self) -> Mapping[str, Versions[M]]:
+        """The versions of each model that the folder had, by its name."""
+        return self._models
 
     @property
     def available(self) -> bool:

@@ -3,33 +3,22 @@
 import asyncio
 import json
 import logging
-import re
 import socket
 import threading
+from collections.abc import Callable
 from concurrent import futures
 from typing import Any
 
 import grpc
 from aiohttp import web
-from google.protobuf import json_format as protobuf_json
-from tensorflow_serving.apis import (
-    classification_pb2,
-    get_model_metadata_pb2,
-    get_model_status_pb2,
-    model_pb2,
-    regression_pb2,
-)
 
-from serving import json_format
-from serving.errors import RequestError, invalid
+from serving import metrics, rest_paths
+from serving.errors import RequestError
 from serving.limits import Deadline
 from serving.service import Service
 
 _LOG = logging.getLogger("serving")
-_PATH = re.compile(
-    r"/v1/models/(?P<name>[^/:]+)(/versions/(?P<version>[0-9]{1,18}))?"
-    r"(:(?P<method>predict|classify|regress)|(?P<metadata>/metadata))?"
-)
+METRICS_PATH = "/monitoring/prometheus/metrics"  # TF Serving's
 # The HTTP status for each gRPC status, as in TF Serving.
 _STATUS = {
     grpc.StatusCode.CANCELLED: 499,
@@ -52,13 +41,21 @@ class RestServer:
       service: answers the requests.
       host: the interface.
       port: the port. 0 takes any free port.
+      add_page: adds the routes of the page, if it is served.
 
     Raises:
       OSError: if the server cannot listen on the address.
     """
 
-    def __init__(self, service: Service, host: str, port: int):
+    def __init__(
+        self,
+        service: Service,
+        host: str,
+        port: int,
+        add_page: Callable[[web.Application], None] | None = None,
+    ):
         self._service, limits = service, service.limits
+        self._add_page = add_page
         self._threads = limits.running + limits.queue + _SPARE_THREADS
         self._pool = futures.ThreadPoolExecutor(self._threads, thread_name_prefix="rest")
         self._under_way = 0  # Only the loop's thread changes it.
@@ -79,6 +76,10 @@ class RestServer:
 
         async def listen() -> web.AppRunner:
             app = web.Application(client_max_size=self._service.limits.message_bytes)
+            app.router.add_get(METRICS_PATH, self._metrics)
+            app.router.add_get("/healthz", self._health)
+            if self._add_page:
+                self._add_page(app)
             app.router.add_route("*", "/{path:.*}", self._handle)
             runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
             await runner.setup()
@@ -109,14 +110,20 @@ class RestServer:
             await asyncio.sleep(0.02)
         await runner.cleanup()
 
+    async def _health(self, request: web.Request) -> web.Response:
+        """200 if a load balancer may send requests, in the words of gRPC's health service."""
+        if self._service.ready:
+            return _json({"status": "SERVING"}, 200)
+        return _json({"status": "NOT_SERVING"}, 503)
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        text = await self._loop.run_in_executor(None, self._service.metrics.text)
+        return web.Response(body=text, headers={"Content-Type": metrics.CONTENT_TYPE})
+
     async def _handle(self, request: web.Request) -> web.Response:
-        if (
-            self._under_way >= self._threads
-        ):  # Checked before the body is read, so bodies cannot pile up.
-            return _json({"error": "The queue is full. Try again later."}, 429)
-        self._under_way += 1
         try:
-            answer, status = await self._answer(request), 200
+            with self._service.metrics.counted("", "REST") as count:
+                answer, status = await self._counted(request, count), 200
         except RequestError as refusal:
             answer, status = {"error": refusal.message}, _STATUS.get(refusal.code, 500)
         except web.HTTPRequestEntityTooLarge:
@@ -127,11 +134,23 @@ class RestServer:
         except Exception:
             _LOG.exception("A request to %s failed.", request.path)
             answer, status = {"error": "Internal error. See the log of the server."}, 500
-        finally:
-            self._under_way -= 1
         return _json(answer, status)
 
-    async def _answer(self, request: web.Request) -> dict[str, Any]:
+    async def _counted(self, request: web.Request, count: metrics.Count) -> dict[str, Any]:
+        # Checked before the body is read, so bodies cannot pile up.
+        if self._under_way >= self._threads:
+            raise RequestError(
+                grpc.StatusCode.RESOURCE_EXHAUSTED, "The queue is full. Try again later."
+            )
+        self._under_way += 1
+        try:
+            to = rest_paths.route(request.method, request.path)
+            count.model, count.api = to.spec.name, to.method
+            return await self._answer(request, to)
+        finally:
+            self._under_way -= 1
+
+    async def _answer(self, request: web.Request, to: rest_paths.Route) -> dict[str, Any]:
         seconds = self._service.limits.seconds
         deadline = Deadline(seconds, lambda: request.transport is not None)
         try:
@@ -142,7 +161,7 @@ class RestServer:
                 f"The request was not complete within {seconds:g} seconds.",
             ) from None
         return await self._loop.run_in_executor(
-            self._pool, _dispatch, self._service, request.method, request.path, body, deadline
+            self._pool, rest_paths.answer, self._service, to, body, deadline
         )
 
 
@@ -150,121 +169,3 @@ def _json(answer: dict[str, Any], status: int) -> web.Response:
     return web.Response(
         body=json.dumps(answer).encode(), status=status, content_type="application/json"
     )
-
-
-def _dispatch(
-    service: Service, verb: str, path: str, body: bytes, deadline: Deadline
-) -> dict[str, Any]:
-    match = _PATH.fullmatch(path)
-    if not match or verb != ("POST" if match["method"] else "GET"):
-        raise RequestError(
-            grpc.StatusCode.NOT_FOUND,
-            "The path must be GET /v1/models/NAME or .../NAME/metadata, or POST .../NAME:predict, "
-            f":classify or :regress. Received: {verb} {path}.",
-        )
-    spec = model_pb2.ModelSpec(name=match["name"])
-    if match["version"]:
-        spec.version.value = int(match["version"])
-    if match["metadata"]:
-        return _metadata(service, spec)
-    if verb == "GET":
-        return _status(service, spec)
-    # A parsed body takes many times its bytes, so only requests that may compute are parsed.
-    with service.turn(deadline):
-        return _compute(service, spec, match["method"], _parse(body), deadline)
-
-
-def _compute(
-    service: Service,
-    spec: model_pb2.ModelSpec,
-    method: str,
-    fields: dict[str, Any],
-    deadline: Deadline,
-) -> dict[str, Any]:
-    name = fields.get("signature_name", "")
-    if not isinstance(name, str) or not name.isprintable():
-        raise invalid("`signature_name` must be a string of printable characters.")
-    spec.signature_name = name
-    if method == "predict":
-        return _predict(service, spec, fields, deadline)
-    return _examples(service, spec, fields, deadline, method)
-
-
-def _parse(body: bytes) -> dict[str, Any]:
-    try:
-        fields = json.loads(body.decode())
-    except (ValueError, RecursionError) as error:
-        raise invalid(f"The body must be JSON in UTF-8. Received: {error}.") from None
-    if not isinstance(fields, dict):
-        raise invalid("The body must be a JSON object.")
-    return fields
-
-
-def _predict(
-    service: Service, spec: model_pb2.ModelSpec, fields: dict[str, Any], deadline: Deadline
-) -> dict[str, Any]:
-    _, values = service.run(
-        spec, lambda signature: json_format.inputs(signature, fields, service.limits), deadline
-    )
-    return json_format.outputs(values, "instances" in fields)
-
-
-def _examples(
-    service: Service,
-    spec: model_pb2.ModelSpec,
-    fields: dict[str, Any],
-    deadline: Deadline,
-    method: str,
-) -> dict[str, Any]:
-    kinds: dict[str, Any] = {
-        "classify": classification_pb2.ClassificationRequest,
-        "regress": regression_pb2.RegressionRequest,
-    }
-    request = kinds[method](model_spec=spec)
-    rows, context = json_format.examples(fields)
-    request.input.example_list_with_context.examples.extend(rows)
-    request.input.example_list_with_context.context.CopyFrom(context)
-    if method == "classify":
-        classified = service.classify(request, deadline).result.classifications
-        return {
-            "result": [[[each.label, each.score] for each in row.classes] for row in classified]
-        }
-    return {
-        "result": [each.value for each in service.regress(request, deadline).result.regressions]
-    }
-
-
-def _status(service: Service, spec: model_pb2.ModelSpec) -> dict[str, Any]:
-    request = get_model_status_pb2.GetModelStatusRequest(model_spec=spec)
-    states = get_model_status_pb2.ModelVersionStatus.State
-    return {
-        "model_version_status": [
-            {
-                "version": str(row.version),
-                "state": states.Name(row.state),
-                "status": {
-                    "error_code": "UNKNOWN" if row.status.error_code else "OK",
-                    "error_message": row.status.error_message,
-                },
-            }
-            for row in service.status(request).model_version_status
-        ]
-    }
-
-
-def _metadata(service: Service, spec: model_pb2.ModelSpec) -> dict[str, Any]:
-    request = get_model_metadata_pb2.GetModelMetadataRequest(model_spec=spec)
-    request.metadata_field.append("signature_def")
-    answer = service.metadata(request)
-    signatures = get_model_metadata_pb2.SignatureDefMap()
-    answer.metadata["signature_def"].Unpack(signatures)
-    return {
-        "model_spec": protobuf_json.MessageToDict(
-            answer.model_spec, preserving_proto_field_name=True
-        ),
-        "metadata": {
-            "signature_def": protobuf_json.MessageToDict(
-                signatures, preserving_proto_field_name=True
-            )
-        },
-    }

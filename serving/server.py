@@ -3,7 +3,8 @@
     python -m serving.server --models runs/serving_model
 
 It serves the newest pushed version of each model in the folder, watches for new versions, and
-stops gracefully on SIGTERM and Ctrl-C. Exit status: 0 after a stop, 2 if it cannot start.
+stops gracefully on SIGTERM and Ctrl-C. `GET /` is a page to try the models. Exit status: 0 after a
+stop, 2 if it cannot start.
 """
 
 import argparse
@@ -11,11 +12,14 @@ import dataclasses
 import gc
 import logging
 import os
+import re
 import signal
 import sys
 import threading
 import time
 import warnings
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 # Silences TensorFlow's import.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -23,16 +27,35 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from serving import VERSION, quiet
 from serving.limits import Limits
 from serving.registry import names
+from serving.versions import Policy, versions
+
+if TYPE_CHECKING:
+    from serving.page.data import PageData
 
 _LOG = logging.getLogger("serving")
 _LOOPBACK = "127.0.0.1"
+_OWN_INTERFACE = (_LOOPBACK, "localhost", "::1")
 _DAY_SECONDS = 86_400
+_MOST_VERSIONS = 100
 _REFUSING_SECONDS = 0.5  # At the end it refuses requests for so long before the ports close.
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Serves until a signal. Returns the exit status."""
-    arguments = _parser().parse_args(argv)
+def main(
+    argv: list[str] | None = None,
+    parser: argparse.ArgumentParser | None = None,
+    page_data: Callable[[argparse.Namespace], "PageData"] | None = None,
+) -> int:
+    """Serves until a signal.
+
+    Args:
+      argv: the command line.
+      parser: `command_line()`, with further arguments.
+      page_data: makes the users and items of the page from the arguments.
+
+    Returns:
+      the exit status.
+    """
+    arguments = (parser or command_line()).parse_args(argv)
     try:
         models = names(arguments.models)
     except OSError as error:
@@ -53,13 +76,19 @@ def main(argv: list[str] | None = None) -> int:
         limits = Limits(
             **{field.name: getattr(arguments, field.name) for field in dataclasses.fields(Limits)}
         )
+        policy = Policy(arguments.versions, _labels(arguments.label, arguments.models))
     except ValueError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    return _serve(arguments, limits)
+    return _serve(arguments, limits, policy, page_data)
 
 
-def _serve(arguments: argparse.Namespace, limits: Limits) -> int:
+def _serve(
+    arguments: argparse.Namespace,
+    limits: Limits,
+    policy: Policy,
+    page_data: Callable[[argparse.Namespace], "PageData"] | None,
+) -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -67,13 +96,18 @@ def _serve(arguments: argparse.Namespace, limits: Limits) -> int:
     _LOG.info("Loading the newest version of %s.", ", ".join(names(arguments.models)))
     with quiet.imports():
         from serving.grpc_api import GrpcServer
+        from serving.page.routes import Page
         from serving.rest_api import RestServer
         from serving.service import Service
 
-    service = Service(arguments.models, limits)
+        data = page_data(arguments) if page_data and _has_page(arguments) else None
+    service = Service(arguments.models, limits, policy)
+    page = Page(service, data) if _has_page(arguments) else None
     try:
         grpc_server = GrpcServer(service, f"{arguments.host}:{arguments.grpc_port}")
-        rest = RestServer(service, arguments.host, arguments.rest_port)
+        rest = RestServer(
+            service, arguments.host, arguments.rest_port, page.add_routes if page else None
+        )
     except OSError as error:
         sys.stderr.write(f"{error}\n")
         return 2
@@ -93,6 +127,8 @@ def _serve(arguments: argparse.Namespace, limits: Limits) -> int:
         grpc_server.port,
         ", ".join(urls),
     )
+    if page:
+        _LOG.info("Try the model: http://%s:%d/", arguments.host, rest.port)
     service.registry.watch(arguments.poll_seconds)
     while not stop.wait(arguments.poll_seconds):
         grpc_server.set_health(service.registry.available)
@@ -107,9 +143,18 @@ def _serve(arguments: argparse.Namespace, limits: Limits) -> int:
     draining.start()
     grpc_server.stop(arguments.grace_seconds)
     draining.join(max(end - time.monotonic(), 0) + 1)
+    if page:
+        page.close()
     service.registry.close(max(end - time.monotonic(), 0))
     _LOG.info("Stopped.")
     return 0
+
+
+def _has_page(arguments: argparse.Namespace) -> bool:
+    """The page shows histories of users, so other machines get it only if it is asked for."""
+    if arguments.page is None:
+        return arguments.host in _OWN_INTERFACE
+    return arguments.page
 
 
 def _check(arguments: argparse.Namespace) -> None:
@@ -118,6 +163,10 @@ def _check(arguments: argparse.Namespace) -> None:
             raise ValueError(
                 f"`{name}` must be a port, 0 to 65535. Received: {getattr(arguments, name)}."
             )
+    if not 1 <= arguments.versions <= _MOST_VERSIONS:
+        raise ValueError(
+            f"`versions` must be 1 to {_MOST_VERSIONS}. Received: {arguments.versions}."
+        )
     for name, least in (("poll_seconds", 1e-3), ("grace_seconds", 0)):
         if not least <= getattr(arguments, name) <= _DAY_SECONDS:
             raise ValueError(
@@ -126,9 +175,30 @@ def _check(arguments: argparse.Namespace) -> None:
             )
 
 
-def _parser() -> argparse.ArgumentParser:
+def _labels(texts: Sequence[str], root: str) -> dict[str, dict[str, int]]:
+    """The versions by model and label, from texts such as `imn:canary=3`."""
+    found: dict[str, dict[str, int]] = {}
+    for text in texts:
+        match = re.fullmatch(r"([^/:=]+):([^/:=]+)=([0-9]{1,18})", text)
+        if not match:
+            raise ValueError(
+                f"`--label` must be MODEL:LABEL=VERSION, such as imn:canary=3. Received: {text}."
+            )
+        name, label, version = match[1], match[2], int(match[3])
+        present = versions(os.path.join(root, name))
+        if version not in present:
+            raise ValueError(
+                f"`--label` must name a version in {root}/{name}: "
+                f"{', '.join(map(str, sorted(present))) or 'there is none'}. Received: {text}."
+            )
+        found.setdefault(name, {})[label] = version
+    return found
+
+
+def command_line(program: str = "python -m serving.server") -> argparse.ArgumentParser:
+    """The arguments of the command."""
     parser = argparse.ArgumentParser(
-        prog="python -m serving.server",
+        prog=program,
         description="Serves pushed models in TF Serving's protocol, gRPC and REST.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
@@ -140,6 +210,20 @@ def _parser() -> argparse.ArgumentParser:
     add("--rest-port", type=int, default=8501, help="0 takes a free port")
     add("--poll-seconds", type=float, default=1.0, help="time between checks for new versions")
     add("--grace-seconds", type=float, default=10.0, help="time for requests in progress at a stop")
+    add("--versions", type=int, default=1, help="how many of a model's newest versions to serve")
+    add(
+        "--label",
+        action="append",
+        default=[],
+        metavar="MODEL:LABEL=VERSION",
+        help="serve this version too, under a label; `stable` is the newest unless you set it",
+    )
+    add(
+        "--page",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="the page to try the models, at /; without this flag it is there on the own interface",
+    )
     for field in dataclasses.fields(Limits):
         flag = "--" + field.name.replace("_", "-")
         kind = float if isinstance(field.default, float) else int

@@ -1,8 +1,9 @@
 """Answers requests of TF Serving's protocol. The gRPC and the REST port share this code."""
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import grpc
 import numpy as np
@@ -20,8 +21,10 @@ from tensorflow_serving.apis import (
 from serving import tensors
 from serving.errors import RequestError, invalid, not_found
 from serving.limits import AdmissionQueue, Deadline, Limits
+from serving.metrics import Metrics
 from serving.model import Model, Signature
 from serving.registry import ModelRegistry
+from serving.versions import Policy
 
 CLASSIFY, REGRESS = "tensorflow/serving/classify", "tensorflow/serving/regress"
 _DEFAULT = "serving_default"
@@ -39,13 +42,20 @@ class Service:
     Args:
       root: folder with a subfolder for each model.
       limits: largest requests, and how many run or wait at the same time.
+      policy: which versions are served.
     """
 
-    def __init__(self, root: str, limits: Limits):
+    def __init__(self, root: str, limits: Limits, policy: Policy | None = None):
         self.limits = limits
-        self.registry = ModelRegistry(root, self._load)
-        self.admission = AdmissionQueue(limits.running, limits.queue)
+        self.registry = ModelRegistry(root, self._load, policy)
+        self.admission = queue = AdmissionQueue(limits.running, limits.queue)
+        self.metrics = Metrics(self._states, lambda: queue.waiting, lambda: queue.running)
         self._stopping = False
+
+    @property
+    def ready(self) -> bool:
+        """Whether the server takes requests and at least one model serves a version."""
+        return self.registry.available and not self._stopping
 
     def stop_accepting(self) -> None:
         """Answers new requests with UNAVAILABLE. Requests in progress are finished."""
@@ -60,7 +70,9 @@ class Service:
         """
         if self._stopping:
             raise RequestError(grpc.StatusCode.UNAVAILABLE, "The server is stopping.")
+        arrived = time.perf_counter()
         with self.admission.slot(deadline):
+            self.metrics.queued(time.perf_counter() - arrived)
             yield
 
     def predict(
@@ -99,7 +111,9 @@ class Service:
         """Runs Predict for REST, which parses its inputs after the signature is known."""
         with self._use(spec) as (_, model):
             signature = _signature(model, spec.signature_name)
-            return signature, model.run(signature, inputs(signature), deadline.left())
+            values = inputs(signature)
+            with self.metrics.runtime(spec.name, "Predict"):
+                return signature, model.run(signature, values, deadline.left())
 
     def metadata(
         self, request: get_model_metadata_pb2.GetModelMetadataRequest
@@ -126,7 +140,9 @@ class Service:
     ) -> get_model_status_pb2.GetModelStatusResponse:
         """ModelService.GetModelStatus."""
         response = get_model_status_pb2.GetModelStatusResponse()
-        name, wanted = request.model_spec.name, _version(request.model_spec)
+        name, spec = request.model_spec.name, request.model_spec
+        # A label is not looked at, as in TF Serving: its status is that of all versions.
+        wanted = spec.version.value if spec.HasField("version") else None
         for state in self.registry.model(name).states():
             if wanted in (None, state.version):
                 row = response.model_version_status.add(version=state.version)
@@ -142,51 +158,76 @@ class Service:
         self, request: Any, spec: model_pb2.ModelSpec, deadline: Deadline
     ) -> dict[str, np.ndarray]:
         """The outputs for a Predict, Classify or Regress request; fills `spec` of the response."""
+        name = request.model_spec.name
         with self._use(request.model_spec) as (version, model):
-            outputs = _run(model, request, self.limits, deadline)
+            run = _prepared(model, request, self.limits)
+            with self.metrics.runtime(name, run.api):
+                outputs = model.run(run.signature, run.inputs, deadline.left())
+        if run.api != "Predict":
+            self.metrics.examples(name, len(run.inputs["inputs"]))
         spec.name, spec.version.value = request.model_spec.name, version
         spec.signature_name = request.model_spec.signature_name
-        return outputs
+        return {each: value for each, value in outputs.items() if each in run.wanted}
 
     def _load(self, folder: str) -> Model:
         """Loads a version. It must answer the warm-up requests of its export."""
-        model = Model(folder)
         try:
-            model.warm_up(lambda request: _warm_up(model, request))
+            model = Model(folder)
+        except BaseException:
+            self.metrics.loaded(folder, success=False)
+            raise
+        self.metrics.loaded(folder, success=True)
+        start = time.perf_counter()
+        try:
+            records = model.warm_up(lambda request: _warm_up(model, request))
         except BaseException:
             model.close()
             raise
+        self.metrics.warmed_up(folder, records, time.perf_counter() - start)
         return model
 
     def _use(
         self, spec: model_pb2.ModelSpec
     ) -> contextlib.AbstractContextManager[tuple[int, Model]]:
-        return self.registry.model(spec.name).use(_version(spec))
+        model = self.registry.model(spec.name)
+        if spec.version_label:
+            return model.use(model.labelled(spec.version_label))
+        return model.use(spec.version.value if spec.HasField("version") else None)
+
+    def _states(self) -> Iterator[tuple[str, int, str]]:
+        for name, model in self.registry.models.items():
+            for state in model.states():
+                yield name, state.version, state.state
+
+
+class _Run(NamedTuple):
+    """A request that is ready for the session: `wanted` names the outputs of the answer."""
+
+    api: str
+    signature: Signature
+    inputs: Mapping[str, np.ndarray]
+    wanted: set[str]
 
 
 def _warm_up(model: Model, request: Any) -> None:
-    outputs = _run(model, request, _WARM_UP, Deadline(_WARM_UP.seconds))
+    run = _prepared(model, request, _WARM_UP)
+    outputs = model.run(run.signature, run.inputs, _WARM_UP.seconds)
     for name, value in outputs.items():
         if value.dtype.kind == "f" and not np.isfinite(value).all():
             raise ValueError(f"A warm-up request gave `{name}` that is not finite.")
 
 
-def _run(model: Model, request: Any, limits: Limits, deadline: Deadline) -> dict[str, np.ndarray]:
-    """The outputs of the signature that a Predict, Classify or Regress request names."""
-    if isinstance(request, predict_pb2.PredictRequest):
-        return _predict(model, request, limits, deadline)
-    classify = isinstance(request, classification_pb2.ClassificationRequest)
-    signature = _signature(
-        model, request.model_spec.signature_name, CLASSIFY if classify else REGRESS
-    )
-    inputs = {"inputs": _serialized(request.input, limits)}
-    return model.run(signature, inputs, deadline.left())
-
-
-def _predict(
-    model: Model, request: predict_pb2.PredictRequest, limits: Limits, deadline: Deadline
-) -> dict[str, np.ndarray]:
-    signature = _signature(model, request.model_spec.signature_name)
+def _prepared(model: Model, request: Any, limits: Limits) -> _Run:
+    """The run that a Predict, Classify or Regress request asks for."""
+    name = request.model_spec.signature_name
+    if not isinstance(request, predict_pb2.PredictRequest):
+        classify = isinstance(request, classification_pb2.ClassificationRequest)
+        signature = _signature(model, name, CLASSIFY if classify else REGRESS)
+        inputs = {"inputs": _serialized(request.input, limits)}
+        return _Run(
+            "Classify" if classify else "Regress", signature, inputs, set(signature.outputs)
+        )
+    signature = _signature(model, name)
     wanted = set(request.output_filter) or set(signature.outputs)
     if unknown := wanted - set(signature.outputs):
         raise invalid(
@@ -194,8 +235,7 @@ def _predict(
             f"{', '.join(sorted(signature.outputs))}. Received: {', '.join(sorted(unknown))}."
         )
     inputs = tensors.from_protos(signature, request.inputs, limits)
-    outputs = model.run(signature, inputs, deadline.left())
-    return {name: value for name, value in outputs.items() if name in wanted}
+    return _Run("Predict", signature, inputs, wanted)
 
 
 def _signature(model: Model, name: str, method: str = "") -> Signature:
@@ -211,12 +251,6 @@ def _signature(model: Model, name: str, method: str = "") -> Signature:
             f"{', '.join(fitting) or 'this model has none'}. Received: {name}."
         )
     return signature
-
-
-def _version(spec: model_pb2.ModelSpec) -> int | None:
-    if spec.version_label:
-        raise invalid(f"Version labels are not supported. Received: `{spec.version_label}`.")
-    return spec.version.value if spec.HasField("version") else None
 
 
 def _serialized(source: input_pb2.Input, limits: Limits) -> np.ndarray:

@@ -9,6 +9,8 @@ import tensorflow as tf
 from serving.limits import Limits
 from tests.support.serving_requests import Running, rank_inputs
 
+WARMUP = "assets.extra/tf_serving_warmup_requests"
+
 
 @pytest.fixture(autouse=True)
 def _same_log():
@@ -34,6 +36,17 @@ def expected(reference):
     """Scores of the rank request that tests send again and again."""
     inputs = {name: tf.constant(value) for name, value in rank_inputs().items()}
     return reference["rank"](**inputs)["scores"].numpy()
+
+
+@pytest.fixture(scope="session")
+def light(export, tmp_path_factory):
+    """The export with the last of its warm-up requests alone, so that a load is quick."""
+    folder = tmp_path_factory.mktemp("light") / "model"
+    shutil.copytree(export, folder)
+    *_, last = tf.data.TFRecordDataset(str(folder / WARMUP)).as_numpy_iterator()
+    with tf.io.TFRecordWriter(str(folder / WARMUP)) as writer:
+        writer.write(last)
+    return folder
 
 
 @pytest.fixture(scope="session")

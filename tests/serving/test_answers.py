@@ -240,3 +240,10 @@ def test_a_compressed_call_is_understood(running, expected):
         predict_request(rank_inputs()), 20, compression=grpc.Compression.Gzip
     )
     np.testing.assert_allclose(tf.make_ndarray(answer.outputs["scores"]), expected, atol=1e-6)
+
+
+def test_the_page_is_off_unless_it_is_asked_for(running):
+    for path in ("/", "/page/app.js", "/imn/models"):
+        status, answer = running.http(path)
+        assert status == 404
+        assert "GET /v1/models/NAME" in answer["error"]

@@ -83,6 +83,26 @@ def test_it_answers_on_the_loopback_interface_alone(process, expected):
     assert listening == ["127.0.0.1"] * 2
 
 
+def test_the_page_is_there_and_knows_no_users(process):
+    status, text, _ = process.raw("/")
+    assert (status, b"<title>Try the model</title>" in text) == (200, True)
+    status, answer = process.http("/imn/users?model=imn&version=1")
+    assert (status, "knows no users" in answer["error"]) == (404, True)
+
+
+@pytest.mark.parametrize(
+    ("options", "there"),
+    [
+        ([], True),
+        (["--no-page"], False),
+        (["--host=0.0.0.0"], False),
+        (["--host=0.0.0.0", "--page"], True),
+    ],
+)
+def test_other_machines_get_the_page_only_if_it_is_asked_for(options, there):
+    assert server._has_page(server.command_line().parse_args(options)) is there
+
+
 def test_at_its_start_it_says_only_what_a_user_can_use(process):
     """TensorFlow 2.21 writes about processors and GPUs at its import."""
     loading, serving, ready = process.lines[:3]
@@ -159,6 +179,10 @@ def test_a_folder_without_a_model_is_a_mistake_with_a_cure(tmp_path, capsys):
         ("--poll-seconds=0", "`poll_seconds` must be 0.001 to 86,400. Received: 0.0."),
         ("--poll-seconds=nan", "`poll_seconds` must be"),
         ("--grace-seconds=-1", "`grace_seconds` must be"),
+        ("--versions=0", "`versions` must be 1 to 100. Received: 0."),
+        ("--label=imn", "must be MODEL:LABEL=VERSION, such as imn:canary=3. Received: imn."),
+        ("--label=imn:canary=7", "must name a version in"),
+        ("--label=other:canary=1", "there is none. Received: other:canary=1."),
     ],
 )
 def test_options_out_of_their_range(models, capsys, option, says):

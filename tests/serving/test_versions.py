@@ -24,17 +24,6 @@ WARMUP = "assets.extra/tf_serving_warmup_requests"
 
 
 @pytest.fixture(scope="module")
-def light(export, tmp_path_factory):
-    """The export with the last of its warm-up requests alone, so that a load is quick."""
-    folder = tmp_path_factory.mktemp("light") / "model"
-    shutil.copytree(export, folder)
-    *_, last = tf.data.TFRecordDataset(str(folder / WARMUP)).as_numpy_iterator()
-    with tf.io.TFRecordWriter(str(folder / WARMUP)) as writer:
-        writer.write(last)
-    return folder
-
-
-@pytest.fixture(scope="module")
 def models(light, tmp_path_factory):
     folder = tmp_path_factory.mktemp("versions")
     shutil.copytree(light, folder / "imn" / "1")

@@ -12,6 +12,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from serving.grpc_api import GrpcServer
 from serving.limits import Limits
+from serving.page.routes import Page
 from serving.rest_api import RestServer
 from serving.service import Service
 from tests.support.raw_examples import DAY, NOW
@@ -55,21 +56,28 @@ class Asking:
     def http(self, path, body=None):
         """Status and JSON of a REST request; `body` as JSON or as bytes."""
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+        status, answer, _ = self.raw(path, data)
+        return status, json.loads(answer)
+
+    def raw(self, path, data=None):
+        """Status, bytes and headers of an HTTP request."""
         request = urllib.request.Request(f"http://127.0.0.1:{self.rest_port}{path}", data)
         try:
             with urllib.request.urlopen(request, timeout=20) as answer:
-                return answer.status, json.load(answer)
+                return answer.status, answer.read(), answer.headers
         except urllib.error.HTTPError as error:
-            return error.code, json.load(error)
+            return error.code, error.read(), error.headers
 
 
 class Running(Asking):
-    """A server in this process."""
+    """A server in this process; `page_data` adds the page."""
 
-    def __init__(self, models, limits=None):
-        self.service = Service(str(models), limits or Limits())
+    def __init__(self, models, limits=None, policy=None, page_data=None):
+        self.service = Service(str(models), limits or Limits(), policy)
+        self.page = Page(self.service, page_data) if page_data else None
         self.grpc = GrpcServer(self.service, "127.0.0.1:0")
-        self.rest = RestServer(self.service, "127.0.0.1", 0)
+        add_page = self.page.add_routes if self.page else None
+        self.rest = RestServer(self.service, "127.0.0.1", 0, add_page)
         self.service.registry.poll()
         self.grpc.set_health(self.service.registry.available)
         self.grpc.start()
@@ -80,4 +88,6 @@ class Running(Asking):
         self.channel.close()
         self.rest.stop(5)
         self.grpc.stop(5)
+        if self.page:
+            self.page.close()
         self.service.registry.close()
