@@ -20,11 +20,12 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 # Of TensorFlow only errors that stop a program, and no warnings about old Python versions.
 QUIET := TF_CPP_MIN_LOG_LEVEL=3 PYTHONWARNINGS=ignore::FutureWarning
 
-.PHONY: help setup run serve catalogue recommend lint types docs test test-slow bench schema
+.PHONY: help setup run serve report catalogue recommend lint types docs test test-slow bench schema
 
 help:
 	@echo 'make run [RATINGS=FILE_OR_GLOB] [ITEMS=FILE_OR_GLOB] [MODEL=PRESET] [OUTPUT=FOLDER]   the whole pipeline'
 	@echo 'make serve [OUTPUT=FOLDER]   answers with what was pushed: gRPC on 8500, REST on 8501'
+	@echo 'make report [OLD=RUN] [NEW=RUN] [OUTPUT=FOLDER]   the page of a run again, or of two runs side by side'
 	@echo 'make catalogue ITEMS=FILE_OR_GLOB [OUTPUT=FOLDER]   attributes of new items for the served model'
 	@echo 'make recommend ID=USER [RATINGS=...] [OUTPUT=FOLDER]   the best items for a user'
 	@echo 'make test      lint, types, documentation, tests'
@@ -44,6 +45,9 @@ run: setup
 
 serve: setup
 	@$(QUIET) $(PYTHON) -m serving.server --models "$(or $(IMN_OUTPUT),runs)/serving_model" $(ARGS)
+
+report: setup
+	@$(QUIET) $(PYTHON) -m pipeline.local.page --output "$(or $(IMN_OUTPUT),runs)" --old "$(OLD)" --new "$(NEW)"
 
 recommend: setup
 	@$(QUIET) $(PYTHON) -m recommend "$(ID)" --output "$(or $(IMN_OUTPUT),runs)" $(ARGS)
