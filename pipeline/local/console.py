@@ -127,9 +127,7 @@ def logs_to(folder: str) -> Iterator[str]:
             os.close(errors)
 
 
-def run(
-    output: str, start: Callable[[], bool], report: Callable[[dict[str, Cost]], int]
-) -> int:
+def run(output: str, start: Callable[[], bool], report: Callable[[dict[str, Cost]], int]) -> int:
     """Runs a pipeline and prints the outcome.
 
     Args:

@@ -77,7 +77,8 @@ def tell(
     lines += ["", f"Page:    {os.path.join(folder, 'index.html')}"]
     if report["pushed"]:
         lines += ["", "Next:", *_next(name, output, where, logs)]
-    shown = content.gather(settings, report, steps, costs.read(connection, pipeline_name(settings)))
+    took = costs.read(connection, pipeline_name(settings))
+    shown = content.gather(settings, report, steps, took, served)
     fileio.makedirs(folder)
     content.save(shown, output)
     tfx_views.write(steps["StatisticsGen"].uri("statistics"), evaluation, folder)

@@ -78,7 +78,7 @@ def _figure(
         for name, group in zip(names, groups, strict=True)
     ]
     says = (
-        f"Positive test rows: {measured['rows']:,}. At 1, the dashed line, an event weighs as much as "
-        "the average event of its history in that pass."
+        f"Positive test rows: {measured['rows']:,}. At 1, the dashed line, an event weighs as much "
+        "as the average event of its history in that pass."
     )
     return Figure(title, says, spec(data, layers, 260), columns, rows)

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+
 @dataclasses.dataclass(frozen=True)
 class Table:
     """Rows of numbers and texts.

@@ -30,6 +30,7 @@ THEME: Spec = {
         "titleFontSize": 12,
         "titleFontWeight": 500,
     },
+    "axisX": {"labelOverlap": True},
     "legend": {
         "labelColor": _INK,
         "labelFontSize": 12,
@@ -42,8 +43,7 @@ THEME: Spec = {
 }
 
 
-
-def spec(rows: Sequence[Row], layers: Sequence[Spec], height: Any = 240) -> Spec:
+def spec(rows: Sequence[Row], layers: Sequence[Spec], height: int = 240) -> Spec:
     """A Vega-Lite spec that is as wide as its place in the page."""
     body: Spec = {"layer": list(layers)} if len(layers) > 1 else dict(layers[0])
     return {
@@ -86,19 +86,17 @@ def lines(
         for encoding in (x, y)
     ]
     tooltip.append({"field": series, "type": "nominal", "title": series})
-    result = [
-        layer(
-            "line",
-            {**shared, "strokeDash": by_series(series, names, "strokeDash")},
-            strokeWidth=2,
-        )
-    ]
+    dash = by_series(series, names, "strokeDash")
+    if points:  # the legend shows the shapes then
+        dash["legend"] = None
+    result = [layer("line", {**shared, "strokeDash": dash}, strokeWidth=2)]
     if points:
         result.append(
             layer(
                 "point",
                 {**shared, "shape": by_series(series, names, "shape"), "tooltip": tooltip},
                 filled=True,
+                opacity=1,
                 size=55,
             )
         )

@@ -31,6 +31,7 @@ def gather(
     report: Mapping[str, Any],
     steps: Mapping[str, Step],
     costs: Mapping[str, Any],
+    served: str,
 ) -> Content:
     """All that a page shows of a run, ready for JSON.
 
@@ -39,6 +40,7 @@ def gather(
       report: the content of `report.json`.
       steps: of the run, by component id.
       costs: what `costs.read` returns.
+      served: the version that was served before the run; "0" without one.
     """
     examples, evaluation = (
         steps["RatingsExampleGen"].uri("examples"),
@@ -54,6 +56,7 @@ def gather(
         "curves": read(os.path.join(evaluation, CURVES_FILE)),
         "diagnostics": read(os.path.join(evaluation, DIAGNOSTICS_FILE)),
         "costs": dict(costs),
+        "served": served,
         "settings": values,
         "command": command(report["run"], settings),
     }

@@ -7,7 +7,7 @@ from pipeline.local.page.blocks import Figure
 from pipeline.local.page.chart import by_series, field, layer, spec
 
 Costs = Mapping[str, Mapping[str, Any]]
-_RAN, _REUSED = "ran in this run", "reused, as measured when it ran"
+_RAN, _REUSED = "ran", "reused"
 
 
 def costs(measured: Costs) -> list[Figure]:
@@ -61,13 +61,19 @@ def compared(runs: Mapping[str, Costs]) -> list[Figure]:
 
 
 _KINDS = (
-    ("seconds", "Time by component", "Seconds of waiting, on this machine.", "seconds"),
+    (
+        "seconds",
+        "Time by component",
+        "Seconds of waiting, on this machine. Those of a reused component are of the run that "
+        "made it.",
+        "seconds",
+    ),
     (
         "peak_memory_mb",
         "Memory by component",
         "The most that the run and the processes it started held while the component ran, read "
-        "twice a second. All components share one process, which seldom gives memory back: the first "
-        "one that reaches a height explains it.",
+        "twice a second. All components share one process, which seldom gives memory back: look "
+        "for the first one that reaches a height.",
         "MiB",
     ),
 )
@@ -100,5 +106,5 @@ def _figure(
     }
     if beside:
         encoding["yOffset"] = {"field": "series", "type": "nominal", "sort": names}
-    height = {"step": 12 * len(names) + 8 if beside else 24}
+    height = 40 + len(order) * (12 * len(names) + 8 if beside else 22)
     return Figure(title, says, spec(data, [layer("bar", encoding)], height), columns, rows)

@@ -31,8 +31,8 @@ def history_lengths(counts: Mapping[str, Mapping[str, int]]) -> Figure:
     ]
     return Figure(
         "Lengths of histories",
-        "Events of the user before a target, without the cut to the newest L. Each split adds up to "
-        "100 %.",
+        "Events of the user before a target, without the cut to the newest L. The bars of a split "
+        "add up to 100 %.",
         _bars(data, "events", [name for _, name in found], "split", list(features.SPLITS)),
         ["events", *(f"targets of {split}" for split in features.SPLITS)],
         rows,
@@ -45,7 +45,11 @@ def item_frequency(counts: Mapping[str, Mapping[str, int]]) -> Figure:
     names = {"items": "share of items", "events": "share of their events"}
     totals = {kind: sum(counts[kind].values()) for kind in names}
     data = [
-        {"events": name, "of": names[kind], "share": counts[kind].get(key, 0) / max(totals[kind], 1)}
+        {
+            "events": name,
+            "of": names[kind],
+            "share": counts[kind].get(key, 0) / max(totals[kind], 1),
+        }
         for key, name in found
         for kind in names
     ]
@@ -103,7 +107,7 @@ def events_by_day(counts: Mapping[str, int], begins: Mapping[str, str | None]) -
         field("day", "temporal", "from", format="%Y-%m-%d"),
         field("ratings", "quantitative", "ratings a day", format=".1f"),
     ]
-    edges = [{"day": day, "name": f"{name} begins"} for name, day in begins.items() if day]
+    edges = [{"day": day, "name": name} for name, day in begins.items() if day]
     layers = [
         layer(
             "area",
@@ -115,14 +119,16 @@ def events_by_day(counts: Mapping[str, int], begins: Mapping[str, str | None]) -
     ]
     if edges:
         at = {"x": field("day", "temporal")}
-        name = {**at, "y": {"value": 4}, "text": {"field": "name", "type": "nominal"}}
+        name = {**at, "y": {"value": -4}, "text": {"field": "name", "type": "nominal"}}
+        layers.append(layer("rule", at, edges, color="var(--ink)", strokeDash=[4, 3]))
+        # Eval ends at its line and test begins at its own, so that the names never meet.
         layers += [
-            layer("rule", at, edges, color="var(--ink)", strokeDash=[4, 3], strokeWidth=1.5),
-            layer("text", name, edges, angle=270, align="right", baseline="bottom", dy=-3),
+            layer("text", name, [edge], align=side, baseline="bottom")
+            for edge, side in zip(edges, ("right", "left"), strict=False)
         ]
     says = f"Means of {width} days." if width > 1 else "Each day."
     if edges:
-        says += " Dashed lines are the first days of eval and test."
+        says += " Dashed lines are the days on which eval and test begin."
     columns = ["from", "days", "ratings", "ratings a day"]
     return Figure("Ratings a day", says, spec(data, layers), columns, rows)
 
@@ -154,7 +160,7 @@ def coverage(items: Mapping[str, Any]) -> Figure:
         "Coverage of the catalogue",
         "Items of the catalogue with a value of each attribute, and what of training is in the "
         "catalogue.",
-        spec(data, [bars], {"step": 28}),
+        spec(data, [bars], 40 + 28 * len(found)),
         ["what", "count", "of", "share"],
         [[what, count, of, f"{count / of:.1%}"] for what, count, of in found],
     )
@@ -176,7 +182,7 @@ def counts(ingestion: Mapping[str, Any]) -> Table:
         ["lines read", ingestion["lines"]],
         ["bad lines", bad],
         ["repeated ratings", ingestion["duplicates"]],
-        ["below `min_rating`", ingestion["below_min_rating"]],
+        ["below min_rating", ingestion["below_min_rating"]],
         ["events", ingestion["events"]],
         ["users", ingestion["users"]],
         ["items in training", ingestion["training_items"]],
@@ -188,7 +194,8 @@ def counts(ingestion: Mapping[str, Any]) -> Table:
         ["negatives", ingestion["negatives"]["kind"]],
         ["targets without a negative", ingestion["negatives"]["targets_without"]],
     ]
-    return Table("What was read", ["", ""], rows)
+    shown = [[name, f"{value:,}" if isinstance(value, int) else value] for name, value in rows]
+    return Table("What was read", ["", ""], shown)
 
 
 def bad_lines(

@@ -11,16 +11,23 @@ from pipeline.local.page.chart import by_series, field, layer, rule, spec
 from transforms import features
 
 _Z = 1.96  # of a 95 % interval
-# Name of the metric, what it is called, and what its chart says.
+_SLACK = 40  # pixels of a chart beside its rows
+# Name of the metric, what it is called, its unit on the axis, and what its chart says.
 METRICS = (
-    ("auc", "AUC", "The probability that a positive row scores above a negative one; chance is .5."),
-    ("gauc", "GAUC", "The mean of each user's own AUC, weighted by rows; chance is .5."),
+    (
+        "auc",
+        "AUC",
+        "AUC",
+        "The probability that a positive row scores above a negative one; chance is .5.",
+    ),
+    ("gauc", "GAUC", "GAUC", "The mean of each user's own AUC, weighted by rows; chance is .5."),
     (
         "log_loss_gain",
         "Gain in log loss over a constant score",
-        "In nats. Below 0 the scores are worse than the same score for all rows.",
+        "nats",
+        "Below 0 the scores are worse than the same score for all rows.",
     ),
-    ("calibration", "Calibration", "Sum of scores over sum of labels; 1 is right."),
+    ("calibration", "Calibration", "calibration", "Sum of scores over sum of labels; 1 is right."),
 )
 _CONTROLS = {
     "popularity": "target's popularity",
@@ -48,9 +55,9 @@ def slice_names(history_buckets: Mapping[str, int]) -> dict[str, str]:
             for bucket, span in zip(features.HISTORY_BUCKETS, spans, strict=True)
         },
         **{
-            f"{features.TARGET_BUCKET}={bucket}": f"target {bucket} times in training"
+            f"{features.TARGET_BUCKET}={bucket}": f"target seen {bucket} times"
             if bucket != "0"
-            else "target not in training"
+            else "target never seen"
             for bucket in features.TARGET_BUCKETS
         },
     }
@@ -75,7 +82,12 @@ def by_slice(models: Mapping[str, Metrics], names: Mapping[str, str]) -> list[Fi
 
 
 def _by_slice(
-    models: Mapping[str, Metrics], names: Mapping[str, str], metric: str, title: str, says: str
+    models: Mapping[str, Metrics],
+    names: Mapping[str, str],
+    metric: str,
+    title: str,
+    unit: str,
+    says: str,
 ) -> Figure:
     data, rows = [], []
     present = [key for key in names if any(key in metrics for metrics in models.values())]
@@ -103,7 +115,7 @@ def _by_slice(
         "color": by_series("model", list(models), "color"),
     }
     scale = {"zero": False, "padding": 8}
-    low = field("low", "quantitative", title, scale=scale, axis={"tickCount": 5})
+    low = field("low", "quantitative", unit, scale=scale, axis={"tickCount": 5})
     tooltip = [
         field("slice", "nominal", "slice"),
         field("model", "nominal", "model"),
@@ -115,7 +127,7 @@ def _by_slice(
             "point",
             {
                 **shared,
-                "x": field("value", "quantitative", title, scale=scale),
+                "x": field("value", "quantitative", unit, scale=scale),
                 "shape": by_series("model", list(models), "shape"),
                 "tooltip": tooltip,
             },
@@ -128,7 +140,7 @@ def _by_slice(
         layers.insert(0, rule("x", 1.0 if metric == "calibration" else 0.0))
     ends = ["from", "to"] if metric != "calibration" else []
     columns = ["slice", *(text for model in models for text in (model, *ends))]
-    height = {"step": 15 * len(models) + 8}
+    height = _SLACK + len(present) * (14 * len(models) + 12)
     if metric != "calibration":
         says += " Lines are 95 % intervals, from a bootstrap over users."
     return Figure(f"{title} by slice", says, spec(data, layers, height), columns, rows)
@@ -162,7 +174,13 @@ def control_figure(measured: Mapping[str, Any]) -> Figure:
     encoding = {
         "y": field("control", "nominal", sort=[_CONTROLS[name] for name in order]),
         "yOffset": {"field": "metric", "type": "nominal", "sort": names},
-        "x": field("value", "quantitative", "AUC, GAUC", scale={"zero": False, "padding": 8}),
+        "x": field(
+            "value",
+            "quantitative",
+            "AUC, GAUC",
+            scale={"zero": False, "padding": 8},
+            axis={"tickCount": 6},
+        ),
         "color": by_series("metric", names, "color"),
         "shape": by_series("metric", names, "shape"),
         "tooltip": [
@@ -175,15 +193,17 @@ def control_figure(measured: Mapping[str, Any]) -> Figure:
     rows = [[controls.NAMES[name], found[name]["auc"], found[name]["gauc"]] for name in order]
     return Figure(
         "Controls",
-        "Baselines without the user's history, or with wrong inputs. Near the dashed line at .5, the "
-        "samples do not leak the label. A model that does not beat them is broken.",
-        spec(data, layers, {"step": 30}),
+        "Baselines without the user's history, or with wrong inputs. Near the dashed line at .5 "
+        "the samples do not leak the label. A model that does not beat them is broken.",
+        spec(data, layers, _SLACK + 36 * len(order)),
         ["control", "AUC", "GAUC"],
         rows,
     )
 
 
-def differences(old: Metrics, new: Metrics, names: Mapping[str, str], called: Sequence[str]) -> Table:
+def differences(
+    old: Metrics, new: Metrics, names: Mapping[str, str], called: Sequence[str]
+) -> Table:
     """AUC, GAUC and log loss of two runs, and by how much the second is higher."""
     rows = []
     for key in names:

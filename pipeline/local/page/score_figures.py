@@ -17,11 +17,9 @@ _DIAGONAL = [{"x": 0, "y": 0}, {"x": 1, "y": 1}]
 Curves = Mapping[str, Mapping[str, Sequence[Any]]]
 
 
-def _diagonal() -> dict[str, Any]:
-    encoding = {
-        "x": field("x", "quantitative", scale=_UNIT),
-        "y": field("y", "quantitative", scale=_UNIT),
-    }
+def _diagonal(x: dict[str, Any], y: dict[str, Any]) -> dict[str, Any]:
+    """The line from (0, 0) to (1, 1), with the axes of `x` and `y`."""
+    encoding = {"x": {**x, "field": "x"}, "y": {**y, "field": "y"}}
     return layer("line", encoding, _DIAGONAL, color="var(--quiet)", strokeDash=[3, 3])
 
 
@@ -36,7 +34,7 @@ def roc(models: Curves) -> Figure:
     ]
     x = field("x", "quantitative", "false positive rate", scale=_UNIT, axis={"tickCount": 5})
     y = field("y", "quantitative", "true positive rate", scale=_UNIT, axis={"tickCount": 5})
-    layers = [_diagonal(), *lines(data, x, y, "model", list(models), points=False)]
+    layers = [_diagonal(x, y), *lines(data, x, y, "model", list(models), points=False)]
     rows = [[x, *(curve[ROC][i] for curve in models.values())] for i, x in enumerate(rates)]
     return Figure(
         "ROC",
@@ -80,11 +78,11 @@ def calibration(models: Curves) -> Figure:
     y = field("rate", "quantitative", "share of positives", scale=_UNIT, axis={"tickCount": 5})
     ends = {
         "x": x,
-        "y": field("low", "quantitative", scale=_UNIT),
+        "y": {**y, "field": "low"},
         "y2": {"field": "high"},
         "color": by_series("model", names, "color"),
     }
-    layers = [_diagonal(), layer("rule", ends), *lines(data, x, y, "model", names)]
+    layers = [_diagonal(x, y), layer("rule", ends), *lines(data, x, y, "model", names)]
     return Figure(
         "Calibration",
         "Test rows in bins of their score. On the dashed diagonal a score is a probability; below "
@@ -109,7 +107,9 @@ def histogram(name: str, curve: Mapping[str, Sequence[float]]) -> Figure:
         ):
             data.append({"from": start, "to": end, "rows": count, "label": kind})
     encoding = {
-        "x": field("from", "quantitative", "score", scale=_UNIT, axis={"tickCount": 5}),
+        "x": field(
+            "from", "quantitative", "score", bin="binned", scale=_UNIT, axis={"tickCount": 5}
+        ),
         "x2": {"field": "to"},
         "y": field("rows", "quantitative", "rows", axis={"tickCount": 5}),
         "color": by_series("label", kinds, "color"),

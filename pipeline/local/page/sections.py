@@ -1,10 +1,12 @@
 """The sections of a page about one run."""
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
 from pipeline.evaluation import remarks
 from pipeline.evaluation.eval_config import BASELINE, CANDIDATE, OVERALL
+from pipeline.evaluation.gate import FAILED
 from pipeline.local.page import (
     attention_figures,
     cost_figures,
@@ -12,8 +14,8 @@ from pipeline.local.page import (
     metric_figures,
     score_figures,
 )
-from pipeline.local.page.content import Content
 from pipeline.local.page.blocks import Links, Note, Section, Table, Users
+from pipeline.local.page.content import Content
 
 THIS, SERVED = "this model", "served model"
 _VIEWS = (
@@ -69,13 +71,13 @@ def checks(content: Content) -> Table:
     said = infra.get("reason") or "the export loads in a fresh process and answers as trained"
     rows.append(["export", "", None, None, outcome, said])
     columns = ["rule", "rows", "value", "bound", "outcome", "in words"]
-    return Table("Every rule", columns, rows, folded=True)
+    return Table(f"Every rule ({len(rows)})", columns, rows, folded=True)
 
 
 def tiles(content: Content) -> list[dict[str, Any]]:
     """The metrics of all rows: name, value, interval, and the difference to the served model."""
     of_model = models(content)
-    names = {**{name: title for name, title, _ in metric_figures.METRICS}, "log_loss": "Log loss"}
+    names = {**{name: title for name, title, *_ in metric_figures.METRICS}, "log_loss": "Log loss"}
     result = []
     for name in ("auc", "gauc", "log_loss", "calibration"):
         own = of_model[THIS][OVERALL]
@@ -153,7 +155,10 @@ def scores(content: Content) -> Section:
 def training(content: Content) -> Section:
     """Learning curves."""
     run = content["report"]["run"]
-    blocks = [Note(f"Training ended: {run['ending']}."), *score_figures.learning({"": run})]
+    blocks = [
+        Note(f"{run['ending'][0].upper() + run['ending'][1:]}."),
+        *score_figures.learning({"": run}),
+    ]
     return Section("training", "Training", blocks)
 
 
@@ -174,10 +179,11 @@ def users(content: Content) -> Section:
         return Section("users", "Users", [Note("No user of test was scored.")])
     rows = content["diagnostics"]["rows"]
     said = (
-        f"By the mean log loss of a user's rows, of {measured['considered']:,} users with enough "
-        f"rows among {measured['users']:,} users whose {rows:,} test rows were looked at. A history "
-        "is shown as it was before the row with the user's largest (or smallest) loss; newest event "
-        "first. A bar is the weight of an event in a pass, 1 is the average event."
+        f"{measured['users']:,} users of test with {rows:,} rows were looked at, and "
+        f"{measured['considered']:,} of them have enough rows. A user is as wrong as the mean log "
+        "loss of the user's rows. The history is that of the row with the largest loss (or the "
+        "smallest), newest event first. A number is the weight of an event in a pass, and 1 is the "
+        "average event."
     )
     blocks: list[Any] = [Note(said)]
     for kind, title in (("wrong", "Most wrong"), ("right", "Most right")):
@@ -225,12 +231,16 @@ def _said(value: Any) -> str:
 
 
 def verdict(content: Content) -> Mapping[str, Any]:
-    """The head of the page: whether and where the model was pushed, in words."""
+    """The head of the page: whether and where the model was pushed, and why not."""
     report = content["report"]
-    pushed = report["pushed"]
-    return {
-        "blessed": bool(pushed),
-        "word": "Pushed" if pushed else "Refused",
-        "where": pushed or "Nothing was pushed.",
-        "reasons": report["verdict"]["reason"].split("; "),
-    }
+    pushed, infra = report["pushed"], report["infra_check"]
+    failed = [
+        check["reason"] for check in report["verdict"]["checks"] if check["outcome"] == FAILED
+    ]
+    if not infra["blessed"]:
+        failed.append(f"the check of the export: {infra['reason']}")
+    if pushed:
+        word = "Served already" if os.path.basename(pushed) == content["served"] else "Pushed"
+    else:
+        word = "Refused"
+    return {"blessed": bool(pushed), "word": word, "where": pushed, "failed": failed}
