@@ -13,6 +13,7 @@ Row = dict[str, Any]
 COLORS = [f"var(--series-{number})" for number in range(1, 7)]
 SHAPES = ["circle", "square", "triangle-up", "diamond", "triangle-down", "cross"]
 DASHES = [[1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [4, 4], [1, 3]]
+_WIDEST_LEGEND = 40  # characters in a row, on a phone
 _INK, _QUIET, _LINE = "var(--ink)", "var(--quiet)", "var(--line)"
 # What all charts share; page.js gives it to Vega-Embed.
 THEME: Spec = {
@@ -30,7 +31,7 @@ THEME: Spec = {
         "titleFontSize": 12,
         "titleFontWeight": 500,
     },
-    "axisX": {"labelOverlap": True},
+    "axisX": {"labelOverlap": True, "labelSeparation": 8},
     "legend": {
         "labelColor": _INK,
         "labelFontSize": 12,
@@ -72,6 +73,8 @@ def by_series(name: str, names: Sequence[str], channel: str) -> Spec:
     encoding: Spec = {"field": name, "type": "nominal", "scale": scale}
     if len(names) < 2:
         encoding["legend"] = None
+    elif sum(len(name) + 4 for name in names) > _WIDEST_LEGEND:
+        encoding["legend"] = {"columns": 2}
     return encoding
 
 
@@ -86,21 +89,25 @@ def lines(
         for encoding in (x, y)
     ]
     tooltip.append({"field": series, "type": "nominal", "title": series})
-    dash = by_series(series, names, "strokeDash")
-    if points:  # the legend shows the shapes then
-        dash["legend"] = None
-    result = [layer("line", {**shared, "strokeDash": dash}, strokeWidth=2)]
-    if points:
-        result.append(
-            layer(
-                "point",
-                {**shared, "shape": by_series(series, names, "shape"), "tooltip": tooltip},
-                filled=True,
-                opacity=1,
-                size=55,
-            )
-        )
-    return result
+    if not points:
+        dash = by_series(series, names, "strokeDash")
+        return [layer("line", {**shared, "strokeDash": dash}, strokeWidth=2)]
+    # The dashes are no encoding here, so that the legend shows the points alone.
+    result = [
+        layer("line", shared, strokeWidth=2, strokeDash=DASHES[number % len(DASHES)])
+        | {"transform": [{"filter": {"field": series, "equal": name}}]}
+        for number, name in enumerate(names)
+    ]
+    return [
+        *result,
+        layer(
+            "point",
+            {**shared, "shape": by_series(series, names, "shape"), "tooltip": tooltip},
+            filled=True,
+            opacity=1,
+            size=55,
+        ),
+    ]
 
 
 def rule(axis: str, value: float, dash: Sequence[int] = (3, 3)) -> Spec:

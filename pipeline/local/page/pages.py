@@ -17,25 +17,12 @@ def of_run(content: Content) -> str:
 
 def of_two(old: Content, new: Content) -> str:
     """The page of two runs side by side, as HTML."""
-    names = _names(old, new)
-    heads = [_head(content, name) for content, name in zip((old, new), names, strict=True)]
-    return render(f"{names[0]} and {names[1]}", heads, comparison.compared(old, new, names))
-
-
-def _names(old: Content, new: Content) -> tuple[str, str]:
-    """What two runs are called: by their models, and by their times if those are the same."""
-    first, second = (
-        {
-            "model": content["report"]["run"]["model"],
-            "time": content["report"]["run"]["time"],
-        }
-        for content in (old, new)
-    )
-    if first["model"] != second["model"]:
-        return first["model"], second["model"]
-    if first["time"] != second["time"]:
-        return f"run of {first['time']}", f"run of {second['time']}"
-    return "old run", "new run"
+    names = ("old", "new")
+    heads = [
+        _head(content, f"{name}: {content['report']['run']['model']} on {_ratings(content)}")
+        for content, name in zip((old, new), names, strict=True)
+    ]
+    return render("Two runs side by side", heads, comparison.compared(old, new, names))
 
 
 def _ratings(content: Content) -> str:
