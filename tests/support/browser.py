@@ -5,8 +5,8 @@ import shutil
 
 import pytest
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which(
-    "google-chrome"
+CHROMIUM = (
+    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 )
 needs_chromium = pytest.mark.skipif(
     CHROMIUM is None, reason="needs Chromium (chromium, chromium-browser or google-chrome)"

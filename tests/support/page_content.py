@@ -4,6 +4,7 @@ import copy
 
 BUCKETS = {"medium_from": 5, "long_from": 20}
 NASTY = '</script><b id="broken">&amp;"\''
+RETRIEVAL = ("recall@20", "recall@100", "recall@500", "hit@10", "ndcg@10", "mrr")
 SLICES = ("overall", "history_bucket=short", "history_bucket=long", "target_bucket=0")
 
 
@@ -74,9 +75,7 @@ def _evaluation(number):
 
 def content():
     """A refused run with a catalogue, bad lines and a served model."""
-    metrics = {
-        name: {**_metrics(0.7), "baseline": _metrics(0.72)} for name in SLICES
-    }
+    metrics = {name: {**_metrics(0.7), "baseline": _metrics(0.72)} for name in SLICES}
     evaluations = [_evaluation(number) for number in range(4)]
     check = {"name": "min_auc", "slice": "overall", "value": 0.7, "bound": 0.8}
     return {
@@ -106,12 +105,20 @@ def content():
                 },
                 "model_rows": 400,
             },
+            "catalogue": {
+                "items": 40,
+                "rows": 200,
+                "systems": {
+                    name: {"overall": {key: [0.2 + 0.1 * number, 0.02] for key in RETRIEVAL}}
+                    for number, name in enumerate(
+                        ("recommend", "first_stage", "popularity", "item_cosine")
+                    )
+                },
+            },
             "verdict": {
                 "blessed": False,
                 "reason": "Refused: AUC overall 0.7000 < 0.8000.",
-                "checks": [
-                    {**check, "outcome": "failed", "reason": "AUC overall 0.7000 < 0.8000"}
-                ],
+                "checks": [{**check, "outcome": "failed", "reason": "AUC overall 0.7000 < 0.8000"}],
             },
             "infra_check": {"blessed": True, "reason": ""},
             "ingestion": {
@@ -201,5 +208,6 @@ def pushed():
     for values in report["metrics"].values():
         del values["baseline"]
     result["bad_lines"] = {}
+    report["catalogue"] = None
     result["diagnostics"] |= {"attention": None}
     return result

@@ -36,6 +36,8 @@ THEME: Spec = {
         "labelColor": _INK,
         "labelFontSize": 12,
         "labelLimit": 300,
+        # At the right end, where the names of rows on the left do not push it out.
+        "layout": {"top": {"anchor": "end"}},
         "orient": "top",
         "symbolSize": 90,
         "title": None,

@@ -29,6 +29,7 @@ def compared(old: Content, new: Content, names: tuple[str, str]) -> list[Section
             cost_figures.compared({name: content["costs"] for name, content in runs.items()}),
         ),
         pair(sections.data),
+        pair(sections.catalogue),
         pair(sections.controls),
         pair(sections.attention),
         pair(sections.users),

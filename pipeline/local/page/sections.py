@@ -9,6 +9,7 @@ from pipeline.evaluation.eval_config import BASELINE, CANDIDATE, OVERALL
 from pipeline.evaluation.gate import FAILED
 from pipeline.local.page import (
     attention_figures,
+    catalogue_figures,
     cost_figures,
     data_figures,
     metric_figures,
@@ -29,6 +30,7 @@ def sections(content: Content) -> list[Section]:
     return [
         data(content),
         metrics(content),
+        catalogue(content),
         controls(content),
         scores(content),
         training(content),
@@ -130,6 +132,15 @@ def metrics(content: Content) -> Section:
     blocks += metric_figures.by_slice(of_model, names)
     blocks.append(metric_figures.all_metrics(of_model, names))
     return Section("metrics", "Metrics by slice", blocks)
+
+
+def catalogue(content: Content) -> Section:
+    """Metrics over the whole catalogue, for a model with a first stage."""
+    measured = content["report"]["catalogue"]
+    if measured is None:
+        said = "This model has no first stage, so it cannot search the catalogue."
+        return Section("catalogue", "Whole catalogue", [Note(said)])
+    return Section("catalogue", "Whole catalogue", catalogue_figures.catalogue(measured))
 
 
 def controls(content: Content) -> Section:

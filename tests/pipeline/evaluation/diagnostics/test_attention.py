@@ -44,7 +44,13 @@ def test_by_position_and_age():
     assert by_position[3]["weight"] == pytest.approx([0.5])
     assert by_position[3]["share"] == pytest.approx([(2 / 8 + 0) / 2])
     by_age = {group["from"]: group for group in found["by_age"]}
-    assert {low: group["events"] for low, group in by_age.items()} == {0: 1, 7: 1, 30: 1, 90: 2, 365: 1}
+    assert {low: group["events"] for low, group in by_age.items()} == {
+        0: 1,
+        7: 1,
+        30: 1,
+        90: 2,
+        365: 1,
+    }
     assert by_age[90]["weight"] == pytest.approx([1.0])
     assert by_age[0]["weight"] == pytest.approx([2.5])
 
