@@ -5,7 +5,7 @@ import pathlib
 import threading
 from typing import NamedTuple
 
-_SECONDS = 0.5  # between two readings
+SECONDS = 0.5  # between two readings
 _PROC = pathlib.Path("/proc")
 
 
@@ -63,5 +63,5 @@ class PeakMemory:
         return self._peak
 
     def _watch(self) -> None:
-        while not self._stop.wait(_SECONDS):
+        while not self._stop.wait(SECONDS):
             self.peak_mb()

@@ -70,8 +70,10 @@ def field(name: str, kind: str, title: str | None = None, **more: Any) -> Spec:
 
 def by_series(name: str, names: Sequence[str], channel: str) -> Spec:
     """Colour, shape or dash by a field with these values, with one legend for all of them."""
-    chosen = {"color": COLORS, "shape": SHAPES, "strokeDash": DASHES}[channel]
-    scale = {"domain": list(names), "range": [chosen[i % len(chosen)] for i in range(len(names))]}
+    kinds: Spec = {"color": COLORS, "shape": SHAPES, "strokeDash": DASHES}
+    chosen = kinds[channel]
+    ranged = [chosen[number % len(chosen)] for number in range(len(names))]
+    scale = {"domain": list(names), "range": ranged}
     encoding: Spec = {"field": name, "type": "nominal", "scale": scale}
     if len(names) < 2:
         encoding["legend"] = None

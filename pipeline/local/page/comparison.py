@@ -4,9 +4,12 @@ from typing import Any
 
 from pipeline.configs import INGESTION
 from pipeline.evaluation.eval_config import CANDIDATE
-from pipeline.local.page import cost_figures, metric_figures, score_figures, sections
+from pipeline.local.page import sections
 from pipeline.local.page.blocks import Note, Pair, Section, Table
 from pipeline.local.page.content import Content
+from pipeline.local.page.figures import costs as cost_figures
+from pipeline.local.page.figures import metrics as metric_figures
+from pipeline.local.page.figures import scores as score_figures
 
 
 def compared(old: Content, new: Content, names: tuple[str, str]) -> list[Section]:
@@ -77,7 +80,7 @@ def metrics(runs: dict[str, Content], new: Content) -> Section:
     names = sections.slice_names(new)
     blocks = [
         *metric_figures.by_slice(of_run, names),
-        metric_figures.differences(*of_run.values(), names, list(runs)),
+        metric_figures.differences(of_run, names),
     ]
     return Section("metrics", "Metrics by slice", blocks)
 

@@ -134,7 +134,9 @@ def save(content: Content, output: str) -> str:
     fileio.makedirs(folder)
     run = content["report"]["run"]
     name = re.sub(r"\W+", "-", f"{run['time']} {run['model']}")
-    path = os.path.join(folder, f"{name}.json")
+    # The time has no seconds: runs of one minute get numbers.
+    same = len(fileio.glob(os.path.join(folder, f"{name}.*.json")))
+    path = os.path.join(folder, f"{name}.{same + 1}.json")
     with fileio.open(path, "w") as file:
         file.write(json.dumps(content))
     return path
@@ -151,15 +153,16 @@ def load(place: str) -> Content:
     """
     path = place
     if os.path.isdir(place):
-        kept = sorted(fileio.glob(os.path.join(place, FOLDER, "*.json")))
+        kept = [str(file) for file in fileio.glob(os.path.join(place, FOLDER, "*.json"))]
         if not kept:
             raise InputError(
                 f"{place!r} must be the output folder of a run with a page. Received: a folder "
                 f"without {FOLDER}/*.json. `make run OUTPUT={place}` writes one."
             )
-        path = str(kept[-1])
+        path = max(kept, key=os.path.getmtime)
     try:
-        content = read(path)
+        with open(path, encoding="utf-8") as file:
+            content: Content = json.load(file)
         if "diagnostics" not in content:
             raise ValueError("it is no content of a page")
     except (OSError, ValueError, TypeError) as error:

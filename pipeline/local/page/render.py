@@ -49,7 +49,7 @@ def render(title: str, heads: Sequence[Mapping[str, Any]], sections: Sequence[Se
         charts=charts,
         css=_file("page.css"),
         js=_file("page.js"),
-        library=_script(vl_convert.javascript_bundle()),
+        library=_script(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")),
     )
 
 

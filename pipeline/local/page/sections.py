@@ -7,16 +7,14 @@ from typing import Any
 from pipeline.evaluation import remarks
 from pipeline.evaluation.eval_config import BASELINE, CANDIDATE, OVERALL
 from pipeline.evaluation.gate import FAILED
-from pipeline.local.page import (
-    attention_figures,
-    catalogue_figures,
-    cost_figures,
-    data_figures,
-    metric_figures,
-    score_figures,
-)
 from pipeline.local.page.blocks import Links, Note, Section, Table, Users
 from pipeline.local.page.content import Content
+from pipeline.local.page.figures import attention as attention_figures
+from pipeline.local.page.figures import catalogue as catalogue_figures
+from pipeline.local.page.figures import costs as cost_figures
+from pipeline.local.page.figures import data as data_figures
+from pipeline.local.page.figures import metrics as metric_figures
+from pipeline.local.page.figures import scores as score_figures
 
 THIS, SERVED = "this model", "served model"
 _VIEWS = (

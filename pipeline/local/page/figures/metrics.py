@@ -115,14 +115,14 @@ def _by_slice(
         "color": by_series("model", list(models), "color"),
     }
     scale = {"zero": False, "padding": 8}
-    low = field("low", "quantitative", unit, scale=scale, axis={"tickCount": 5})
+    left = field("low", "quantitative", unit, scale=scale, axis={"tickCount": 5})
     tooltip = [
         field("slice", "nominal", "slice"),
         field("model", "nominal", "model"),
         *(field(n, "quantitative", n, format=".4f") for n in ("value", "low", "high")),
     ]
     layers = [
-        layer("rule", {**shared, "x": low, "x2": {"field": "high"}}, strokeWidth=2),
+        layer("rule", {**shared, "x": left, "x2": {"field": "high"}}, strokeWidth=2),
         layer(
             "point",
             {
@@ -201,18 +201,15 @@ def control_figure(measured: Mapping[str, Any]) -> Figure:
     )
 
 
-def differences(
-    old: Metrics, new: Metrics, names: Mapping[str, str], called: Sequence[str]
-) -> Table:
-    """AUC, GAUC and log loss of two runs, and by how much the second is higher."""
+def differences(runs: Mapping[str, Metrics], names: Mapping[str, str]) -> Table:
+    """AUC, GAUC and log loss of two runs, by name, and by how much the second is higher."""
+    old, new = runs.values()
     rows = []
     for key in names:
         if key in old and key in new:
             for name, title in (("auc", "AUC"), ("gauc", "GAUC"), ("log_loss", "log loss")):
                 first, second = old[key].get(name), new[key].get(name)
-                known = first is not None and second is not None
-                rows.append(
-                    [names[key], title, first, second, f"{second - first:+.4f}" if known else None]
-                )
-    columns = ["slice", "metric", *called, "difference"]
+                more = None if first is None or second is None else f"{second - first:+.4f}"
+                rows.append([names[key], title, first, second, more])
+    columns = ["slice", "metric", *runs, "difference"]
     return Table("Differences by slice", columns, rows)
