@@ -1,6 +1,7 @@
 """Fills the page: one HTML file with its style, its charts, and the library that draws them."""
 
 import datetime
+import functools
 import json
 import math
 import pathlib
@@ -49,7 +50,7 @@ def render(title: str, heads: Sequence[Mapping[str, Any]], sections: Sequence[Se
         charts=charts,
         css=_file("page.css"),
         js=_file("page.js"),
-        library=_script(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")),
+        library=_library(),
     )
 
 
@@ -71,6 +72,12 @@ def cell(value: Any) -> str:
 def day(seconds: int) -> str:
     """A time as YYYY-MM-DD, in UTC."""
     return datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc).date().isoformat()
+
+
+@functools.cache  # it takes a second
+def _library() -> markupsafe.Markup:
+    """Vega-Embed with Vega and Vega-Lite, as one script."""
+    return _script(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"))
 
 
 def _file(name: str) -> markupsafe.Markup:

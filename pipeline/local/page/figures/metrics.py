@@ -1,7 +1,7 @@
 """Figures of metrics by slice, and of controls, for one model or several on the same axes."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from pipeline.evaluation import controls
