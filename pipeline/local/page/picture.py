@@ -1,5 +1,7 @@
 """Takes the picture of a page for the documentation: light, dark and on a phone.
 
+It shows sections without paths of the machine.
+
     python -m pipeline.local.page.picture runs docs/report.png
 
 Needs Playwright and Chromium.
@@ -22,9 +24,9 @@ def main(argv: list[str]) -> int:
 
     page_file = pathlib.Path(output, "report", "index.html").resolve().as_uri()
     views: tuple[Any, ...] = (
-        (_SIZE, "light", "#metrics"),
+        (_SIZE, "light", "#scores"),
         (_SIZE, "dark", "#attention"),
-        (_PHONE, "light", ""),
+        (_PHONE, "light", "#metrics"),
     )
     shots = []
     with sync_api.sync_playwright() as playwright:
@@ -38,9 +40,8 @@ def main(argv: list[str]) -> int:
             page = context.new_page()
             page.goto(page_file)
             page.wait_for_function("document.documentElement.dataset.drawn")
-            if section:
-                page.evaluate("key => document.querySelector(key).scrollIntoView()", section)
-                page.wait_for_timeout(300)
+            page.evaluate("key => document.querySelector(key).scrollIntoView()", section)
+            page.wait_for_timeout(300)
             shots.append(Image.open(io.BytesIO(page.screenshot())))
         browser.close()
     gap = 12
@@ -50,9 +51,9 @@ def main(argv: list[str]) -> int:
     for shot in shots:
         whole.paste(shot, (left, 0))
         left += shot.width + gap
-    whole.resize((width // 2, whole.height // 2), Image.Resampling.LANCZOS).quantize(96).save(
-        picture, optimize=True
-    )
+    whole.resize((width // 2, whole.height // 2), Image.Resampling.LANCZOS).quantize(
+        256, Image.Quantize.FASTOCTREE
+    ).save(picture, optimize=True)
     sys.stdout.write(f"{picture}\n")
     return 0
 
