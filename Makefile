@@ -20,11 +20,12 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 # Of TensorFlow only errors that stop a program, and no warnings about old Python versions.
 QUIET := TF_CPP_MIN_LOG_LEVEL=3 PYTHONWARNINGS=ignore::FutureWarning
 
-.PHONY: help setup run serve board catalogue recommend lint types docs test test-slow bench schema
+.PHONY: help setup run serve report board catalogue recommend lint types docs test test-slow bench schema
 
 help:
 	@echo 'make run [RATINGS=FILE_OR_GLOB] [ITEMS=FILE_OR_GLOB] [MODEL=PRESET] [OUTPUT=FOLDER]   the whole pipeline'
 	@echo 'make serve [OUTPUT=FOLDER]   answers with what was pushed: gRPC on 8500, REST and a page to try it on 8501'
+	@echo 'make report [OLD=RUN] [NEW=RUN] [OUTPUT=FOLDER]   the page of a run again, or of two runs side by side'
 	@echo 'make board [OUTPUT=FOLDER]   the trainings in TensorBoard, on http://localhost:6006'
 	@echo 'make catalogue ITEMS=FILE_OR_GLOB [OUTPUT=FOLDER]   attributes of new items for the served model'
 	@echo 'make recommend ID=USER [RATINGS=...] [OUTPUT=FOLDER]   the best items for a user'
@@ -49,6 +50,9 @@ serve: setup
 # LOGS: another folder of events, such as that of `experiments.search`.
 board: setup
 	@$(QUIET) $(PYTHON) -m tensorboard.main --logdir "$(or $(LOGS),$(or $(IMN_OUTPUT),runs)/pipeline)" $(ARGS)
+
+report: setup
+	@$(QUIET) $(PYTHON) -m pipeline.local.page --output "$(or $(IMN_OUTPUT),runs)" --old "$(OLD)" --new "$(NEW)"
 
 recommend: setup
 	@$(QUIET) $(PYTHON) -m recommend "$(ID)" --output "$(or $(IMN_OUTPUT),runs)" $(ARGS)

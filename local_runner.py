@@ -23,6 +23,7 @@ from pipeline.errors import InputError  # noqa: E402
 from pipeline.ingest.sources import reading  # noqa: E402
 from pipeline.items import catalogue  # noqa: E402
 from pipeline.local import console, output_folder, sample_data  # noqa: E402
+from pipeline.local.memory import Cost  # noqa: E402
 
 
 def main() -> int:
@@ -107,12 +108,12 @@ def _run(settings: Settings, output: str) -> int:
         )
         return lineage.newest_execution(connection, name) != before
 
-    def report() -> int:
+    def report(costs: dict[str, Cost]) -> int:
         from pipeline import connections
         from pipeline.local import report
 
         return report.tell(
-            connections.metadata(settings, output), settings, output, served, generated
+            connections.metadata(settings, output), settings, output, served, generated, costs
         )
 
     return console.run(output, start, report)

@@ -96,7 +96,7 @@ class Samples:
 
         path = f"{self.folder}/controls.json"
         if not os.path.exists(path):
-            measured = controls.controls(self.raw("train"), self.raw("test"))
+            measured = controls.controls(self.raw("train"), self.raw("test")).summary
             with open(path, "w", encoding="utf-8") as file:
                 json.dump(measured, file)
         with open(path, encoding="utf-8") as file:

@@ -105,6 +105,6 @@ def scores(model_dir: str, rows: dict[str, np.ndarray], hashes: int) -> dict[str
     for variable, table in zip(variables, tables, strict=True):
         variable.assign(table[order])
     return {
-        "other_items_attributes": shuffled_histories.loaded_scores(model, list(rows["record"])),
+        "other_items_attributes": shuffled_histories.scores(model, list(rows["record"])),
         "attribute_similarity": similarity(attributes, rows["item"], rows["history"]),
     }

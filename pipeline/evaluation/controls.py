@@ -5,7 +5,7 @@ broken. Controls are computed from raw Examples, in batches, with ids as 64-bit 
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -41,12 +41,27 @@ _SPEC = {
 }
 
 
+class Controls(NamedTuple):
+    """The controls, and the rows that the model scored for them.
+
+    Attributes:
+      summary: `train_rows`: training rows read. `rows`, `users`, `share_of_users`: test rows and
+        users in use. `model_rows`: rows that the model scored. `controls`: `auc` and `gauc` by the
+        names in `NAMES`, NaN if one class is missing.
+      model_rows: the columns "user", "item", "time", "label", "record", "history" and "score" of
+        those rows; no rows without a model.
+    """
+
+    summary: dict[str, Any]
+    model_rows: dict[str, np.ndarray]
+
+
 def controls(
     train_files: Sequence[str],
     test_files: Sequence[str],
     model_dir: str | None = None,
     max_rows: int = 200_000,
-) -> dict[str, Any]:
+) -> Controls:
     """Test AUC and GAUC of baselines that see no history, or another user's.
 
     Reads every training row once and adds it up by item. Keeps at most `max_rows` test rows, of
@@ -59,11 +74,6 @@ def controls(
       model_dir: a SavedModel with the signature `serving_default`; None omits the
         controls that need a model.
       max_rows: most test rows to use.
-
-    Returns:
-      `train_rows`: training rows read. `rows`, `users`, `share_of_users`: test rows and users in
-      use. `model_rows`: rows that the model scored. `controls`: `auc` and `gauc` by the names
-      in `NAMES`, NaN if one class is missing.
     """
     test = UserSample(max_rows)
     for_model = UserSample(min(max_rows, _MODEL_ROWS) if model_dir else 0)
@@ -79,12 +89,16 @@ def controls(
     if model_dir:
         records = list(model_rows["record"])
         shuffled = shuffled_histories.histories(model_rows["user"], model_rows["time"], records)
-        for name, examples in (("other_users_history", shuffled), ("model", records)):
-            result[name] = _metrics(model_rows, shuffled_histories.scores(model_dir, examples))
+        model = tf.saved_model.load(model_dir)
+        other, model_rows["score"] = (
+            shuffled_histories.scores(model, examples) for examples in (shuffled, records)
+        )
+        result["other_users_history"] = _metrics(model_rows, other)
+        result["model"] = _metrics(model_rows, model_rows["score"])
         if attribute_controls.has_attributes(model_dir):
             by_name = attribute_controls.scores(model_dir, model_rows, HASHES)
             result |= {name: _metrics(model_rows, score) for name, score in by_name.items()}
-    return {
+    summary = {
         "train_rows": train_rows,
         "rows": len(rows["user"]),
         "users": len(np.unique(rows["user"])),
@@ -92,6 +106,7 @@ def controls(
         "model_rows": len(model_rows["user"]),
         "controls": result,
     }
+    return Controls(summary, model_rows)
 
 
 def table(result: dict[str, Any]) -> str:

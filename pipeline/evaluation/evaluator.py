@@ -19,13 +19,16 @@ from pipeline.errors import InputError
 from pipeline.evaluation import eval_config
 from pipeline.evaluation.baseline import is_saved_model
 from pipeline.evaluation.controls import controls, table
+from pipeline.evaluation.diagnostics import curves
+from pipeline.evaluation.diagnostics.sample import diagnose
 from pipeline.evaluation.gate import Verdict, judge, standard_error
 from pipeline.evaluation.retrieval import metrics as retrieval_metrics
 from pipeline.examples import require_all_shards
 from transforms import features
 
 VERDICT_FILE, METRICS_FILE, CONTROLS_FILE = "verdict.json", "metrics.json", "controls.json"
-CATALOGUE_FILE = "catalogue.json"
+CATALOGUE_FILE, CURVES_FILE = "catalogue.json", "curves.json"
+DIAGNOSTICS_FILE = "diagnostics.json"
 _TRAIN, _, _TEST = features.SPLITS
 _PROBE_ROWS = 16
 
@@ -34,8 +37,9 @@ class Executor(executor.Executor):
     """Runs TFX's Evaluator without thresholds, then blesses by `pipeline.evaluation.gate`.
 
     Writes `verdict.json` (`gate.Verdict`), `metrics.json` (by slice and name), `controls.json`
-    (`controls.controls`) and `catalogue.json` (`retrieval.metrics.evaluate`, null for a model
-    without a first stage) into the evaluation artifact. Undefined numbers are null.
+    (`controls.Controls`), `catalogue.json` (`retrieval.metrics.evaluate`, null for a model without
+    a first stage), `curves.json` (`curves.curves` of all test rows, by model) and
+    `diagnostics.json` (`sample.diagnose`) into the evaluation artifact. Undefined numbers are null.
     """
 
     def Do(
@@ -82,11 +86,13 @@ class Executor(executor.Executor):
         _write(folder, VERDICT_FILE, verdict.to_dict())
         _write(folder, METRICS_FILE, _summary(metrics))
         _write(folder, CATALOGUE_FILE, catalogue)
+        _write(folder, CURVES_FILE, _curves(metrics))
         _bless(verdict, input_dict, output_dict, exec_properties)
 
-        control_metrics = controls(train, test, export)
-        logging.info("Controls on %s:\n%s", _TEST, table(control_metrics))
-        _write(folder, CONTROLS_FILE, control_metrics)
+        measured = controls(train, test, export)
+        logging.info("Controls on %s:\n%s", _TEST, table(measured.summary))
+        _write(folder, CONTROLS_FILE, measured.summary)
+        _write(folder, DIAGNOSTICS_FILE, diagnose(export, measured.model_rows))
 
 
 class GatedEvaluator(component.Evaluator):
@@ -187,12 +193,21 @@ def _summary(metrics: dict[str, Any]) -> dict[str, Any]:
 
 
 def _without_replicates(values: dict[str, Any]) -> dict[str, Any]:
-    """The metrics, with a standard error in place of the bootstrap's replicates."""
+    """The metrics without curves, and a standard error in place of the bootstrap's replicates."""
     return {
         name.replace("replicates", "standard_error"): standard_error(value)
         if isinstance(value, np.ndarray)
         else value
         for name, value in values.items()
+        if name not in curves.NAMES
+    }
+
+
+def _curves(metrics: dict[str, Any]) -> dict[str, Any]:
+    """The curves of all test rows, by model and name, as lists."""
+    return {
+        model: {name: of_slice[eval_config.OVERALL][name].tolist() for name in curves.NAMES}
+        for model, of_slice in metrics.items()
     }
 
 

@@ -47,12 +47,7 @@ def histories(user: np.ndarray, time: np.ndarray, records: Sequence[bytes]) -> l
     return result
 
 
-def scores(model_dir: str, records: Sequence[bytes]) -> np.ndarray:
-    """Scores `(N,)` of serialized raw Examples by a SavedModel's `serving_default`."""
-    return loaded_scores(tf.saved_model.load(model_dir), records)
-
-
-def loaded_scores(model: Any, records: Sequence[bytes]) -> np.ndarray:
+def scores(model: Any, records: Sequence[bytes]) -> np.ndarray:
     """Scores `(N,)` of serialized raw Examples by a loaded SavedModel's `serving_default`."""
     # A signature does not keep the variables alive: `model` must stay in scope.
     signature = model.signatures["serving_default"]

@@ -18,6 +18,7 @@ from tensorflow_model_analysis.proto import config_pb2
 
 from pipeline.errors import InputError
 from pipeline.evaluation import log_loss, ranking_metrics
+from pipeline.evaluation.diagnostics import curves
 from pipeline.evaluation.scored_rows import ScoredRows
 from transforms import features
 
@@ -37,6 +38,7 @@ METRICS = (
     "log_loss_gain_replicates",
     "largest_user_share",
     "share_of_users",
+    *curves.NAMES,
 )
 # Rows a slice. With more, AUC is that of a sample of users, with a standard error near .0006.
 MAX_ROWS = 1_000_000
@@ -44,7 +46,7 @@ _Row = tuple[int, int, list[float]]
 
 
 class RankingMetrics(metric_types.Metric):
-    """Metrics of `ranking_metrics` and `log_loss`, correct for slices by any key.
+    """Metrics of `ranking_metrics`, `log_loss` and `curves`, correct for slices by any key.
 
     Above 1,000,000 rows a slice, the metrics are those of a sample of whole users
     (`scored_rows.ScoredRows`), and so are the counts. `share_of_users` is the sampled share.
@@ -143,6 +145,7 @@ class _GatherRows(beam.CombineFn):
             metrics = {
                 **ranking_metrics.ranking_metrics(user, score, label),
                 **log_loss.gain_over_constant(user, score, label),
+                **curves.curves(score, label),
                 "largest_user_share": accumulator.largest_user_share,
                 "share_of_users": accumulator.share_of_users,
             }

@@ -34,8 +34,10 @@ from pipeline.ingest.sources import layout, reading, records
 from pipeline.ingest.stages import Job, Tally
 from transforms import features
 
+HISTOGRAMS = "histograms.json"
+BAD_LINES = "bad_lines"
 BUCKET_BYTES = 24 << 20  # approximate text of a bucket; decides the memory of a worker
-_BESIDE = ("bad_lines", stages.ITEM_COUNTS)  # folders beside those of the splits
+_BESIDE = (BAD_LINES, stages.ITEM_COUNTS)  # folders beside those of the splits
 _BUCKETS = 8  # at least, if each holds a megabyte, so that workers get equal shares
 
 
@@ -49,7 +51,7 @@ def ingest(
     """Turns ratings into splits of tf.Examples.
 
     Writes `Split-train`, `Split-eval` and `Split-test` (TFRecords, gzip), and
-    beside them `report.json` and `bad_lines/`.
+    beside them `report.json`, `histograms.json` (`summary.histograms`) and `bad_lines/`.
 
     Args:
       settings: `ratings` and how to sample.
@@ -93,8 +95,12 @@ def ingest(
     finally:
         fileio.rmtree(folder)
     report = summary.report(job, ranges, result, time.time() - started)
-    with fileio.open(os.path.join(output, "report.json"), "w") as file:
-        file.write(json.dumps(report, indent=2) + "\n")
+    for name, content in (
+        ("report.json", report),
+        (HISTOGRAMS, summary.histograms(result)),
+    ):
+        with fileio.open(os.path.join(output, name), "w") as file:
+            file.write(json.dumps(content, indent=2) + "\n")
     for line in summary.lines(report):
         logging.info("%s", line)
     return report
@@ -203,7 +209,7 @@ def _write_result(tally: Tally, job: Job, plan: Tally) -> None:
         result["error"] = plans.no_negatives(count, plan) or plans.empty_split(
             job.settings, count, result
         )
-    for name in ("days", "lengths", "files"):
+    for name in ("lengths", "files"):
         result.pop(name, None)
     with fileio.open(os.path.join(job.folder, "result.json"), "w") as file:
         file.write(json.dumps(result))

@@ -164,7 +164,7 @@ def count(job: Job, bucket: int, plan: Tally) -> Tally:
     """Chooses the targets of a bucket; counts targets, users and training items."""
     events, split, targets = job.targets(bucket, plan)
     lengths = histories.last_lengths(events, targets)
-    tally: Tally = {"capped": targets.capped, "lengths": {}, "train_events": 0}
+    tally: Tally = {"capped": targets.capped, "lengths": {}, "histories": {}}
     for number, name in enumerate(features.SPLITS):
         of_split = targets.split == number
         day, on_day = np.unique(events.day[targets.row[of_split]], return_counts=True)
@@ -174,6 +174,7 @@ def count(job: Job, bucket: int, plan: Tally) -> Tally:
             "users": len(user),
             "days": dict(zip(day.tolist(), on_day.tolist(), strict=True)),
         }
+        tally["histories"][name] = by_powers_of_two(targets.length[of_split])
         if number == histories.TRAIN:
             length, users = np.unique(lengths[of_split][first], return_counts=True)
             tally["lengths"] = dict(zip(length.tolist(), users.tolist(), strict=True))
@@ -205,7 +206,25 @@ def count_items(job: Job, part: int, plan: Tally) -> Tally:
     # Beside the Examples, for Transform: it sees an event once for each window that holds it.
     path = os.path.join(job.output, ITEM_COUNTS, f"{part:05}")
     arrow_files.write(path, _ITEM_SCHEMA, [counted])
-    return {"items": len(hashes)}
+    return {
+        "items": len(hashes),
+        "frequency": {
+            "items": by_powers_of_two(count),
+            "events": by_powers_of_two(count, weight=count),
+        },
+    }
+
+
+def by_powers_of_two(values: np.ndarray, weight: np.ndarray | None = None) -> dict[int, int]:
+    """A histogram of counts `(N,)` with the bins 0, 1, 2 to 3, 4 to 7 and so on, by lower bound.
+
+    Args:
+      values: at least 0.
+      weight: how much each value counts `(N,)`; None counts it once.
+    """
+    bins = np.frexp(values.astype(np.float64))[1]  # 0 for 0, else 1 + floor(log2)
+    total = np.bincount(bins, weight)
+    return {1 << (k - 1) if k else 0: int(total[k]) for k in np.flatnonzero(total).tolist()}
 
 
 def pool(job: Job, bucket: int, plan: Tally) -> Tally:

@@ -82,6 +82,28 @@ def report(job: Job, ranges: list[Range], result: Tally, seconds: float) -> Tall
     }
 
 
+def histograms(result: Tally) -> dict[str, Any]:
+    """The content of `histograms.json`, from what all stages counted.
+
+    Returns:
+      `events_by_day`: events by day, YYYY-MM-DD, in order of time. By the lower bound of a bin (0,
+      1, 2, 4, 8, ...), as a text: `history_lengths`: for each split its targets by the events
+      before them, without the cut to L; `item_frequency`: `items` of training by their events, and
+      the `events` that these items have together.
+    """
+
+    def ordered(counts: dict[int, int]) -> dict[str, int]:
+        # JSON made texts of the keys on the way from the workers.
+        return {str(low): counts[low] for low in sorted(counts, key=int)}
+
+    days = {int(day): count for day, count in result["days"].items()}
+    return {
+        "events_by_day": {plans.date(day): days[day] for day in sorted(days)},
+        "history_lengths": {name: ordered(of) for name, of in result["histories"].items()},
+        "item_frequency": {name: ordered(of) for name, of in result["frequency"].items()},
+    }
+
+
 def lines(report: dict[str, Any]) -> list[str]:
     """Two lines on what was read and sampled, and one for each thing that looks wrong."""
     bad = report["bad_lines"]

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 
 from pipeline.errors import AnomalyError, InputError
 from pipeline.local import beam_errors
+from pipeline.local.memory import Cost, PeakMemory
 
 PUSHED, FAILED, BAD_INPUT, REFUSED, ANOMALIES = 0, 1, 2, 3, 4
 
@@ -50,12 +51,20 @@ def python_age(version: tuple[int, int] = sys.version_info[:2]) -> list[str]:
 class Progress(logging.Handler):
     """Turns the log of TFX's local runner into one line for each component, with its time.
 
-    This is for the screen only: the exit status does not depend on the log.
+    This is for the screen and the report only: the exit status does not depend on the log.
+
+    Args:
+      memory: reads the memory of the run.
+
+    Attributes:
+      costs: time and memory of each component that ran, by its id.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, memory: PeakMemory) -> None:
         super().__init__(logging.INFO)
         self._component, self._start, self._cached = "", 0.0, False
+        self._memory = memory
+        self.costs: dict[str, Cost] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
         """Ignores all records but the start and end of a component, and lines of ingestion."""
@@ -70,11 +79,15 @@ class Progress(logging.Handler):
         component, state = event.groups()
         if state == "running":
             self._component, self._start, self._cached = component, time.monotonic(), False
+            self._memory.restart()
             if sys.stdout.isatty():
                 sys.stdout.write(f"  … {component}\r")
                 sys.stdout.flush()
         else:
-            self.end("reused" if self._cached else f"{time.monotonic() - self._start:.1f} s")
+            seconds = time.monotonic() - self._start
+            if not self._cached:
+                self.costs[component] = Cost(seconds, self._memory.peak_mb())
+            self.end("reused" if self._cached else f"{seconds:.1f} s")
 
     def end(self, outcome: str) -> None:
         """Ends the line of the running component, if there is one."""
@@ -114,14 +127,15 @@ def logs_to(folder: str) -> Iterator[str]:
             os.close(errors)
 
 
-def run(output: str, start: Callable[[], bool], report: Callable[[], int]) -> int:
+def run(output: str, start: Callable[[], bool], report: Callable[[dict[str, Cost]], int]) -> int:
     """Runs a pipeline and prints the outcome.
 
     Args:
       output: the folder of the run; logs go to its subfolder `logs`.
       start: builds and runs the pipeline; returns whether a component ran. Some `tfx` commands
         only read the pipeline.
-      report: prints the report and returns the exit status. It is called after a run only.
+      report: prints the report and returns the exit status; its argument is `Progress.costs`. It
+        is called after a run only.
 
     Returns:
       the exit status: 0 pushed or served already, 2 bad input, 3 refused by the
@@ -129,14 +143,18 @@ def run(output: str, start: Callable[[], bool], report: Callable[[], int]) -> in
     """
     from absl import logging as absl_logging
 
-    with logs_to(os.path.join(output, "logs")) as log, beam_errors.collected() as job_errors:
-        progress = Progress()
+    with (
+        logs_to(os.path.join(output, "logs")) as log,
+        beam_errors.collected() as job_errors,
+        PeakMemory() as memory,
+    ):
+        progress = Progress(memory)
         absl_logging.use_absl_handler()
         absl_logging.set_verbosity(absl_logging.INFO)
         absl_logging.set_stderrthreshold("info")
         absl_logging.get_absl_logger().addHandler(progress)
         try:
-            return report() if start() else PUSHED
+            return report(progress.costs) if start() else PUSHED
         except KeyboardInterrupt:
             progress.end("stopped")
             say("Stopped. Run the same command again to continue from here.")

@@ -40,6 +40,11 @@ def last_run(connection: metadata_store_pb2.ConnectionConfig, pipeline: str) -> 
       pipeline: name of the pipeline.
     """
     store = mlmd.MetadataStore(connection)
+    return _steps(store, newest_run(store, pipeline))
+
+
+def newest_run(store: mlmd.MetadataStore, pipeline: str) -> metadata_store_pb2.Context:
+    """The newest run of a pipeline."""
     of_pipeline = store.get_context_by_type_and_name("pipeline", pipeline)
     newest = max(store.get_executions_by_context(of_pipeline.id), key=lambda each: each.id)
     (run,) = (
@@ -47,7 +52,39 @@ def last_run(connection: metadata_store_pb2.ConnectionConfig, pipeline: str) -> 
         for context in store.get_contexts_by_execution(newest.id)
         if context.type == "pipeline_run"
     )
-    return _steps(store, run)
+    return run
+
+
+def executions(
+    store: mlmd.MetadataStore, run: metadata_store_pb2.Context
+) -> dict[str, metadata_store_pb2.Execution]:
+    """The executions of a run by component id."""
+    found = {}
+    for execution in store.get_executions_by_context(run.id):
+        (node,) = (
+            context.name.split(".", 1)[1]
+            for context in store.get_contexts_by_execution(execution.id)
+            if context.type == "node"
+        )
+        found[node] = execution
+    return found
+
+
+def first_maker(
+    store: mlmd.MetadataStore, execution: metadata_store_pb2.Execution
+) -> metadata_store_pb2.Execution | None:
+    """The execution that made the outputs which a reused one has; None without outputs."""
+    outputs = {
+        event.artifact_id
+        for event in store.get_events_by_execution_ids([execution.id])
+        if event.type == metadata_store_pb2.Event.OUTPUT
+    }
+    makers = [
+        event.execution_id
+        for event in (store.get_events_by_artifact_ids(sorted(outputs)) if outputs else [])
+        if event.type == metadata_store_pb2.Event.OUTPUT
+    ]
+    return store.get_executions_by_id([min(makers)])[0] if makers else None
 
 
 def run_behind(
@@ -81,12 +118,7 @@ def _pushing_runs(store: mlmd.MetadataStore, pushed: str) -> Iterator[metadata_s
 def _steps(store: mlmd.MetadataStore, run: metadata_store_pb2.Context) -> dict[str, Step]:
     """The steps of a run by component id."""
     steps = {}
-    for execution in store.get_executions_by_context(run.id):
-        (node,) = (
-            context.name.split(".", 1)[1]
-            for context in store.get_contexts_by_execution(execution.id)
-            if context.type == "node"
-        )
+    for node, execution in executions(store, run).items():
         outputs: dict[str, list[metadata_store_pb2.Artifact]] = {}
         events = [
             event

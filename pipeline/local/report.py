@@ -1,4 +1,8 @@
-"""The report of a run: metrics, controls, verdict, the place of the model, and next commands."""
+"""The report of a run: metrics, controls, verdict, the place of the model, and next commands.
+
+`report.json` holds the metrics, `report.txt` is what the screen shows, and `index.html` is the page
+for people (pipeline/local/page).
+"""
 
 import json
 import os
@@ -14,7 +18,9 @@ from pipeline.evaluation.eval_config import OVERALL
 from pipeline.evaluation.retrieval import metrics as retrieval_metrics
 from pipeline.ingest import summary
 from pipeline.items import summary as item_summary
-from pipeline.local import console, legend, lineage, report_head
+from pipeline.local import console, costs, legend, lineage, report_head
+from pipeline.local.memory import Cost
+from pipeline.local.page import content, pages, tfx_views
 from pipeline.pipeline import pipeline_name
 from transforms import features
 
@@ -32,6 +38,7 @@ def tell(
     output: str,
     served: str,
     generated: bool,
+    measured: dict[str, Cost],
 ) -> int:
     """Prints and writes the report of a pipeline's last run under `output/report`.
 
@@ -41,11 +48,13 @@ def tell(
       output: output folder of the run.
       served: the version that was served before the run; "0" without one.
       generated: whether the ratings were generated.
+      measured: time and memory of the components that ran.
 
     Returns:
       the exit status: 0 if pushed or already served, 3 if refused.
     """
     name = serving_name(settings)
+    costs.record(connection, pipeline_name(settings), measured)
     steps = lineage.last_run(connection, pipeline_name(settings))
     evaluation = steps["Evaluator"].uri("evaluation")
     report: dict[str, Any] = {"run": report_head.head(settings, generated, steps["Trainer"])}
@@ -61,14 +70,20 @@ def tell(
     where = pushed.text("pushed_model", "pushed_destination")
     report["pushed"] = where if pushed.number("pushed_model", "pushed") else None
 
+    folder = os.path.join(output, "report")
     lines = [*_lines(report), *outcome(report["pushed"], served)]
+    lines += ["", f"Page:    {os.path.join(folder, 'index.html')}"]
     if report["pushed"]:
         lines += ["", "Next:", *_next(name, output, where)]
-    folder = os.path.join(output, "report")
+    took = costs.read(connection, pipeline_name(settings))
+    shown = content.gather(settings, report, steps, took, served)
     fileio.makedirs(folder)
+    content.save(shown, output)
+    tfx_views.write(steps["StatisticsGen"].uri("statistics"), evaluation, folder)
     for file, text in (
         ("report.json", json.dumps(report, indent=1)),
         ("report.txt", "\n".join(lines)),
+        ("index.html", pages.of_run(shown)),
     ):
         with fileio.open(os.path.join(folder, file), "w") as out:
             out.write(text + "\n")

@@ -12,7 +12,8 @@ import tarfile
 
 import pytest
 
-from tests.support import commands
+from tests.support import browser, commands
+from tests.support.browser import needs_chromium
 from tests.support.commands import PROJECT, TFX, call, outcomes, run, versions
 
 
@@ -69,6 +70,31 @@ def test_the_report_says_which_run_it_is_of_what_was_read_and_what_columns_mean(
     assert "a constant score has 0.6931" in legend  # one negative a positive: ln 2
 
 
+@needs_chromium
+def test_the_report_is_a_page_too(project):
+    """The real page of the run, in a browser."""
+    path = project / "out" / "report" / "index.html"
+    with browser.chromium() as chromium:
+        page, said, requests = browser.opened(chromium, path, 390)
+        page.wait_for_function("document.documentElement.dataset.drawn")
+        assert (said, requests) == ([], [path.as_uri()])
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        charts = page.query_selector_all(".chart svg")
+        assert len(charts) == page.evaluate("Number(document.documentElement.dataset.drawn)")
+        assert len(charts) >= 18
+        text = page.inner_text("body")
+    (version,) = versions(project)
+    assert f"serving_model/imn/{version}" in text
+    assert "Attention by age" in text
+    assert len(json.loads((path.parent / "report.json").read_text())["metrics"]) >= 4
+    for view in ("tfdv.html", "tfma.html"):
+        assert (path.parent / view).stat().st_size > 100_000
+    kept = list((path.parent / "runs").iterdir())
+    costs = json.loads(kept[0].read_text())["costs"]
+    assert costs["Trainer"]["seconds"] > 1
+    assert costs["Trainer"]["peak_memory_mb"] > 300
+
+
 def test_the_pushed_model_recommends_what_is_new_to_a_user_of_its_ratings(project):
     """Without being told which ratings those are."""
     rows = [line.split(",") for line in (project / "ratings.csv").read_text().splitlines()]
@@ -122,6 +148,23 @@ def test_the_gate_refuses_with_status_3_and_pushes_nothing(project):
     assert "the version that was served before still is" in done.stdout
     assert outcomes(done)["Trainer"] == "reused"
     assert versions(project) == before
+
+
+def test_two_runs_side_by_side(project):
+    """The page of the run that was refused, and of it beside the one that was pushed first."""
+    report = project / "out" / "report"
+    refused = (report / "index.html").read_text()
+    assert "Refused" in refused
+    kept = sorted(path for path in (report / "runs").iterdir())
+    old = next(path for path in kept if json.loads(path.read_text())["report"]["pushed"])
+    done = call(
+        project,
+        [sys.executable, "-m", "pipeline.local.page", "--output", "out", "--old", old],
+    )
+    assert done.returncode == 0, done.stderr
+    two = (report / "compare.html").read_text()
+    assert "setting min_auc" in two
+    assert "so the metrics are of the same test rows" in two
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ def run(folder, train, test, **more):
         files[split] = [
             scored_examples.write(folder / split / f"{k}.gz", rows[k::3]) for k in range(3)
         ]
-    return controls(files["train"], files["test"], **more)
+    return controls(files["train"], files["test"], **more).summary
 
 
 def both(result, name):

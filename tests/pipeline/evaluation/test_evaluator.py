@@ -170,6 +170,15 @@ def test_runs_one_after_another_are_judged_by_what_was_blessed_before(project):
     controls = first.read("controls")
     assert controls["controls"]["own_training_windows"] == {"auc": 0.5, "gauc": 0.5}
     assert controls["controls"]["model"]["auc"] == pytest.approx(overall["auc"], abs=1e-6)
+    curves = first.read("curves")
+    assert set(curves) == {"candidate"}
+    assert sum(curves["candidate"]["rows_by_score"]) == 320
+    assert sum(curves["candidate"]["positives_by_score"]) == 160
+    assert np.mean(curves["candidate"]["roc"]) == pytest.approx(overall["auc"], abs=0.02)
+    assert not {"roc", "rows_by_score"} & set(overall)
+    diagnostics = first.read("diagnostics")
+    assert (diagnostics["rows"], diagnostics["attention"]) == (320, None)
+    assert len(diagnostics["users"]["wrong"]) == 10
     assert project.pushed() == ["good"]
 
     assert project.run("good").cached
@@ -178,6 +187,7 @@ def test_runs_one_after_another_are_judged_by_what_was_blessed_before(project):
     assert (second.blessed, second.baseline) == (True, "good")
     metrics = second.read("metrics")
     assert metrics["overall"]["baseline"] == overall
+    assert second.read("curves")["baseline"] == curves["candidate"]
     assert set(metrics) == {
         "overall",
         *(f"history_bucket={bucket}" for bucket in features.HISTORY_BUCKETS),

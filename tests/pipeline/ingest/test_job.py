@@ -81,9 +81,21 @@ def test_users_written_by_hand(tmp_path):
         "Split-test",
         "Split-train",
         "bad_lines",
+        "histograms.json",
         "item_counts",
         "report.json",
     ]
+    histograms = json.loads((tmp_path / "out" / "histograms.json").read_text())
+    assert histograms["history_lengths"] == {
+        "train": {"1": 1, "2": 1, "4": 2},  # 1, 3, 4 and 7 events before a target
+        "eval": {"2": 1, "4": 1, "8": 1},
+        "test": {"2": 1, "4": 1, "8": 1},
+    }
+    # Fourteen events in training, each of an item of its own; three people have a first day.
+    assert histograms["item_frequency"] == {"items": {"1": 14}, "events": {"1": 14}}
+    days = list(histograms["events_by_day"].items())
+    assert [count for _, count in days] == [3, 3, 3, 3, 2, 2, 1, 1, 1, 1]
+    assert days == sorted(days)
 
 
 def test_target_buckets_count_events_of_training(tmp_path):
@@ -254,3 +266,11 @@ def test_items_are_counted_by_their_events_not_by_the_samples_that_hold_them(tmp
     frequent = tmp_path / "frequent.npy"
     assert item_counts.write_frequent_items(str(tmp_path / "out"), 2, str(frequent)) == 1
     assert np.load(frequent).tolist() == item_hashes([b"twice"]).numpy().tolist()
+
+
+def test_powers_of_two_worked_by_hand():
+    values = np.array([0, 1, 2, 3, 4, 7, 8, 1_000])
+    assert stages.by_powers_of_two(values) == {0: 1, 1: 1, 2: 2, 4: 2, 8: 1, 512: 1}
+    weighed = stages.by_powers_of_two(values[1:5], weight=values[1:5])
+    assert weighed == {1: 1, 2: 5, 4: 4}
+    assert stages.by_powers_of_two(np.zeros(0, np.int64)) == {}

@@ -4,6 +4,7 @@ import logging
 
 from pipeline.ingest import summary
 from pipeline.local import console
+from pipeline.local.memory import PeakMemory
 
 REPORT = {
     "lines": 1_010,
@@ -42,7 +43,7 @@ def test_what_looks_wrong_is_said():
 
 
 def test_the_screen_shows_these_lines(capsys):
-    progress = console.Progress()
+    progress = console.Progress(PeakMemory())
     shown = summary.lines(REPORT | {"largest_users": [(200, "-1"), (30, "b")]})
     for message in [*shown, "Reading other things."]:
         progress.emit(logging.LogRecord("absl", logging.INFO, "", 0, message, None, None))

@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.errors import AnomalyError, InputError
 from pipeline.local import console
+from pipeline.local.memory import PeakMemory
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 
@@ -45,7 +46,7 @@ def test_an_old_python_is_named_in_one_line_with_the_cure():
 
 
 def test_each_component_gets_one_line(capsys):
-    progress = console.Progress()
+    progress = console.Progress(PeakMemory())
     for message in (
         "Component Trainer is running.",
         "Going to run a new execution 7",
@@ -123,7 +124,8 @@ def test_a_disk_that_is_full_at_the_first_write_ends_a_run_in_one_line(tmp_path)
 def test_the_status_does_not_depend_on_the_log(tmp_path, ran, expected):
     reports = []
 
-    def report():
+    def report(costs):
+        assert costs == {}
         reports.append(1)
         return console.REFUSED
 
@@ -137,5 +139,5 @@ def test_an_error_after_lines_of_success_is_a_failure(tmp_path, capfd):
         logging.getLogger("absl").info("Component Pusher is finished.")
         raise AnomalyError("label: 7")
 
-    assert console.run(str(tmp_path), start, lambda: 1 / 0) == console.ANOMALIES
+    assert console.run(str(tmp_path), start, lambda costs: 1 / 0) == console.ANOMALIES
     assert "Anomalies: label: 7" in capfd.readouterr().out
