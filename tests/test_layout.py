@@ -12,7 +12,7 @@ FLOORS = (
     ("transforms", "serving"),
     ("model.configs", "model.calibration"),
     ("model.layers",),
-    ("model.imn", "model.baselines", "model.retrieval"),
+    ("model.imn", "model.baselines", "model.retrieval", "model.attribute_match"),
     ("model.presets", "model.length_groups"),
     ("model.ranker",),
     ("model.training", "model.export"),
