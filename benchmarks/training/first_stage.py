@@ -107,9 +107,8 @@ def main() -> None:
     parser.add_argument("--output", default="bench_out")
     parser.add_argument("--quick", action="store_true", help="YouTube DNN, L = 100, few steps")
     args = parser.parse_args()
-    models, lengths, repeats = MODELS, LENGTHS, 15
-    if args.quick:
-        models, lengths, repeats = MODELS[:1], LENGTHS[:1], 3
+    few = 1 if args.quick else None
+    models, lengths, repeats = MODELS[:few], LENGTHS[:few], 3 if args.quick else 15
     limit = psutil.virtual_memory().total >> 20
     conditions = machine.describe(os.cpu_count() or 1, limit)
     here = "benchmarks.training.first_stage"

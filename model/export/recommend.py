@@ -95,8 +95,12 @@ class Recommender:
         """The items of the first stage alone, without those of the history.
 
         Args:
-          history_item, history_time, history_length, request_time, **events: as for `rank`.
+          history_item: raw ids `(B, H)`, as for `rank`.
+          history_time: seconds since 1970 `(B, H)`.
+          history_length: `(B,)`.
+          request_time: seconds since 1970 `(B,)`.
           k: how many items, `(B,)`.
+          **events: values `(B, H)` of each event field.
 
         Returns:
           a dict with `items`, raw ids, and `scores`, cosines; each `(B, K)`.
@@ -119,8 +123,12 @@ class Recommender:
         """The best items of the catalogue, without those of the history.
 
         Args:
-          history_item, history_time, history_length, request_time, **events: as for `rank`.
+          history_item: raw ids `(B, H)`, as for `rank`.
+          history_time: seconds since 1970 `(B, H)`.
+          history_length: `(B,)`.
+          request_time: seconds since 1970 `(B,)`.
           k: how many items, `(B,)`.
+          **events: values `(B, H)` of each event field.
 
         Returns:
           a dict with `items`, raw ids; `scores`, which decide the order; `probabilities`, the
@@ -144,7 +152,11 @@ class Recommender:
         """The same, and the request says which items may be in the answer.
 
         Args:
-          history_item, history_time, history_length, request_time, k: as for `recommend`.
+          history_item: raw ids `(B, H)`, as for `rank`.
+          history_time: seconds since 1970 `(B, H)`.
+          history_length: `(B,)`.
+          request_time: seconds since 1970 `(B,)`.
+          k: how many items, `(B,)`.
           **others: the inputs of `ItemFilter`, and event fields.
         """
         given = {name: others.pop(name) for name in self._filter.inputs()}

@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 
+from model.trainer import load_trained
 from tests.support.trainings import RECIPE, arguments, described, train, weights
 
 TWO_REPLICAS = """
@@ -29,6 +30,7 @@ def test_two_replicas_take_the_step_of_one(world, tmp_path):
     custom = {
         "recipe": recipe | {"history_dropout": 0.0, "evaluations_per_epoch": 1},
         "model_options": "passes=1,embedding_dim=8,head_units=8",
+        "retrieval": 0,  # its softmax is over the targets of a replica
     }
     alone = train(world, tmp_path / "alone", **custom)
     args = arguments(world, tmp_path / "two", distribute="mirrored", **custom)
@@ -45,3 +47,21 @@ def test_two_replicas_take_the_step_of_one(world, tmp_path):
     np.testing.assert_allclose(of_two["train_loss"], of_one["train_loss"], rtol=1e-5)
     for got, expected in zip(weights(world, tmp_path / "two"), alone, strict=True):
         np.testing.assert_allclose(got, expected, atol=1e-4)
+
+
+def test_the_first_stage_counts_the_targets_of_all_replicas(world, tmp_path):
+    recipe = RECIPE | {"batch_size": 600, "epochs": 1, "evaluations_per_epoch": 1}
+    counts = []
+    for name, strategy in (("alone", "none"), ("two", "mirrored")):
+        args = arguments(world, tmp_path / name, distribute=strategy, recipe=recipe)
+        subprocess.run(
+            [sys.executable, "-c", TWO_REPLICAS],
+            input=json.dumps(vars(args)),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        head = load_trained(str(tmp_path / name / "run"), world.transform).retrieval
+        counts.append(head.target_counts.numpy())
+        assert counts[-1].sum() == head.targets_counted == 3000
+    np.testing.assert_array_equal(*counts)
