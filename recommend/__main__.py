@@ -108,6 +108,11 @@ def recommend(arguments: argparse.Namespace, settings: Settings) -> Iterator[str
             events = "; ".join(f"{row[j]:.3f} {label(history.items[j])}" for j in largest)
             yield f"              pass {number}: {events}"
     yield ""
+    if any(best.places):
+        yield (
+            "A score is the probability of an item against a sampled negative. The order also "
+            "weighs how often people choose the item, and its cosine in the first stage."
+        )
     if len(weights):
         yield "A pass lists the history events with the largest attention weights."
     elif history.items:

@@ -48,9 +48,8 @@ def of_catalogue(
         "exclude_history": np.array([True]),
         "exclude": np.array([others], object).reshape(1, -1),
         "only_items": np.zeros((1, 0), object),
+        "only_values": np.array([[text.encode() for text in only]], object).reshape(1, -1),
     }
-    if only:
-        inputs["only_values"] = np.array([[text.encode() for text in only]], object)
     answer = {name: value[0] for name, value in predict("recommend_filtered", inputs).items()}
     found = answer["items"] != b""
     words = "the catalogue" + (f" with {' or '.join(only)}" if only else "")

@@ -75,7 +75,7 @@ def compare(argument: tuple[int, int]) -> dict[str, Any]:
     for number in range(repeats + 1):
         for attributes, step in functions.items():
             start = time.perf_counter()
-            step(data[number % len(data)])[0].numpy()
+            step(data[number % len(data)])[0].total.numpy()
             taken[attributes].append(time.perf_counter() - start)
     without, with_fields = (statistics.median(taken[key][1:]) for key in (False, True))
     return {

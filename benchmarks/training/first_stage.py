@@ -52,7 +52,7 @@ def compare(argument: tuple[str, int, int]) -> dict[str, Any]:
     for number in range(repeats + 1):
         for candidates, step in functions.items():
             start = time.perf_counter()
-            step(data[number % len(data)])[0].numpy()
+            step(data[number % len(data)])[0].total.numpy()
             taken[candidates].append(time.perf_counter() - start)
     without, with_stage = (statistics.median(taken[key][1:]) for key in (0, CANDIDATES))
     return {

@@ -25,8 +25,7 @@ class ItemFilter:
     - `exclude` `(B, E)`: raw ids to leave out.
     - `only_items` `(B, A)`: raw ids to keep to. Without any, all items.
     - `only_values` `(B, V)`: values of attributes to keep to, as `category=Hair Care`; an item
-      needs one of them. Without any, all items. The export of a model without categories does
-      not have this input.
+      needs one of them. Without any, all items. Without categories, no item has a value.
 
     "" is nothing, in each of them; their width may be 0. An item must pass all of them.
 
@@ -52,7 +51,7 @@ class ItemFilter:
 
     def inputs(self) -> dict[str, tf.TensorSpec]:
         """The inputs by name."""
-        names = (EXCLUDE, ONLY_ITEMS, *[ONLY_VALUES] * bool(self._fields))
+        names = (EXCLUDE, ONLY_ITEMS, ONLY_VALUES)
         lists = {name: tf.TensorSpec([None, None], tf.string, name=name) for name in names}
         return {EXCLUDE_HISTORY: tf.TensorSpec([None], tf.bool, name=EXCLUDE_HISTORY)} | lists
 
@@ -84,16 +83,14 @@ class ItemFilter:
         items = given[ONLY_ITEMS]
         rows = self._catalogue.rows(self._requests.ids(items))
         named = _marked(rows, self._catalogue.size)
-        allowed = named | ~_any(items)
-        if self._fields:
-            allowed &= self._with_values(given[ONLY_VALUES])
-        return allowed
+        return (named | ~_any(items)) & self._with_values(given[ONLY_VALUES])
 
     def _with_values(self, wanted: tf.Tensor) -> tf.Tensor:
         """Whether an item has one of the values `(B, V)`, or there are none; `(B, R)`."""
-        assert self._attributes is not None
-        values = self._attributes.values(self._catalogue.ids)
         found = ~_any(wanted)
+        if self._attributes is None:
+            return found
+        values = self._attributes.values(self._catalogue.ids)
         for name, (size, value_ids) in self._fields.items():
             prefix = f"{name}="
             ours = tf.strings.regex_full_match(wanted, re.escape(prefix) + r"(?s:.*)")

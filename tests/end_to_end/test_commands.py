@@ -12,9 +12,10 @@ import tarfile
 
 import pytest
 
-from tests.support import browser, commands
-from tests.support.browser import needs_chromium
+from tests.support import commands
 from tests.support.commands import PROJECT, TFX, call, outcomes, run, versions
+from tests.support.pages import browser
+from tests.support.pages.browser import needs_chromium
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +106,7 @@ def test_the_pushed_model_recommends_what_is_new_to_a_user_of_its_ratings(projec
         IMN_RATINGS="",
     )
     assert done.returncode == 0, done.stderr
-    best = re.findall(r"^ +\d+  0\.\d{4}  (\w+)$", done.stdout, re.MULTILINE)
+    best = re.findall(r"^ +\d+  0\.\d{4} +\d+  (\w+)$", done.stdout, re.MULTILINE)
     assert len(set(best)) == 10
     assert set(best) <= {row[1] for row in rows} - {row[1] for row in rows if row[0] == user}
     assert done.stdout.count("pass 3: ") == 10

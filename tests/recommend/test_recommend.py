@@ -92,7 +92,10 @@ def test_what_is_new_to_the_user_comes_in_the_order_of_its_scores(run, export):
     assert set(items) == everything - set(HISTORY)
     expected = asked(export, "rank", HISTORY, DAYS, items)["scores"]
     np.testing.assert_allclose([score for _, score in rows], expected, atol=6e-5)
-    assert (np.diff(expected) <= 0).all()
+    assert "The order also weighs how often people choose" in " ".join(out)
+    rows, _ = table(run("ann", "--top", "1000", "--candidates", "1000")[1])
+    assert {item for item, _ in rows} == everything - set(HISTORY)
+    assert (np.diff([score for _, score in rows]) <= 0).all()
     assert "ann: 3 events, 3 of them with an item that the model knows" in out[0]
 
 

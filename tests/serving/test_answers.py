@@ -61,6 +61,7 @@ def test_the_best_of_the_catalogue_by_both_protocols(running, reference, signatu
     if signature == "recommend_filtered":
         inputs["exclude_history"] = np.array([True])
         inputs["exclude"] = np.array([[b"i040", b""]], object)
+        inputs["only_values"] = np.array([[b""]], object)
         inputs["only_items"] = np.array([[b"i003", b"i040", b"i001", b"i050"]], object)
     wanted = reference[signature](**{name: tf.constant(value) for name, value in inputs.items()})
     wanted = {name: value.numpy() for name, value in wanted.items()}

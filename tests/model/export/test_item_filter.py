@@ -90,7 +90,9 @@ def test_a_request_leaves_out_its_list_and_on_request_its_history(item_filter):
     assert [set(row) - {0} for row in out.tolist()] == [{4, 8, 2}, {3, 4}]
 
 
-def test_a_model_without_categories_has_no_input_for_values():
-    catalogue = types.SimpleNamespace(size=6)
-    names = ItemFilter(catalogue, None, Requests()).inputs()
-    assert list(names) == ["exclude_history", "exclude", "only_items"]
+def test_without_categories_no_item_has_a_value():
+    catalogue = types.SimpleNamespace(size=6, rows=lambda ids: ids)
+    plain = ItemFilter(catalogue, None, Requests())
+    assert list(plain.inputs()) == ["exclude_history", "exclude", "only_items", "only_values"]
+    assert kept(plain, ["a"]) == {"a"}
+    assert kept(plain, values=["cat.=Hair Care"]) == set()

@@ -150,7 +150,7 @@ def test_equal_items_are_in_the_order_of_the_vocabulary(world, ranker, vocabular
 
 def filters(rows, **given):
     nothing = np.zeros((rows, 0), object)
-    defaults = {"exclude": nothing, "only_items": nothing}
+    defaults = {"exclude": nothing, "only_items": nothing, "only_values": nothing}
     return (
         {"exclude_history": np.array([True] * rows)}
         | {

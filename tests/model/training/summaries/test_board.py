@@ -5,7 +5,8 @@ import csv
 import numpy as np
 import pytest
 
-from tests.support import board, events
+from tests.support import events
+from tests.support.pages import board
 from tests.support.trainings import RECIPE, described, train
 
 

@@ -11,7 +11,7 @@ from pipeline.errors import InputError
 from pipeline.local.page import __main__ as command_line
 from pipeline.local.page import content
 from pipeline.local.report_head import changed
-from tests.support import page_content
+from tests.support.pages import page_content
 
 
 def environment_and_words(command):

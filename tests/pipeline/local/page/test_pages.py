@@ -8,8 +8,8 @@ import pytest
 
 from pipeline.local.page import pages
 from pipeline.local.page.render import cell
-from tests.support import browser, page_content
-from tests.support.browser import needs_chromium
+from tests.support.pages import browser, page_content
+from tests.support.pages.browser import needs_chromium
 
 PAGES = {
     "refused": lambda: pages.of_run(page_content.content()),

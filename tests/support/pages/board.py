@@ -1,6 +1,6 @@
 """TensorBoard in a headless Chromium: opens each tab and waits for the charts of a training.
 
-    python -m tests.support.board --logdir runs/pipeline --output docs/tensorboard
+    python -m tests.support.pages.board --logdir runs/pipeline --output docs/tensorboard
 
 makes the pictures of docs/tensorboard.md.
 """
