@@ -118,7 +118,8 @@ def test_fit_takes_the_steps_of_the_trainer(world, tmp_path, model):
         verbose=0,
     )
     recipe = RECIPE | {"epochs": 1, "evaluations_per_epoch": 1}
-    expected = train(world, tmp_path, model=model, model_options=OPTIONS[model], recipe=recipe)
+    options = {"model_options": OPTIONS[model], "recipe": recipe, "retrieval": 0}
+    expected = train(world, tmp_path, model=model, **options)
     for got, wanted in zip(ranker.get_weights(), expected, strict=True):
         np.testing.assert_array_equal(got, wanted)
 
