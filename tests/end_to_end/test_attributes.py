@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.examples import notebooks
 from tests.support import commands
 from tests.support.commands import call, outcomes, run, versions
 
@@ -52,6 +53,54 @@ def test_a_run_with_a_catalogue_pushes_and_says_what_it_read(project):
     assert controls["attribute_similarity"]["auc"] > 0.65
     assert controls["model"]["auc"] > controls["other_items_attributes"]["auc"] + 0.03
     assert len(versions(project)) == 1
+
+
+# What `test_the_tour` looks at, and the layer that the notebook writes, on numbers of the test.
+ASKED = """dict(
+    auc=metrics["overall"]["auc"], in_keras=in_keras, over_rest=over_rest, aucs=aucs,
+    attention=attention.tolist(), history=history, target=target, known=known,
+    best=best["items"].tolist(), steps=int(own.optimizer.iterations),
+    mean=own.block(
+        tf.constant([[[9.0], [1.0], [2.0], [4.0]]]), tf.constant([[False, True, True, True]]),
+        tf.zeros([1, 1, 1]),
+    ).numpy().tolist(),
+)"""
+
+
+def test_the_tour(project, tmp_path, monkeypatch):
+    """examples/tour.ipynb on this run: its numbers are those of the ratings and of the report."""
+    monkeypatch.setenv("TOUR_OUTPUT", str(project / "out"))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    notebook, seen = notebooks.run(notebooks.TOUR, ASKED)
+    report = json.loads((project / "out" / "report" / "report.json").read_text())
+    assert seen["auc"] == report["metrics"]["overall"]["auc"]
+    assert seen["in_keras"] == pytest.approx(seen["over_rest"], abs=1e-5)
+
+    rows = [line.split(",") for line in (project / "ratings.csv").read_text().splitlines()]
+    users = {row[0]: [] for row in rows}
+    for user, item, *_ in sorted(rows, key=lambda row: int(row[3])):
+        users[user].append(item)
+    # The history and its target are consecutive events of one user.
+    events = ",".join([*seen["history"], seen["target"]])
+    assert any(events in ",".join(items) for items in users.values())
+    catalogue = [json.loads(line) for line in (project / "items.jsonl").read_text().splitlines()]
+    brands = {row["asin"]: row.get("brand", "") for row in catalogue}
+    for item, text in zip(seen["history"], seen["known"], strict=True):
+        assert brands[item] in text
+
+    assert np.shape(seen["attention"]) == (3, len(seen["history"]))
+    np.testing.assert_allclose(np.sum(seen["attention"], axis=1), 1, atol=1e-4)
+    assert len(set(seen["best"])) == 10
+    assert set(seen["best"]) <= set(brands) - set(seen["history"])
+
+    # Half lives of 3 events: (4 + 2 * 2^(-1/3) + 1 * 2^(-2/3)) / (1 + 2^(-1/3) + 2^(-2/3)).
+    assert seen["mean"] == [[[pytest.approx(2.565277, abs=1e-5)]]]
+    assert seen["steps"] > 0
+    # Keras' AUC has 200 thresholds, the trainer's is exact.
+    best = report["run"]["best"]["eval_auc"]
+    assert seen["aucs"]["imn_3p_plus"] == pytest.approx(best, abs=0.005)
+    pictures = [o for cell in notebook.cells for o in cell.get("outputs", []) if "data" in o]
+    assert sum("image/png" in output.data for output in pictures) == 1
 
 
 def test_another_catalogue_runs_again_from_the_table_on(project):
