@@ -235,6 +235,8 @@ class Ranker(tfrs.Model):
         )
         return inputs | {features.HISTORY_ITEM: history}, candidates, distinct
 
+    # The trainer's own loop needs no AutoGraph either. Under `fit` it would take seconds at first.
+    @tf.autograph.experimental.do_not_convert
     def loss_and_logits(
         self, inputs: dict[str, tf.Tensor], training: bool = False
     ) -> tuple[Losses, tf.Tensor]:
