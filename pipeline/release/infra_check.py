@@ -27,7 +27,7 @@ from model import trainer
 from model.export import signatures
 from model.export.recommend import K
 from model.export.requests import REQUEST_TIME, Requests
-from model.retrieval.retrieval_head import unit
+from model.retrieval.retrieval_head import newest_events, unit
 from transforms import features
 
 _ROWS = 256
@@ -191,8 +191,9 @@ class Trained:
             logits = self._ranker.score(self._ranker.encode(inputs), ids)
             scores = self._ranker.probabilities(logits)
         else:
-            history = inputs[features.HISTORY_ITEM]
-            users = head.users(inputs, unit(head.encoder.candidates(history)))
+            newest = newest_events(inputs)
+            history = newest[features.HISTORY_ITEM]
+            users = head.users(newest, unit(head.encoder.candidates(history)))
             vectors = tf.reshape(head.items(tf.reshape(ids, [-1])), [*ids.shape, -1])
             scores = tf.linalg.matvec(vectors, users)
         return tf.where(items == b"", 0.0, scores).numpy().ravel()

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from model import presets
 from model.ranker import DataSpec, build_ranker
-from model.retrieval.retrieval_head import RetrievalHead
+from model.retrieval.retrieval_head import RetrievalHead, newest_events
 from model.training.optimizer import LazyAdam
 from tests.support import first_stage
 from transforms import features
@@ -51,6 +51,18 @@ def test_a_user_is_two_weighted_means_and_a_hidden_layer(head, rows):
     vectors = first_stage.unit(head.encoder.tables["item"].numpy())
     users = head.users(rows, tf.gather(tf.constant(vectors), rows[features.HISTORY_ITEM]))
     np.testing.assert_allclose(users, expected_users(head), atol=1e-5)
+
+
+def test_a_user_depends_on_the_newest_events_alone(head):
+    events, ages = list(range(3, 33)), list(range(30, 0, -1))
+    rows = first_stage.batch([events, events[:5]], [3, 3], [1, 1], [ages, ages[:5]])
+    newest = newest_events(tensors(rows))
+    assert newest[features.HISTORY_LENGTH].numpy().tolist() == [20, 5]
+    vectors = first_stage.unit(head.encoder.tables["item"].numpy())
+    users = head.users(newest, tf.gather(tf.constant(vectors), newest[features.HISTORY_ITEM]))
+    for row, (items, old) in enumerate([(events[-20:], ages[-20:]), (events[:5], ages[:5])]):
+        expected = first_stage.user(head, vectors[items], old)
+        np.testing.assert_allclose(users[row], expected, atol=1e-5)
 
 
 def test_the_loss_is_a_softmax_over_the_targets_less_the_log_of_their_shares(head, rows):
