@@ -1,5 +1,6 @@
 """The requests that README and docs/serving.md show, sent as they stand there."""
 
+import json
 import pathlib
 import re
 
@@ -18,7 +19,11 @@ def test_curl_lines(running, file):
         status, answer = running.http(path, body.encode())
         assert status == 200, answer
         (scores,) = answer["predictions"]
-        assert len(scores) == 2
+        if json.loads(body)["signature_name"] == "recommend":
+            assert len(set(scores["items"])) == json.loads(body)["instances"][0]["k"]
+            scores = scores["probabilities"]
+        else:
+            assert len(scores) == 2
         assert all(0 < score < 1 for score in scores)
 
 

@@ -42,7 +42,8 @@ class Passes:
         """
         if not self._ranker.block.has_attention_weights:
             return None
-        weights = self._ranker.block.attention_weights(*self._inputs()).numpy()[:, :, 0]
+        encoded = self._ranker.encode(self._batch)
+        weights = self._ranker.attention_weights(encoded, self.target[:, None]).numpy()[:, :, 0]
         total = np.abs(weights).sum(axis=2, keepdims=True)
         return np.divide(weights, total, out=np.zeros_like(weights), where=total > 0)
 

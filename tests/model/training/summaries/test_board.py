@@ -79,7 +79,7 @@ def test_charts_of_eval(logs):
     ):
         assert found["eval"][tag][-1][0] == last
     assert "attention/user_2" not in found["eval"]  # all rows of the fixture belong to one user
-    assert any(tag.startswith("weights/head/") for tag in found["train"])
+    assert any(tag.startswith("weights/head/") for tag in found["train"]), sorted(found["train"])
     assert "_hparams_/session_start_info" in found["best"]
     assert list(logs.glob("train/plugins/profile/*/*.xplane.pb"))
 
