@@ -122,6 +122,8 @@ def names(ranker: Ranker) -> list[str]:
     found: list[str] = []
     for variable in ranker.trainable_variables:
         name = variable.name.split(":")[0].removeprefix(f"{ranker.name}/")
+        # Keras numbers the layers of a process, so that a second training had other names.
+        name = re.sub(r"_\d+(?=/)", "", name)
         name = f"first_stage/{name}" if variable.ref() in own else name
         again = sum(other == name or other.startswith(f"{name}#") for other in found)
         found.append(f"{name}#{again + 1}" if again else name)
@@ -130,7 +132,6 @@ def names(ranker: Ranker) -> list[str]:
 
 def _group(name: str) -> str:
     """The group of a variable of this name: a table, a part of the model, a layer of the block."""
-    # Keras numbers the layers of a process.
     part, *layers, last = (re.sub(r"_\d+$", "", word) for word in name.split("/"))
     if part == "history_encoder":
         return "item_table" if last == "item_table" else "other_tables"

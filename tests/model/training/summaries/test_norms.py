@@ -45,3 +45,13 @@ def test_norms_are_those_of_the_step(monkeypatch, few):
     for tag, square in squares.items():
         assert got[tag] == pytest.approx(square**0.5, rel=1e-3), tag
     assert {tag.partition("/")[2] for tag in got} == set(groups.values())
+
+
+def test_names_do_not_depend_on_earlier_models_of_the_process():
+    config, recipe = presets.resolve("imn_2p", "passes=1,embedding_dim=4,head_units=4")
+    first, second = (
+        norms.names(build_ranker(config, DataSpec(9, 3), recipe, retrieval=5)) for _ in range(2)
+    )
+    assert first == second
+    assert len(set(first)) == len(first)
+    assert any(name.startswith("head/") for name in first)
