@@ -47,7 +47,7 @@ def catalogue_rows(file: str) -> tf.lookup.StaticHashTable:
     Args:
       file: with a raw id for each row.
     """
-    return tft.make_and_track_object(lambda: _line_numbers(file), "catalogue")
+    return tft.make_and_track_object(lambda: line_numbers(file), "catalogue")
 
 
 def lookup(
@@ -83,7 +83,7 @@ def _lookup_with_size(items: tf.Tensor, vocabulary: Any) -> tuple[tf.Tensor, tf.
         with contextlib.ExitStack() as stack:
             if tf.inside_function() and hasattr(file, "numpy"):
                 stack.enter_context(tf.init_scope())  # the table belongs to the graph's module
-            table = _line_numbers(file)
+            table = line_numbers(file)
             sizes.append(table.size())
         return table.lookup(values), sizes[0]
 
@@ -91,7 +91,7 @@ def _lookup_with_size(items: tf.Tensor, vocabulary: Any) -> tuple[tf.Tensor, tf.
     return known, sizes[0]
 
 
-def _line_numbers(file: Any) -> tf.lookup.StaticHashTable:
+def line_numbers(file: Any) -> tf.lookup.StaticHashTable:
     """Line numbers of the lines of a file, -1 for others."""
     lines = tf.lookup.TextFileInitializer(
         file,

@@ -10,6 +10,7 @@ from model.export.catalogue import Catalogue
 from model.export.requests import Requests
 from transforms import features, item_table
 from transforms.item_attributes import ItemAttributes
+from transforms.item_ids import line_numbers
 
 EXCLUDE_HISTORY = "exclude_history"
 EXCLUDE = "exclude"
@@ -39,7 +40,7 @@ class ItemFilter:
         self._catalogue, self._attributes, self._requests = catalogue, attributes, requests
         table = attributes.table if attributes else None
         self._fields = {
-            field.name: (field.rows, _value_ids(table.vocabulary_file(number)))
+            field.name: (field.rows, line_numbers(table.vocabulary_file(number)))
             for number, field in enumerate(table.fields if table else ())
             if table and field.kind == _CATEGORY
         }
@@ -91,28 +92,17 @@ class ItemFilter:
         if self._attributes is None:
             return found
         values = self._attributes.values(self._catalogue.ids)
-        for name, (size, value_ids) in self._fields.items():
+        for name, (size, lines) in self._fields.items():
             prefix = f"{name}="
             ours = tf.strings.regex_full_match(wanted, re.escape(prefix) + r"(?s:.*)")
             texts = tf.where(ours, wanted, prefix)
             texts = tf.strings.substr(texts, len(prefix.encode()), 1 << 30)
             # The table has no "", so that values of other fields become padding.
-            ids = item_table.FIRST_VALUE + value_ids.lookup(texts)
-            ids = tf.where(ids >= item_table.FIRST_VALUE, ids, item_table.PADDING)
+            line = lines.lookup(texts)
+            ids = tf.where(line >= 0, item_table.FIRST_VALUE + line, item_table.PADDING)
             hit = _marked(ids, size) & (tf.range(size) != item_table.PADDING)
             found |= tf.reduce_any(tf.gather(hit, values[name], axis=1), axis=2)
         return found
-
-
-def _value_ids(file: str) -> tf.lookup.StaticHashTable:
-    lines = tf.lookup.TextFileInitializer(
-        file,
-        tf.string,
-        tf.lookup.TextFileIndex.WHOLE_LINE,
-        tf.int64,
-        tf.lookup.TextFileIndex.LINE_NUMBER,
-    )
-    return tf.lookup.StaticHashTable(lines, -2)
 
 
 def _any(texts: tf.Tensor) -> tf.Tensor:
