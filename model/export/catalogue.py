@@ -10,7 +10,7 @@ from transforms.item_ids import ItemIds
 _BLOCK = 65_536  # items whose vectors are computed at once
 
 
-class Catalogue:
+class Catalogue(tf.Module):
     """One row an item: first the ids of unknown items, then the vocabulary, then new items.
 
     So the row of an id below `first_new` is the id. Items that only the catalogue knows have ids
@@ -29,6 +29,7 @@ class Catalogue:
     def __init__(
         self, head: RetrievalHead, ids: ItemIds, vocabulary: list[bytes], new_items: list[bytes]
     ):
+        super().__init__(name="catalogue")
         known = set(vocabulary) if new_items else set()
         rows = [row for row, item in enumerate(new_items) if item not in known]
         item_ids = np.append(np.arange(ids.first_new), ids.first_new + np.array(rows, np.int64))
@@ -38,6 +39,8 @@ class Catalogue:
         blocks = np.split(item_ids, range(_BLOCK, len(item_ids), _BLOCK))
         vectors = [head.items(tf.constant(block, tf.int64)).numpy() for block in blocks]
         self.size = len(item_ids)
+        # For those who load the export: how many items the first stage hands on.
+        self.candidates = tf.Variable(head.candidates, trainable=False)
         self.first_known, self.first_new = ids.first_known, ids.first_new
         self.vectors = tf.Variable(np.concatenate(vectors), trainable=False)
         self.ids = tf.Variable(item_ids.astype(np.int32), trainable=False)
@@ -45,12 +48,6 @@ class Catalogue:
         self.log_shares = tf.Variable(np.log(shares), trainable=False)
         self.names = tf.Variable(np.array(names, object), trainable=False, dtype=tf.string)
         self._row_of_new = tf.Variable(row_of_new, trainable=False) if new_items else None
-
-    @property
-    def variables(self) -> list[tf.Variable]:
-        """All arrays, for the object that is exported."""
-        new = [] if self._row_of_new is None else [self._row_of_new]
-        return [self.vectors, self.ids, self.names, self.log_shares, *new]
 
     def rows(self, items: tf.Tensor) -> tf.Tensor:
         """Rows int64 of item ids, in their shape."""

@@ -23,8 +23,9 @@ Unusual requests have defined answers:
   are not recommended where they keep to items.
 - Equal scores are in the order of the first stage, and equal cosines in that of the vocabulary,
   most frequent first.
-- An answer is as wide as the largest `k` of its rows. Places that have no item, because a row
-  asked for fewer or fewer are left, have the id "", and 0 in the other outputs.
+- An answer is as wide as the largest `k` of its rows, and 10,000 items at most. Places that have
+  no item, because a row asked for fewer or fewer are left, have the id "", and 0 in the other
+  outputs.
 """
 
 from collections.abc import Callable
@@ -40,6 +41,7 @@ from model.retrieval.retrieval_head import TEMPERATURE, newest_events
 from transforms import features
 
 K = "k"
+MOST = 10_000  # a larger k would have the model rank a whole catalogue in one request
 
 
 class Candidates(NamedTuple):
@@ -70,9 +72,9 @@ class Recommender:
         self._filter = ItemFilter(catalogue, ranker.encoder.attributes, requests)
 
     @property
-    def owned(self) -> list[Any]:
-        """Variables and tables, for the object that is exported."""
-        return [*self.catalogue.variables, *self._filter.tables]
+    def tables(self) -> list[Any]:
+        """The lookup tables, for the object that is exported."""
+        return self._filter.tables
 
     def signatures(self) -> dict[str, tuple[Callable[..., Any], dict[str, tf.TensorSpec]]]:
         """The functions by name, with their inputs beside the history."""
@@ -106,8 +108,7 @@ class Recommender:
           a dict with `items`, raw ids, and `scores`, cosines; each `(B, K)`.
         """
         history = (history_item, history_time, history_length, request_time)
-        inputs, length = self._requests.histories(*history, events, {K: k})
-        seen = self._filter.history_ids(history_item, length, inputs)
+        inputs, seen = self._read(history, events, {K: k})
         rows, scores = self._first_stage(inputs, _most(k), seen)
         return self._answer(k, rows, scores > -float("inf"), scores=scores)
 
@@ -136,8 +137,7 @@ class Recommender:
           1. Each `(B, K)`.
         """
         history = (history_item, history_time, history_length, request_time)
-        inputs, length = self._requests.histories(*history, events, {K: k})
-        seen = self._filter.history_ids(history_item, length, inputs)
+        inputs, seen = self._read(history, events, {K: k})
         return self._ranked(inputs, k, seen)
 
     def recommend_filtered(
@@ -161,11 +161,20 @@ class Recommender:
         """
         given = {name: others.pop(name) for name in self._filter.inputs()}
         history = (history_item, history_time, history_length, request_time)
-        inputs, length = self._requests.histories(*history, others, {K: k, **given})
-        seen = self._filter.history_ids(history_item, length, inputs)
+        inputs, seen = self._read(history, others, {K: k, **given})
         return self._ranked(
             inputs, k, self._filter.left_out(given, seen), self._filter.kept_to(given)
         )
+
+    def _read(
+        self,
+        history: tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor],
+        events: dict[str, tf.Tensor],
+        others: dict[str, tf.Tensor],
+    ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+        """Transformed features of a request, and the item ids of its whole histories."""
+        inputs, length = self._requests.histories(*history, events, others)
+        return inputs, self._filter.history_ids(history[0], length, inputs)
 
     def _first_stage(
         self,
@@ -259,6 +268,6 @@ class Recommender:
 
 
 def _most(k: tf.Tensor) -> tf.Tensor:
-    """The largest k of a request, int32; 0 for none."""
+    """The largest k of a request, int32, from 0 to `MOST`."""
     most = tf.reduce_max(tf.concat([k, tf.zeros([1], k.dtype)], axis=0))
-    return tf.cast(tf.minimum(most, tf.int32.max), tf.int32)
+    return tf.cast(tf.minimum(most, MOST), tf.int32)

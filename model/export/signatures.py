@@ -107,7 +107,8 @@ class ServingModule:
         if self._texts:
             module.attribute_texts = self._texts.variables
         if self._recommender:
-            module.catalogue = self._recommender.owned
+            module.catalogue = self._recommender.catalogue
+            module.lookups = self._recommender.tables
         signatures = self._signatures()
         concrete = {
             name: tf.function(function, autograph=False).get_concrete_function(*inputs, **named)

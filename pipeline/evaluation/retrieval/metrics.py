@@ -44,7 +44,8 @@ def evaluate(
     """Metrics of both stages and of the baselines on test; None for a model without a first stage.
 
     The first stage answers at most 20,000 rows of whole users, chosen by hash; both stages and the
-    baselines answer at most 1,000 of these.
+    baselines answer at most 1,000 of these. The model ranks as many items as a request of a few
+    items has it rank, also if that is fewer than the largest K.
 
     Args:
       model_dir: the SavedModel.
@@ -74,7 +75,7 @@ def evaluate(
     }
     place = _places(requests.answers("retrieve", rows, largest), rows["item"])
     popular = training.popular(_POPULAR)
-    size = int(model.catalogue[2].shape[0]) if hasattr(model, "catalogue") else 0
+    size = int(np.sum(model.catalogue.names.numpy() != b""))  # unknown ids have no name
     return {
         "items": size,
         "popular_items": len(popular),
@@ -93,6 +94,7 @@ class _Requests:
 
     def __init__(self, model: Any) -> None:
         self._model = model  # a signature does not keep the variables alive
+        self._candidates = int(model.catalogue.candidates.numpy())
 
     def answers(self, signature: str, rows: Mapping[str, np.ndarray], k: int) -> np.ndarray:
         """Hashes of the items of each answer `(N, k)`, best first, 0 for none."""
@@ -111,9 +113,14 @@ class _Requests:
             inputs = _inputs(examples, names) | {
                 "k": tf.fill([len(examples)], tf.constant(k, tf.int64))
             }
-            items = function(**inputs)["items"].numpy()
+            answer = {name: value.numpy() for name, value in function(**inputs).items()}
+            items = answer["items"]
             hashes = tf.strings.to_hash_bucket_fast(items, controls.HASHES).numpy()
-            result[start : start + _BATCH, : items.shape[1]] = np.where(items == b"", 0, hashes)
+            shown = items != b""
+            if "first_stage" in answer:
+                shown &= answer["first_stage"] <= self._candidates
+            for row, (found, is_shown) in enumerate(zip(hashes, shown, strict=True), start):
+                result[row, : is_shown.sum()] = found[is_shown]
         return result
 
 

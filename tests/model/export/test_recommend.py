@@ -8,6 +8,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 from tensorflow.core.protobuf import saved_model_pb2
 
+from model.export import recommend
 from tests.support import c_api, first_stage
 from tests.support.raw_examples import DAY, NOW
 from transforms import features, preprocessing
@@ -132,6 +133,11 @@ def test_k_above_the_catalogue_gives_the_catalogue(served, vocabulary):
             len(vocabulary),
             len(vocabulary) - 1,
         ]
+
+
+def test_k_is_bounded():
+    """So that no request has the model rank millions of items."""
+    assert recommend._most(tf.constant([3, 2**62], tf.int64)) == 10_000
 
 
 def test_equal_items_are_in_the_order_of_the_vocabulary(world, ranker, vocabulary, tmp_path):
