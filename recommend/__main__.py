@@ -65,7 +65,6 @@ def recommend(arguments: argparse.Namespace, settings: Settings) -> Iterator[str
 
     history = user_history.read(settings, arguments.user)
     known = _known_events(history, folder, arguments.user, settings.ratings)
-    candidates = _candidates(arguments.candidates or _FREQUENT, folder, history.rated)
     predict, signatures, model = connection.connect(folder, name, arguments.server)
     if "recommend_filtered" in signatures and not arguments.candidates:
         _check_values(arguments.only, folder)
@@ -78,6 +77,7 @@ def recommend(arguments: argparse.Namespace, settings: Settings) -> Iterator[str
             f"Received: {' '.join(arguments.only)}."
         )
     else:
+        candidates = _candidates(arguments.candidates or _FREQUENT, folder, history.rated)
         best = best_items.of_candidates(predict, history, arguments.top, candidates)
     items = best.items
     weights = np.zeros((0, len(items), 0))
