@@ -117,5 +117,5 @@ def _write_test_rows(folder: str) -> None:
         rows["target_time"] = raw[features.TARGET_TIME][:, 0].numpy()
         for name, values in rows.items():
             columns.setdefault(name, []).append(values)
-    arrays = {name: np.concatenate(parts) for name, parts in columns.items()}
+    arrays: dict[str, Any] = {name: np.concatenate(parts) for name, parts in columns.items()}
     np.savez_compressed(f"{folder}/test.npz", **arrays)

@@ -128,14 +128,12 @@ def served_outputs(
     """
     with tempfile.TemporaryDirectory() as folder:
         requests_file, answers = (os.path.join(folder, name) for name in ("in.npz", "out.npz"))
-        np.savez(
-            requests_file,
-            **{
-                f"{key}/{name}": value
-                for key, values in inputs.items()
-                for name, value in values.items()
-            },
-        )
+        requests: dict[str, Any] = {
+            f"{key}/{name}": value
+            for key, values in inputs.items()
+            for name, value in values.items()
+        }
+        np.savez(requests_file, **requests)
         command = [sys.executable, "-m", "pipeline.release.fresh_session"]
         try:
             process = subprocess.run(

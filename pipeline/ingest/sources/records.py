@@ -179,7 +179,7 @@ class Lines:
             self.data[self.begins.clip(max=max(len(self.data) - 1, 0))] if len(self.data) else blank
         )
         for index in np.flatnonzero(~blank & (first <= 32)):
-            blank[index] = not self.bytes_of(index).strip()
+            blank[index] = not self.bytes_of(int(index)).strip()
         return blank
 
     def _keep(self, rows: np.ndarray) -> None:
