@@ -97,7 +97,7 @@ def _serve(
     with quiet.imports():
         from serving.grpc_api import GrpcServer
         from serving.page.routes import Page
-        from serving.rest_api import RestServer
+        from serving.rest.server import RestServer
         from serving.service import Service
 
         data = page_data(arguments) if page_data and _has_page(arguments) else None

@@ -21,6 +21,7 @@ from tensorflow_serving.apis import (
 from serving import tensors
 from serving.errors import RequestError, invalid, not_found
 from serving.limits import AdmissionQueue, Deadline, Limits
+from serving.low_priority import at_low_priority
 from serving.metrics import Metrics
 from serving.model import Model, Signature
 from serving.registry import ModelRegistry
@@ -170,7 +171,11 @@ class Service:
         return {each: value for each, value in outputs.items() if each in run.wanted}
 
     def _load(self, folder: str) -> Model:
-        """Loads a version. It must answer the warm-up requests of its export."""
+        """Loads a version. It must answer the warm-up requests of its export.
+
+        While another version answers requests, the warm-up, most of it TensorFlow's optimization
+        of each signature, leaves the cores to them.
+        """
         try:
             model = Model(folder)
         except BaseException:
@@ -178,8 +183,12 @@ class Service:
             raise
         self.metrics.loaded(folder, success=True)
         start = time.perf_counter()
+
+        def warm_up() -> int:
+            return model.warm_up(lambda request: _warm_up(model, request))
+
         try:
-            records = model.warm_up(lambda request: _warm_up(model, request))
+            records = at_low_priority(warm_up) if self.registry.available else warm_up()
         except BaseException:
             model.close()
             raise

@@ -13,8 +13,9 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import classification_pb2
 
-from serving import grpc_api, rest_paths
+from serving import grpc_api
 from serving.limits import Deadline, Limits
+from serving.rest import paths
 from tests.support.raw_examples import NOW, example, raw_sample
 from tests.support.serving_requests import Running, predict_request, rank_inputs
 
@@ -310,7 +311,7 @@ def test_a_full_queue_refuses_and_does_not_grow(narrow, expected):
 def test_a_body_is_parsed_only_in_its_turn(narrow, monkeypatch):
     """Parsed, 4 MiB of `[]` are 90 MB: as many at a time as requests compute, not as wait."""
     parsed = []
-    monkeypatch.setattr(rest_paths, "_parse", lambda body: parsed.append(body) or {})
+    monkeypatch.setattr(paths, "_parse", lambda body: parsed.append(body) or {})
     monkeypatch.setattr(grpc_api, "_parsed", lambda kind, data: parsed.append(data) or kind())
     with narrow.service.admission.slot(Deadline(1)):
         assert narrow.http(PREDICT, b"{")[0] == 504

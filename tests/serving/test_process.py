@@ -20,7 +20,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from serving import server
 from serving.grpc_api import GrpcServer
 from serving.limits import Limits
-from serving.rest_api import RestServer
+from serving.rest.server import RestServer
 from tests.support.raw_examples import example, raw_sample
 from tests.support.serving_requests import Asking, predict_request, rank_inputs
 

@@ -2,7 +2,9 @@
 
 import base64
 import gc
+import os
 import shutil
+import sys
 import threading
 import time
 import weakref
@@ -14,6 +16,7 @@ import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
 from serving.limits import Limits
+from serving.model import Model
 from serving.registry import ModelRegistry
 from serving.service import Service
 from serving.versions import Versions, versions
@@ -266,6 +269,34 @@ def test_closing_does_not_wait_for_a_load(tmp_path):
     closing.join(20)
     assert not closing.is_alive()
     go_on.set()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have priorities of their own on Linux")
+def test_the_next_version_warms_up_at_a_low_priority_and_requests_do_not_run_at_it(
+    server, push, monkeypatch
+):
+    at = {}
+    original = {name: getattr(Model, name) for name in ("warm_up", "run")}
+
+    def noted(name):
+        def call(model, *arguments):
+            thread = threading.current_thread().name.split("_")[0]
+            at.setdefault((name, thread), set()).add(os.nice(0))
+            return original[name](model, *arguments)
+
+        return call
+
+    for name in original:
+        monkeypatch.setattr(Model, name, noted(name))
+    usual = os.nice(0)
+    push()
+    server.rank()
+    low = min(usual + 10, 19)
+    assert at == {
+        ("warm_up", "low-priority"): {low},
+        ("run", "low-priority"): {low},
+        ("run", "grpc"): {usual},
+    }
 
 
 def test_a_model_without_a_version_that_works_is_unavailable(server, models):

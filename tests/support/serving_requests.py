@@ -13,7 +13,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 from serving.grpc_api import GrpcServer
 from serving.limits import Limits
 from serving.page.routes import Page
-from serving.rest_api import RestServer
+from serving.rest.server import RestServer
 from serving.service import Service
 from tests.support.raw_examples import DAY, NOW
 

@@ -12,9 +12,10 @@ from typing import Any
 import grpc
 from aiohttp import web
 
-from serving import metrics, rest_paths
+from serving import metrics
 from serving.errors import RequestError
 from serving.limits import Deadline
+from serving.rest import paths
 from serving.service import Service
 
 _LOG = logging.getLogger("serving")
@@ -144,13 +145,13 @@ class RestServer:
             )
         self._under_way += 1
         try:
-            to = rest_paths.route(request.method, request.path)
+            to = paths.route(request.method, request.path)
             count.model, count.api = to.spec.name, to.method
             return await self._answer(request, to)
         finally:
             self._under_way -= 1
 
-    async def _answer(self, request: web.Request, to: rest_paths.Route) -> dict[str, Any]:
+    async def _answer(self, request: web.Request, to: paths.Route) -> dict[str, Any]:
         seconds = self._service.limits.seconds
         deadline = Deadline(seconds, lambda: request.transport is not None)
         try:
@@ -161,7 +162,7 @@ class RestServer:
                 f"The request was not complete within {seconds:g} seconds.",
             ) from None
         return await self._loop.run_in_executor(
-            self._pool, rest_paths.answer, self._service, to, body, deadline
+            self._pool, paths.answer, self._service, to, body, deadline
         )
 
 

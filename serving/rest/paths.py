@@ -15,9 +15,9 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from serving import json_format
 from serving.errors import RequestError, invalid
 from serving.limits import Deadline
+from serving.rest import json_format
 from serving.service import Service
 
 _PATH = re.compile(
