@@ -18,7 +18,7 @@ from tfx.utils import io_utils, path_utils
 
 from pipeline.configs import Gate
 from pipeline.errors import InputError
-from pipeline.evaluation import eval_config
+from pipeline.evaluation import eval_config, loaded
 from pipeline.evaluation.baseline import is_saved_model
 from pipeline.evaluation.controls import controls, table
 from pipeline.evaluation.diagnostics import curves
@@ -62,6 +62,17 @@ class Executor(executor.Executor):
         Raises:
           InputError: if the test split is empty or incomplete.
         """
+        try:
+            self._evaluate(input_dict, output_dict, exec_properties)
+        finally:
+            loaded.forget()
+
+    def _evaluate(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
         require_all_shards(input_dict[standard_component_specs.EXAMPLES_KEY])
         uncompared = _why_uncompared(input_dict)
         judged = dict(input_dict)
@@ -205,9 +216,9 @@ def _why_uncompared(input_dict: dict[str, list[types.Artifact]]) -> str:
     if not is_saved_model(path):
         return f"the files of the served model are gone from {path}"
     try:
-        model = tf.saved_model.load(path)
+        score = loaded.scorer(path)
         rows = list(tf.data.TFRecordDataset(files, "GZIP").take(_PROBE_ROWS).as_numpy_iterator())
-        model.signatures["serving_default"](examples=tf.constant(rows))
+        score(tf.constant(rows))
     except (tf.errors.OpError, ValueError, TypeError, KeyError, OSError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         return f"the served model at {path} cannot score these test rows ({reason[:200]})"

@@ -5,7 +5,6 @@ worker scores the rows of a whole file, and TFMA gets blocks: the rows of a file
 same slices, as arrays.
 """
 
-import functools
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,7 +18,8 @@ from tensorflow_model_analysis.extractors import extractor, slice_key_extractor
 from tensorflow_model_analysis.proto import config_pb2
 
 from pipeline.errors import InputError
-from pipeline.evaluation.eval_config import CANDIDATE, SCORE, SIGNATURE
+from pipeline.evaluation import loaded
+from pipeline.evaluation.eval_config import CANDIDATE
 from pipeline.ingest import tfrecord_writer
 from transforms import features
 
@@ -97,19 +97,6 @@ def _extracts(batch: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         yield {constants.FEATURES_KEY: slices, "block": block}
 
 
-@functools.lru_cache(maxsize=2)
-def _scorer(model_dir: str) -> Callable[[tf.Tensor], tf.Tensor]:
-    """The scores `(N,)` of N serialized Examples; loaded once for each process."""
-    model: Any = tf.saved_model.load(model_dir)
-
-    # Called outside of a function, a signature formats its input as text before it runs.
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
-    def scores(records: tf.Tensor) -> tf.Tensor:
-        return tf.reshape(model.signatures[SIGNATURE](examples=records)[SCORE], [-1])
-
-    return scores
-
-
 def _score(
     shard: tuple[str, str], models: Sequence[tuple[str, str]], advance: Callable[[int], None]
 ) -> None:
@@ -119,7 +106,7 @@ def _score(
     for batch in records:
         part = _columns(batch)
         for name, model_dir in models:
-            part[name] = _scorer(model_dir)(batch).numpy()
+            part[name] = loaded.scorer(model_dir)(batch).numpy()
         parts.append(part)
         advance(len(part[LABELS]))
     with tfrecord_writer.Writer(path) as writer:
