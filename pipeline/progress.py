@@ -81,14 +81,15 @@ class Progress:
         return {name: value for name, value in self.__dict__.items() if name not in threads}
 
     def _watch(self) -> None:
-        start, terminal = time.monotonic(), sys.stdout.isatty()
+        start, terminal, shown = time.monotonic(), sys.stdout.isatty(), False
         wait = _QUIET if terminal else _LINES
         while not self._stop.wait(wait):
             wait = _EVERY if terminal else _LINES
             line = self.line(time.monotonic() - start)
             sys.stdout.write(f"\r\033[K  … {line}" if terminal else f"    {line}\n")
             sys.stdout.flush()
-        if terminal and wait != _QUIET:
+            shown = True
+        if terminal and shown:
             sys.stdout.write("\r\033[K")
             sys.stdout.flush()
 

@@ -20,7 +20,7 @@ class Cost(NamedTuple):
 
     seconds: float
     peak_memory_mb: float
-    processor_seconds: float = float("nan")
+    processor_seconds: float
 
 
 def resident_mb(process: int) -> float:
