@@ -1,4 +1,4 @@
-"""TFX's Transform with the counts of items, the item table, and a check for lost shards."""
+"""TFX's Transform, a file at a time, with the item table and a check for lost shards."""
 
 import json
 import os
@@ -27,7 +27,7 @@ _COUNTED = "counted"
 
 
 class Executor(transform.Executor):
-    """TFX's executor builds the graph; counting and transforming go a file at a time.
+    """TFX's executor builds the graph. This one counts before, and transforms after.
 
     TFX's own analysis and materialization pass each record through Beam in Python. Vocabularies
     are counted before, so that the graph needs no analysis, and samples are written after.
@@ -68,23 +68,22 @@ class Executor(transform.Executor):
             write_frequent_items(examples.uri, least, config["frequent_items"])
         rows = sum(row_count(examples, split) for split in (*splits.analyze, *splits.transform))
         transformed = output_dict.pop(standard_component_specs.TRANSFORMED_EXAMPLES_KEY)
+        executor_utils.SetSplitNames(splits.transform, transformed)
         with Progress("Transform", rows) as progress:
             with self._make_beam_pipeline() as pipeline:
                 spec = _feature_spec(input_dict["schema"])
                 files = [file for split in splits.analyze for file in _files(examples, split)]
-                vocabularies.write(
-                    pipeline, files, spec, config, config["vocabularies"], progress.advance
-                )
+                counted = config["vocabularies"]
+                vocabularies.write(pipeline, files, spec, config, counted, progress.advance)
             custom = {"custom_config": json.dumps(config)}
             super().Do(input_dict, output_dict, exec_properties | custom)
-            executor_utils.SetSplitNames(splits.transform, transformed)
             with self._make_beam_pipeline() as pipeline:
                 for split in splits.transform:
                     folder = artifact_utils.get_split_uri(transformed, split)
                     files = _files(examples, split)
                     samples.write(pipeline, graph, files, folder, progress.advance)
         output_dict[standard_component_specs.TRANSFORMED_EXAMPLES_KEY] = transformed
-        fileio.rmtree(config["vocabularies"])
+        fileio.rmtree(counted)
         if tables:
             io_utils.copy_dir(table, os.path.join(graph, item_table.FOLDER))
 

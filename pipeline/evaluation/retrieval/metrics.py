@@ -21,6 +21,9 @@ from transforms import features
 RECALLS = (20, 100, 500)
 TOP = 10
 MAX_RETRIEVED, MAX_RANKED = 20_000, 1_000  # rows of the first stage, and of both stages
+# Items that the first stage compares, of all rows together: minutes of one core. It bounds the rows
+# of a catalogue with more than 250,000 items.
+MAX_COMPARED = 5_000_000_000
 # The systems in JSON, and in words.
 NAMES = {
     "recommend": "first stage, ranked by the model",
@@ -53,8 +56,9 @@ def evaluate(
 ) -> dict[str, Any] | None:
     """Metrics of both stages and of the baselines on test; None for a model without a first stage.
 
-    The first stage answers at most 20,000 rows of whole users, chosen by hash; both stages and the
-    baselines answer at most 1,000 of these. The model ranks as many items as a request of a few
+    The first stage answers at most 20,000 rows of whole users, chosen by hash, and fewer if the
+    catalogue has more than 250,000 items (`retrieved_rows`); both stages and the baselines answer
+    at most 1,000 of these. The model ranks as many items as a request of a few
     items has it rank, also if that is fewer than the largest K.
 
     Args:
@@ -72,7 +76,8 @@ def evaluate(
     model = loaded.model(model_dir)
     if not has_first_stage(model):
         return None
-    rows = _positives(test_files, MAX_RETRIEVED)
+    size = int(np.sum(model.catalogue.names.numpy() != b""))  # unknown ids have no name
+    rows = _positives(test_files, retrieved_rows(size))
     is_few = _few(rows["user"])
     few = {name: column[is_few] for name, column in rows.items()}
     training = baselines.read(train_files)
@@ -87,7 +92,6 @@ def evaluate(
     }
     place = _places(retrieved, rows["item"])
     popular = training.popular(_POPULAR)
-    size = int(np.sum(model.catalogue.names.numpy() != b""))  # unknown ids have no name
     return {
         "items": size,
         "popular_items": len(popular),
@@ -99,6 +103,11 @@ def evaluate(
         "rows": len(few["user"]),
         "systems": {name: _metrics(answer, few, popular, size) for name, answer in answers.items()},
     }
+
+
+def retrieved_rows(items: int) -> int:
+    """Rows that the first stage answers at most, from a catalogue of some items."""
+    return max(MAX_RANKED, min(MAX_RETRIEVED, MAX_COMPARED // max(items, 1)))
 
 
 class _Requests:

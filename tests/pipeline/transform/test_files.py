@@ -40,20 +40,30 @@ def files(rows, tmp_path_factory):
     return paths
 
 
-@pytest.fixture(scope="module")
-def of_tft(rows, tmp_path_factory):
-    """The Transform graph with TFT's own analysis, and the rows of its own job."""
-    folder = tmp_path_factory.mktemp("graph")
+def analyse(rows, folder, config):
+    """The Transform graph, and what TFT's own job makes of the rows."""
     metadata = dataset_metadata.DatasetMetadata(filled_schema(L, FIELDS))
     with tft_beam.Context(temp_dir=str(folder / "temporary")):
         graph = (rows, metadata) | tft_beam.AnalyzeDataset(
-            lambda inputs: preprocessing.preprocessing_fn(inputs, CONFIG)
+            lambda inputs: preprocessing.preprocessing_fn(inputs, config)
         )
         _ = graph | tft_beam.WriteTransformFn(str(folder))
         transformed, _ = ((rows, metadata), graph) | tft_beam.TransformDataset()
     output = tft.TFTransformOutput(str(folder))
     metadata_io.write_metadata(metadata, str(folder / output.RAW_METADATA_DIR))
-    return output, str(folder), transformed
+    return output, transformed
+
+
+@pytest.fixture(scope="module", params=["ids alone", "catalogue"])
+def of_tft(rows, tmp_path_factory, request):
+    """The graph with TFT's own analysis, its folder and configuration, and the rows of its job."""
+    folder = tmp_path_factory.mktemp("graph")
+    config = CONFIG
+    if request.param == "catalogue":
+        (folder / "catalogue").write_bytes(b"i003\nnew\ni000\n")
+        config = CONFIG | {"catalogue": str(folder / "catalogue")}
+    output, transformed = analyse(rows, folder, config)
+    return output, str(folder), config, transformed
 
 
 def count(files, folder, config):
@@ -88,30 +98,29 @@ def test_rare_items_are_left_out(files, tmp_path):
 
 
 def test_the_graph_of_counted_vocabularies_gives_the_same_features(files, rows, of_tft, tmp_path):
+    expected_graph, _, config, expected = of_tft
     counted = _folder(tmp_path / "counted")
-    count(files, counted, CONFIG)
-    config = CONFIG | {"vocabularies": str(counted)}
-    metadata = dataset_metadata.DatasetMetadata(filled_schema(L, FIELDS))
-    with tft_beam.Context(temp_dir=str(tmp_path / "temporary")):
-        graph = ([], metadata) | tft_beam.AnalyzeDataset(
-            lambda inputs: preprocessing.preprocessing_fn(inputs, config)
-        )
-        _ = graph | tft_beam.WriteTransformFn(str(tmp_path / "graph"))
+    count(files, counted, config)
+    output, transformed = analyse(
+        rows, _folder(tmp_path / "graph"), config | {"vocabularies": str(counted)}
+    )
     for path in counted.iterdir():
         path.unlink()  # the graph holds a copy
-    output = tft.TFTransformOutput(str(tmp_path / "graph"))
-    assert output.transformed_metadata == of_tft[0].transformed_metadata
+    assert output.transformed_metadata == expected_graph.transformed_metadata
     for name in (features.ITEM_VOCABULARY, "event_rating"):
-        assert output.vocabulary_by_name(name) == of_tft[0].vocabulary_by_name(name)
-    spec = of_tft[0].raw_feature_spec()
+        assert output.vocabulary_by_name(name) == expected_graph.vocabulary_by_name(name)
+    for row, other in zip(transformed, expected, strict=True):
+        for name, values in row.items():
+            np.testing.assert_array_equal(values, other[name], err_msg=name)
+    spec = output.raw_feature_spec()
     raw = tf.io.parse_example([raw_examples.example(row) for row in rows], spec)
-    expected = of_tft[0].transform_features_layer()(raw)
     for name, values in output.transform_features_layer()(raw).items():
-        np.testing.assert_array_equal(values, expected[name], err_msg=name)
+        served = [np.reshape(row[name], -1) for row in expected]
+        np.testing.assert_array_equal(values, served, err_msg=name)
 
 
 def test_samples_are_those_of_tft_file_by_file(files, of_tft, tmp_path):
-    output, graph, transformed = of_tft
+    output, graph, _, transformed = of_tft
     done = []
     with beam.Pipeline(argv=IN_MEMORY) as pipeline:
         samples.write(pipeline, graph, files, str(tmp_path / "Split-train"), done.append)
