@@ -26,6 +26,13 @@ def set_sizes(examples: types.Artifact, split: str) -> None:
         examples.set_int_custom_property(f"{name}_{split}", value)
 
 
+def row_count(examples: types.Artifact, split: str) -> int:
+    """The rows of a split, as ingestion counted them; 0 for Examples that it did not write."""
+    name = f"rows_{split}"
+    known = examples.has_custom_property(name)
+    return examples.get_int_custom_property(name) if known else 0
+
+
 def require_all_shards(artifacts: list[types.Artifact]) -> None:
     """Compares the files of every split with its properties, where there are any.
 

@@ -36,7 +36,7 @@ from pipeline.items.component import ItemTable
 from pipeline.release import pusher
 from pipeline.release.infra_check import InfraCheck
 from pipeline.schema import HistorySchema
-from pipeline.transform import CheckedTransform
+from pipeline.transform.component import CheckedTransform
 from pipeline.validation import AnomalyStop, SampledStatisticsGen
 
 
@@ -179,7 +179,7 @@ def create_pipeline(
         (schema, ["pipeline/schema.py", "pipeline/schema.pbtxt"]),
         (statistics, ["pipeline/validation.py"]),
         (stop, ["pipeline/validation.py"]),
-        (transform, ["pipeline/transform.py", "transforms/preprocessing.py"]),
+        (transform, ["pipeline/transform/component.py", "transforms/preprocessing.py"]),
         # TFMA finds the metric by its name in the configuration.
         (evaluator, ["pipeline/evaluation/evaluator.py", "pipeline/evaluation/tfma_metric.py"]),
         (

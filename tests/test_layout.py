@@ -17,7 +17,7 @@ FLOORS = (
     ("model.ranker",),
     ("model.training", "model.export"),
     ("model",),
-    ("pipeline.errors",),
+    ("pipeline.errors", "pipeline.progress"),
     ("pipeline.examples",),
     ("pipeline.configs",),
     ("pipeline.connections", "pipeline.schema", "pipeline.validation", "pipeline.ingest"),

@@ -60,7 +60,7 @@ def lookup(
 
     Args:
       items: strings of any shape, `""` is padding.
-      vocabulary: the result of `tft.vocabulary`.
+      vocabulary: the result of `tft.vocabulary`, or the path of a file of lines.
       oov_buckets: number of ids that unknown items share, by hash.
       catalogue: the result of `catalogue_rows`, or None.
     """
@@ -81,7 +81,8 @@ def _lookup_with_size(items: tf.Tensor, vocabulary: Any) -> tuple[tf.Tensor, tf.
 
     def from_file(values: tf.Tensor, file: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         with contextlib.ExitStack() as stack:
-            if tf.inside_function() and hasattr(file, "numpy"):
+            known_now = isinstance(file, str) or hasattr(file, "numpy")
+            if tf.inside_function() and known_now:
                 stack.enter_context(tf.init_scope())  # the table belongs to the graph's module
             table = line_numbers(file)
             sizes.append(table.size())

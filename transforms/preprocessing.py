@@ -6,6 +6,7 @@ size of a batch.
 """
 
 import io
+import os
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,8 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
         file with the sorted `item_hashes` of the items that have as many events. Samples cannot
         say it, because each event is in the histories of several samples. With an item table
         also `catalogue`: the file with the raw id of each of its rows. With event fields also
-        `event_fields`, the setting.
+        `event_fields`, the setting. With `vocabularies`, a folder, the vocabularies are its files
+        by name; otherwise TensorFlow Transform counts them.
 
     Returns:
       `history_item` and `history_elapsed` int64 `(B, L)`, 0 at padding;
@@ -40,20 +42,14 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
     history = inputs[features.HISTORY_ITEM]
     target = inputs[features.TARGET_ITEM]
     length = inputs[features.HISTORY_LENGTH]
-    items = tf.concat([history, target], axis=1)
-    if custom_config["min_item_count"] > 1:
-        with tf.io.gfile.GFile(custom_config["frequent_items"], "rb") as file:
-            frequent = np.append(np.load(io.BytesIO(file.read())), np.iinfo(np.int64).max)
-        hashes = tf.reshape(item_hashes(items), [-1])
-        found = tf.gather(frequent, tf.searchsorted(frequent, hashes)) == hashes
-        # "" is not counted.
-        items = tf.where(tf.reshape(found, tf.shape(items)), items, tf.zeros_like(items))
-    vocabulary = tft.vocabulary(
-        items,
-        top_k=custom_config["max_vocabulary_size"],
-        vocab_filename=features.ITEM_VOCABULARY,
-    )
-    ids = {"vocabulary": vocabulary, "oov_buckets": custom_config["oov_buckets"]}
+    vocabularies = {
+        name: _vocabulary(name, strings, custom_config)
+        for name, strings in counted_strings(inputs, custom_config).items()
+    }
+    ids = {
+        "vocabulary": vocabularies[features.ITEM_VOCABULARY],
+        "oov_buckets": custom_config["oov_buckets"],
+    }
     if custom_config.get("catalogue"):
         ids["catalogue"] = item_ids.catalogue_rows(custom_config["catalogue"])
     filled = tf.sequence_mask(length[:, 0], tf.shape(history)[1])
@@ -64,10 +60,9 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
         features.history_feature(name): _event_values(
             inputs[features.history_feature(name)],
             filled,
-            features.event_vocabulary(name),
-            custom_config["max_vocabulary_size"],
+            vocabularies[features.event_vocabulary(name)],
         )
-        for name in features.event_fields(custom_config.get("event_fields", ""))
+        for name in _event_fields(custom_config)
     }
     return {
         features.HISTORY_ITEM: item_ids.lookup(history, **ids),
@@ -80,18 +75,58 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
     }
 
 
-def _event_values(values: tf.Tensor, filled: tf.Tensor, name: str, most: int) -> tf.Tensor:
+def counted_features(custom_config: dict[str, Any]) -> list[str]:
+    """The raw features that `counted_strings` reads."""
+    events = [features.history_feature(name) for name in _event_fields(custom_config)]
+    return [features.HISTORY_ITEM, features.TARGET_ITEM, *events]
+
+
+def counted_strings(inputs: dict[str, Any], custom_config: dict[str, Any]) -> dict[str, tf.Tensor]:
+    """The strings of a batch that each vocabulary counts, by its name; "" does not count.
+
+    Args:
+      inputs: `counted_features`, as for `preprocessing_fn`.
+      custom_config: of `preprocessing_fn`.
+    """
+    items = tf.concat([inputs[features.HISTORY_ITEM], inputs[features.TARGET_ITEM]], axis=1)
+    if custom_config["min_item_count"] > 1:
+        with tf.io.gfile.GFile(custom_config["frequent_items"], "rb") as file:
+            frequent = np.append(np.load(io.BytesIO(file.read())), np.iinfo(np.int64).max)
+        hashes = tf.reshape(item_hashes(items), [-1])
+        found = tf.gather(frequent, tf.searchsorted(frequent, hashes)) == hashes
+        items = tf.where(tf.reshape(found, tf.shape(items)), items, tf.zeros_like(items))
+    events = {
+        features.event_vocabulary(name): _shortened(inputs[features.history_feature(name)])
+        for name in _event_fields(custom_config)
+    }
+    return {features.ITEM_VOCABULARY: items, **events}
+
+
+def _event_fields(custom_config: dict[str, Any]) -> tuple[str, ...]:
+    return features.event_fields(custom_config.get("event_fields", ""))
+
+
+def _vocabulary(name: str, strings: tf.Tensor, custom_config: dict[str, Any]) -> Any:
+    """What `tft.apply_vocabulary` takes for a vocabulary: a path, now or after the analysis."""
+    if custom_config.get("vocabularies"):
+        tft.annotate_asset(name, name)
+        return os.path.join(custom_config["vocabularies"], name)
+    return tft.vocabulary(strings, top_k=custom_config["max_vocabulary_size"], vocab_filename=name)
+
+
+def _shortened(values: tf.Tensor) -> tf.Tensor:
+    return tf.strings.substr(values, 0, features.LONGEST_EVENT_VALUE, unit="UTF8_CHAR")
+
+
+def _event_values(values: tf.Tensor, filled: tf.Tensor, vocabulary: Any) -> tf.Tensor:
     """Value ids int64 `(B, L)` of one event field; see `features`.
 
     Args:
       values: raw values `(B, L)`; a missing one is "".
       filled: `(B, L)`, True for events.
-      name: of the vocabulary.
-      most: values that the vocabulary holds at most; the others are unknown.
+      vocabulary: of `_vocabulary`; values outside of it are unknown.
     """
-    values = tf.strings.substr(values, 0, features.LONGEST_EVENT_VALUE, unit="UTF8_CHAR")
-    vocabulary = tft.vocabulary(values, top_k=most, vocab_filename=name)
-    known = tft.apply_vocabulary(values, vocabulary, default_value=-1)
+    known = tft.apply_vocabulary(_shortened(values), vocabulary, default_value=-1)
     ids = tf.where(known >= 0, known + features.FIRST_EVENT_VALUE, features.EVENT_MISSING)
     return tf.where(filled, ids, tf.zeros_like(ids))
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from pipeline.evaluation import attribute_controls, ranking_metrics, shuffled_histories
+from pipeline.evaluation import attribute_controls, loaded, ranking_metrics, shuffled_histories
 from pipeline.evaluation.streaming import ItemAggregates, StreamingSet
 from transforms import features
 
@@ -28,13 +28,14 @@ NAMES = {
 }
 _COLUMNS = ("user", "item", "time", "label", "record")
 _BATCH = 4096
+_HISTORY = features.HISTORY_ITEM
 HASHES = 1 << 62  # number of hashes of users and items
 # Strength of the prior that shrinks an item's rate towards the mean, in rows.
 _PRIOR_ROWS = 2.0
 _MODEL_ROWS = 10_000
 _SPEC = {
     features.USER_ID: tf.io.FixedLenFeature([], tf.string),
-    features.HISTORY_ITEM: tf.io.FixedLenSequenceFeature([], tf.string, allow_missing=True),
+    _HISTORY: tf.io.FixedLenSequenceFeature([], tf.string, allow_missing=True),
     features.TARGET_ITEM: tf.io.FixedLenFeature([], tf.string),
     features.TARGET_TIME: tf.io.FixedLenFeature([], tf.int64),
     features.LABEL: tf.io.FixedLenFeature([], tf.int64),
@@ -89,7 +90,7 @@ def controls(
     if model_dir:
         records = list(model_rows["record"])
         shuffled = shuffled_histories.histories(model_rows["user"], model_rows["time"], records)
-        model = tf.saved_model.load(model_dir)
+        model = loaded.model(model_dir)
         other, model_rows["score"] = (
             shuffled_histories.scores(model, examples) for examples in (shuffled, records)
         )
@@ -155,21 +156,32 @@ def _chosen(batch: dict[str, np.ndarray], limit: int) -> dict[str, np.ndarray]:
     return batch if keep.all() else {name: column[keep] for name, column in batch.items()}
 
 
-def read(files: Sequence[str]) -> Iterator[dict[str, np.ndarray]]:
-    """Batches of columns: hashes of `user`, `item` and `history` (0 is padding), and the rest."""
+def read(files: Sequence[str], rows_alone: bool = False) -> Iterator[dict[str, np.ndarray]]:
+    """Batches of columns by name.
+
+    Args:
+      files: gzip TFRecord files of raw Examples.
+      rows_alone: leaves out "record" and "history", most of the work.
+
+    Yields:
+      hashes of "user", "item" and "history" (0 is padding); "time", "label", and "record".
+    """
+    spec = {name: of for name, of in _SPEC.items() if not rows_alone or name != _HISTORY}
 
     def parse(records: tf.Tensor) -> dict[str, tf.Tensor]:
-        row = tf.io.parse_example(records, _SPEC)
-        history = row[features.HISTORY_ITEM]
-        hashes = tf.strings.to_hash_bucket_fast(history, HASHES)
-        return {
-            "record": records,
+        row = tf.io.parse_example(records, spec)
+        columns = {
             "user": tf.strings.to_hash_bucket_fast(row[features.USER_ID], HASHES),
             "item": tf.strings.to_hash_bucket_fast(row[features.TARGET_ITEM], HASHES),
-            "history": tf.where(tf.equal(history, ""), tf.zeros_like(hashes), hashes),
             "time": row[features.TARGET_TIME],
             "label": row[features.LABEL],
         }
+        if rows_alone:
+            return columns
+        history = row[_HISTORY]
+        hashes = tf.strings.to_hash_bucket_fast(history, HASHES)
+        padded = tf.where(tf.equal(history, ""), tf.zeros_like(hashes), hashes)
+        return columns | {"record": records, "history": padded}
 
     if files:
         records = tf.data.TFRecordDataset(list(files), "GZIP", num_parallel_reads=2)

@@ -9,21 +9,25 @@ import tensorflow as tf
 from absl import logging
 from tfx import types
 from tfx.components.evaluator import component, constants, executor
+from tfx.components.util import examples_utils
 from tfx.dsl.components.base import executor_spec
 from tfx.dsl.io import fileio
-from tfx.types import artifact_utils, standard_component_specs
+from tfx.proto import example_gen_pb2
+from tfx.types import artifact_utils, standard_artifacts, standard_component_specs
 from tfx.utils import io_utils, path_utils
 
 from pipeline.configs import Gate
 from pipeline.errors import InputError
-from pipeline.evaluation import eval_config
+from pipeline.evaluation import eval_config, loaded
 from pipeline.evaluation.baseline import is_saved_model
 from pipeline.evaluation.controls import controls, table
 from pipeline.evaluation.diagnostics import curves
 from pipeline.evaluation.diagnostics.sample import diagnose
 from pipeline.evaluation.gate import Verdict, judge, standard_error
 from pipeline.evaluation.retrieval import metrics as retrieval_metrics
-from pipeline.examples import require_all_shards
+from pipeline.evaluation.scored import files as scored
+from pipeline.examples import require_all_shards, row_count
+from pipeline.progress import Progress
 from transforms import features
 
 VERDICT_FILE, METRICS_FILE, CONTROLS_FILE = "verdict.json", "metrics.json", "controls.json"
@@ -31,6 +35,11 @@ CATALOGUE_FILE, CURVES_FILE = "catalogue.json", "curves.json"
 DIAGNOSTICS_FILE = "diagnostics.json"
 _TRAIN, _, _TEST = features.SPLITS
 _PROBE_ROWS = 16
+_BLOCKS = "blocks"
+_MODELS = {
+    eval_config.CANDIDATE: standard_component_specs.MODEL_KEY,
+    eval_config.BASELINE: standard_component_specs.BASELINE_MODEL_KEY,
+}
 
 
 class Executor(executor.Executor):
@@ -53,14 +62,25 @@ class Executor(executor.Executor):
         Raises:
           InputError: if the test split is empty or incomplete.
         """
+        try:
+            self._evaluate(input_dict, output_dict, exec_properties)
+        finally:
+            loaded.forget()
+
+    def _evaluate(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
         require_all_shards(input_dict[standard_component_specs.EXAMPLES_KEY])
         uncompared = _why_uncompared(input_dict)
         judged = dict(input_dict)
         if uncompared:
             logging.warning("%s", uncompared)
             judged[standard_component_specs.BASELINE_MODEL_KEY] = []
-        super().Do(judged, output_dict, exec_properties)
         folder = artifact_utils.get_single_uri(output_dict[constants.EVALUATION_KEY])
+        self._compute_metrics(judged, output_dict, exec_properties, os.path.join(folder, _BLOCKS))
         metrics = eval_config.load_metrics(folder)
         if eval_config.OVERALL not in metrics.get(eval_config.CANDIDATE, {}):
             raise InputError(
@@ -93,6 +113,35 @@ class Executor(executor.Executor):
         logging.info("Controls on %s:\n%s", _TEST, table(measured.summary))
         _write(folder, CONTROLS_FILE, measured.summary)
         _write(folder, DIAGNOSTICS_FILE, diagnose(export, measured.model_rows))
+
+    def _compute_metrics(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+        folder: str,
+    ) -> None:
+        """Scores the rows of test, and has TFX's Evaluator run TFMA on the result in a folder."""
+        models = {
+            name: path_utils.serving_model_path(input_dict[key][0].uri)
+            for name, key in _MODELS.items()
+            if input_dict.get(key)
+        }
+        (examples,) = input_dict[standard_component_specs.EXAMPLES_KEY]
+        blocks = standard_artifacts.Examples()
+        blocks.uri, blocks.split_names = folder, artifact_utils.encode_split_names([_TEST])
+        examples_utils.set_payload_format(blocks, example_gen_pb2.PayloadFormat.FORMAT_TF_EXAMPLE)
+        split = artifact_utils.get_split_uri([blocks], _TEST)
+        fileio.makedirs(split)
+        with (
+            Progress("Evaluator, test rows", row_count(examples, _TEST)) as progress,
+            self._make_beam_pipeline() as pipeline,
+        ):
+            scored.write(pipeline, _files(input_dict, _TEST), models, split, progress.advance)
+        inputs = input_dict | {standard_component_specs.EXAMPLES_KEY: [blocks]}
+        reader = {"custom_extractors": f"{scored.__name__}.{scored.extractors.__name__}"}
+        super().Do(inputs, output_dict, exec_properties | reader)
+        fileio.rmtree(folder)
 
 
 class GatedEvaluator(component.Evaluator):
@@ -167,9 +216,9 @@ def _why_uncompared(input_dict: dict[str, list[types.Artifact]]) -> str:
     if not is_saved_model(path):
         return f"the files of the served model are gone from {path}"
     try:
-        model = tf.saved_model.load(path)
+        score = loaded.scorer(path)
         rows = list(tf.data.TFRecordDataset(files, "GZIP").take(_PROBE_ROWS).as_numpy_iterator())
-        model.signatures["serving_default"](examples=tf.constant(rows))
+        score(tf.constant(rows))
     except (tf.errors.OpError, ValueError, TypeError, KeyError, OSError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         return f"the served model at {path} cannot score these test rows ({reason[:200]})"

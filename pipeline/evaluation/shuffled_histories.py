@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from pipeline.evaluation import loaded
 from transforms import features
 
 _BATCH = 512
@@ -49,10 +50,9 @@ def histories(user: np.ndarray, time: np.ndarray, records: Sequence[bytes]) -> l
 
 def scores(model: Any, records: Sequence[bytes]) -> np.ndarray:
     """Scores `(N,)` of serialized raw Examples by a loaded SavedModel's `serving_default`."""
-    # A signature does not keep the variables alive: `model` must stay in scope.
-    signature = model.signatures["serving_default"]
+    score = loaded.scores_of(model)
     batches = [
-        signature(examples=tf.constant(list(records[start : start + _BATCH])))["score"].numpy()
+        score(tf.constant(list(records[start : start + _BATCH]))).numpy()
         for start in range(0, len(records), _BATCH)
     ]
     return np.concatenate([np.zeros(0, np.float32), *batches])

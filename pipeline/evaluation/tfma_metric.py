@@ -7,20 +7,17 @@ slice by target would be judged on rows outside of it. Here a slice's rows are
 gathered as compact arrays and everything is computed once they are complete.
 """
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import apache_beam as beam
 import numpy as np
-from tensorflow_model_analysis.metrics import metric_types, metric_util
-from tensorflow_model_analysis.proto import config_pb2
+from tensorflow_model_analysis.metrics import metric_types
 
-from pipeline.errors import InputError
 from pipeline.evaluation import log_loss, ranking_metrics
 from pipeline.evaluation.diagnostics import curves
-from pipeline.evaluation.scored_rows import ScoredRows
-from transforms import features
+from pipeline.evaluation.scored import files
+from pipeline.evaluation.scored.rows import ScoredRows
 
 METRICS = (
     "rows",
@@ -42,14 +39,14 @@ METRICS = (
 )
 # Rows a slice. With more, AUC is that of a sample of users, with a standard error near .0006.
 MAX_ROWS = 1_000_000
-_Row = tuple[int, int, list[float]]
+_Columns = tuple[np.ndarray, np.ndarray, list[np.ndarray]]
 
 
 class RankingMetrics(metric_types.Metric):
     """Metrics of `ranking_metrics`, `log_loss` and `curves`, correct for slices by any key.
 
     Above 1,000,000 rows a slice, the metrics are those of a sample of whole users
-    (`scored_rows.ScoredRows`), and so are the counts. `share_of_users` is the sampled share.
+    (`scored.rows.ScoredRows`), and so are the counts. `share_of_users` is the sampled share.
     `largest_user_share` is of all rows.
 
     Memory: 13 bytes a row and slice with one model (hash of the user 8, label 1, score 4), 17
@@ -62,11 +59,7 @@ class RankingMetrics(metric_types.Metric):
         super().__init__(_computations, name=name)
 
 
-def _computations(
-    name: str,
-    eval_config: config_pb2.EvalConfig,
-    model_names: list[str],
-) -> metric_types.MetricComputations:
+def _computations(name: str, model_names: list[str]) -> metric_types.MetricComputations:
     """TFMA calls this function."""
     keys = [
         metric_types.MetricKey(name=metric, model_name=model)
@@ -76,45 +69,23 @@ def _computations(
     return [
         metric_types.MetricComputation(
             keys=keys,
-            preprocessors=[_CompactRow(name, eval_config, model_names)],
+            preprocessors=[_Block(name, model_names)],
             combiner=_GatherRows(model_names),
         )
     ]
 
 
-def user_hash(user: bytes) -> int:
-    """A 64-bit hash of a user id, the same in every process and on every platform."""
-    return int.from_bytes(hashlib.blake2b(user, digest_size=8).digest(), "little")
+class _Block(metric_types.Preprocessor):
+    """Extracts users, labels and the models' scores before TFMA slices."""
 
-
-class _CompactRow(metric_types.Preprocessor):
-    """Extracts user, label and the models' scores before TFMA slices."""
-
-    def __init__(
-        self, name: str, eval_config: config_pb2.EvalConfig, model_names: list[str]
-    ) -> None:
+    def __init__(self, name: str, model_names: list[str]) -> None:
         super().__init__(name=name)
-        self._eval_config, self._model_names = eval_config, model_names
+        self._model_names = model_names
 
-    def process(self, extracts: Any) -> Iterator[_Row]:
-        """TFMA calls this function for every row."""
-        inputs = metric_types.StandardMetricInputs(extracts)
-        user = (inputs.get_features() or {}).get(features.USER_ID)
-        if user is None or np.size(user) != 1:
-            raise InputError(
-                f"`{features.USER_ID}` must hold one value in every Example: GAUC needs it. "
-                f"Received: {user!r}."
-            )
-        label, scores = 0, []
-        for model_name in self._model_names:
-            ((one_label, score, _),) = metric_util.to_label_prediction_example_weight(
-                inputs, eval_config=self._eval_config, model_name=model_name
-            )
-            label = int(one_label.item())
-            scores.append(score.item())
-        if label not in (0, 1):
-            raise InputError(f"`{features.LABEL}` must be 0 or 1. Received: {label}.")
-        yield user_hash(np.asarray(user).item()), label, scores
+    def process(self, extracts: Any) -> Iterator[_Columns]:
+        """TFMA calls this function for every block."""
+        scores = [files.column(extracts, name) for name in self._model_names]
+        yield files.column(extracts, files.USERS), files.column(extracts, files.LABELS), scores
 
 
 class _GatherRows(beam.CombineFn):
@@ -126,8 +97,8 @@ class _GatherRows(beam.CombineFn):
     def create_accumulator(self) -> ScoredRows:
         return ScoredRows(len(self._model_names), MAX_ROWS)
 
-    def add_input(self, accumulator: ScoredRows, row: _Row) -> ScoredRows:
-        accumulator.add(*row)
+    def add_input(self, accumulator: ScoredRows, block: _Columns) -> ScoredRows:
+        accumulator.add(*block)
         return accumulator
 
     def merge_accumulators(self, accumulators: Iterable[ScoredRows]) -> ScoredRows:

@@ -32,6 +32,7 @@ from pipeline.errors import InputError
 from pipeline.ingest import hashing, plans, shards, stages, summary
 from pipeline.ingest.sources import layout, reading, records
 from pipeline.ingest.stages import Job, Tally
+from pipeline.progress import Progress
 from transforms import features
 
 HISTOGRAMS = "histograms.json"
@@ -82,8 +83,9 @@ def ingest(
     for path in (folder, *(os.path.join(output, name) for name in _BESIDE), *splits):
         fileio.makedirs(path)
     try:
-        _build(pipeline, job, ranges)
-        pipeline.run().wait_until_finish()
+        with Progress("RatingsExampleGen", _steps(job, len(ranges)), "steps") as progress:
+            _build(pipeline, job, ranges, progress.advance)
+            pipeline.run().wait_until_finish()
         with fileio.open(os.path.join(folder, "result.json"), "r") as file:
             result = json.load(file)
         if result["error"]:
@@ -106,7 +108,19 @@ def ingest(
     return report
 
 
-def _build(pipeline: beam.Pipeline, job: Job, ranges: list[records.Range]) -> None:
+def _steps(job: Job, ranges: int) -> int:
+    """How often a stage runs on a range or bucket."""
+    of_levels = sum(job.levels.ranges(level - 1) for level in range(1, job.levels.count))
+    each_bucket = (stages.sort, stages.count, stages.count_items, stages.pool, shards.write)
+    return ranges + 2 * of_levels + len(each_bucket) * job.buckets
+
+
+def _build(
+    pipeline: beam.Pipeline,
+    job: Job,
+    ranges: list[records.Range],
+    advance: Callable[[int], None],
+) -> None:
     settings = job.settings
 
     def each_bucket(stage: Callable, plan: Any, count: int = job.buckets) -> beam.PCollection:
@@ -116,7 +130,7 @@ def _build(pipeline: beam.Pipeline, job: Job, ranges: list[records.Range]) -> No
             pipeline
             | f"Buckets to {stage.__name__}" >> beam.Create(range(count))
             | f"Spread buckets to {stage.__name__}" >> beam.Reshuffle()
-            | stage.__name__ >> beam.ParDo(_Stage(stage, job), plan)
+            | stage.__name__ >> beam.ParDo(_Stage(stage, job, advance), plan)
         )
 
     def total(counts: beam.PCollection, decide: Callable, *before: Any, name: str = "") -> Any:
@@ -137,7 +151,7 @@ def _build(pipeline: beam.Pipeline, job: Job, ranges: list[records.Range]) -> No
         pipeline
         | "Ranges" >> beam.Create(ranges)
         | "Spread ranges" >> beam.Reshuffle()
-        | "partition" >> beam.ParDo(_Stage(stages.partition, job))
+        | "partition" >> beam.ParDo(_Stage(stages.partition, job, advance))
     )
     lines = regroup("events", total(parsed, plans.check_lines))
     edges = total(each_bucket(stages.sort, lines), plans.place_edges, lines)
@@ -185,8 +199,8 @@ class Regroup:
 class _Stage(beam.DoFn):
     """Runs one stage on one range or bucket; does nothing after an error."""
 
-    def __init__(self, stage: Callable, job: Job) -> None:
-        self._stage, self._job = stage, job
+    def __init__(self, stage: Callable, job: Job, advance: Callable[[int], None]) -> None:
+        self._stage, self._job, self._advance = stage, job, advance
 
     def process(self, element: Any, plan: Tally | None = None) -> Iterable[Tally]:
         """Beam calls this function for every range or bucket."""
@@ -198,6 +212,7 @@ class _Stage(beam.DoFn):
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         cpu = time.thread_time() - cpu
         worker = f"{platform.node()} {os.getpid()}"
+        self._advance(1)
         tally["stages"] = [(self._stage.__name__, start, time.time(), memory, worker, cpu)]
         yield tally
 

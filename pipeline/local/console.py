@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 
 from pipeline.errors import AnomalyError, InputError
 from pipeline.local import beam_errors
-from pipeline.local.memory import Cost, PeakMemory
+from pipeline.local.memory import Cost, PeakMemory, processor_seconds
 
 PUSHED, FAILED, BAD_INPUT, REFUSED, ANOMALIES = 0, 1, 2, 3, 4
 
@@ -63,6 +63,7 @@ class Progress(logging.Handler):
     def __init__(self, memory: PeakMemory) -> None:
         super().__init__(logging.INFO)
         self._component, self._start, self._cached = "", 0.0, False
+        self._processor = 0.0
         self._memory = memory
         self.costs: dict[str, Cost] = {}
 
@@ -79,6 +80,7 @@ class Progress(logging.Handler):
         component, state = event.groups()
         if state == "running":
             self._component, self._start, self._cached = component, time.monotonic(), False
+            self._processor = processor_seconds()
             self._memory.restart()
             if sys.stdout.isatty():
                 sys.stdout.write(f"  … {component}\r")
@@ -86,7 +88,8 @@ class Progress(logging.Handler):
         else:
             seconds = time.monotonic() - self._start
             if not self._cached:
-                self.costs[component] = Cost(seconds, self._memory.peak_mb())
+                took = processor_seconds() - self._processor
+                self.costs[component] = Cost(seconds, self._memory.peak_mb(), took)
             self.end("reused" if self._cached else f"{seconds:.1f} s")
 
     def end(self, outcome: str) -> None:

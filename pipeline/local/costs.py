@@ -8,7 +8,7 @@ from ml_metadata.proto import metadata_store_pb2
 from pipeline.local import lineage
 from pipeline.local.memory import Cost
 
-_SECONDS, _MEMORY = "seconds", "peak_memory_mb"
+_NAMES = Cost._fields
 
 
 def record(
@@ -25,8 +25,8 @@ def record(
     ran = []
     for name, execution in lineage.executions(store, lineage.newest_run(store, pipeline)).items():
         if cost := costs.get(name):
-            execution.custom_properties[_SECONDS].double_value = cost.seconds
-            execution.custom_properties[_MEMORY].double_value = cost.peak_memory_mb
+            for key, value in cost._asdict().items():
+                execution.custom_properties[key].double_value = value
             ran.append(execution)
     if ran:
         store.put_executions(ran)
@@ -38,7 +38,7 @@ def read(
     """The costs of the components of the last run, in the order they ran.
 
     Returns:
-      by component id `reused`, `seconds` and `peak_memory_mb`. Those of a reused component are of
+      by component id `reused`, and the fields of `Cost`. Those of a reused component are of
       the execution that made its outputs; None if no output leads to one, or if it was not
       measured.
     """
@@ -50,7 +50,6 @@ def read(
         source = lineage.first_maker(store, execution) if reused else execution
         properties = source.custom_properties if source else {}
         result[name] = {"reused": reused} | {
-            key: properties[key].double_value if key in properties else None
-            for key in (_SECONDS, _MEMORY)
+            key: properties[key].double_value if key in properties else None for key in _NAMES
         }
     return result

@@ -1,4 +1,4 @@
-"""The memory of a run: of its process and all processes that it started, read from /proc."""
+"""Memory and processor time of a run: of its process and of all that it started."""
 
 import os
 import pathlib
@@ -10,10 +10,17 @@ _PROC = pathlib.Path("/proc")
 
 
 class Cost(NamedTuple):
-    """What a component took: seconds, and MiB at the highest, of all processes of the run."""
+    """What a component took, of all processes of the run.
+
+    Attributes:
+      seconds: of the clock.
+      peak_memory_mb: MiB at the highest.
+      processor_seconds: of this process and of those that it started and that have ended.
+    """
 
     seconds: float
     peak_memory_mb: float
+    processor_seconds: float
 
 
 def resident_mb(process: int) -> float:
@@ -32,6 +39,11 @@ def resident_mb(process: int) -> float:
         return 0.0
     own = pages * os.sysconf("SC_PAGE_SIZE") / 2**20
     return own + sum(resident_mb(child) for child in children)
+
+
+def processor_seconds() -> float:
+    """Processor time of this process and of its children that have ended."""
+    return sum(os.times()[:4])
 
 
 class PeakMemory:

@@ -1,7 +1,5 @@
 """Hand-made Examples through TFX's own statistics and validation, to the stop."""
 
-import fnmatch
-
 import pytest
 import tensorflow_data_validation as tfdv
 from tfx import v1 as tfx
@@ -15,7 +13,6 @@ from pipeline.validation import (
     AnomalyStop,
     SampledStatisticsGen,
     SamplingExecutor,
-    choose_shards,
 )
 from tests.support.raw_examples import raw_sample, write
 from transforms import features
@@ -82,32 +79,6 @@ def test_the_schema_knows_the_same_buckets_as_ingestion():
     schema = filled_schema(L)
     assert tuple(tfdv.get_domain(schema, features.HISTORY_BUCKET).value) == features.HISTORY_BUCKETS
     assert tuple(tfdv.get_domain(schema, features.TARGET_BUCKET).value) == features.TARGET_BUCKETS
-
-
-@pytest.mark.parametrize(
-    ("count", "share", "read"),
-    [
-        (1, 0.2, 1),
-        (3, 0.2, 1),
-        (3, 0.34, 2),
-        (38, 0.01, 1),
-        (38, 0.2, 8),
-        (38, 0.3, 20),
-        (38, 1, 38),
-    ],
-)
-def test_the_first_shards_with_the_share_are_read(count, share, read):
-    names = [f"data_tfrecord-{n:05}-of-{count:05}.gz" for n in range(count)]
-    pattern, part = choose_shards(names, share)
-    assert fnmatch.filter(names, pattern) == names[:read]
-    assert part == read / count
-    assert part >= share
-
-
-def test_shards_that_are_missing_are_not_counted():
-    names = [f"data_tfrecord-{n:05}-of-99999.gz" for n in (5, 17, 230, 4_000)]
-    pattern, part = choose_shards(names[::-1], 0.5)
-    assert (fnmatch.filter(names, pattern), part) == (names[:2], 0.5)
 
 
 def test_only_as_many_shards_as_the_sample_needs_are_read(tmp_path):

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from pipeline.evaluation import loaded
 from pipeline.evaluation.diagnostics.attention import attention
 from pipeline.evaluation.diagnostics.explained import explain
 from pipeline.evaluation.diagnostics.users import Choice, users
@@ -32,7 +33,7 @@ def diagnose(model_dir: str, rows: dict[str, np.ndarray]) -> dict[str, Any]:
     """
     if not len(rows["user"]) or not np.isfinite(rows["score"]).all():
         return {"rows": len(rows["user"]), "attention": None, "users": None}
-    model: Any = tf.saved_model.load(model_dir)
+    model = loaded.model(model_dir)
     positive = np.flatnonzero(rows["label"] == 1)
     positive = positive[np.argsort(rows["user"][positive], kind="stable")][:_ATTENTION_ROWS]
     choice = Choice(rows["user"], rows["score"], rows["label"])

@@ -87,7 +87,7 @@ class TrainingItems:
 def read(files: Sequence[str]) -> TrainingItems:
     """Reads the positives of training: hashes of users and targets, 16 bytes a row."""
     users, items = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-    for batch in controls.read(files):
+    for batch in controls.read(files, rows_alone=True):
         positive = batch["label"] == 1
         users.append(batch["user"][positive])
         items.append(batch["item"][positive])

@@ -7,13 +7,13 @@ the users of training (item-item).
 An answer leaves out the items of the history, so a target that repeats is a miss.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from pipeline.evaluation import controls
+from pipeline.evaluation import controls, loaded
 from pipeline.evaluation.eval_config import OVERALL
 from pipeline.evaluation.retrieval import baselines
 from transforms import features
@@ -21,6 +21,9 @@ from transforms import features
 RECALLS = (20, 100, 500)
 TOP = 10
 MAX_RETRIEVED, MAX_RANKED = 20_000, 1_000  # rows of the first stage, and of both stages
+# Items that the first stage compares, of all rows together: minutes of one core. It bounds the rows
+# of a catalogue with more than 250,000 items.
+MAX_COMPARED = 5_000_000_000
 # The systems in JSON, and in words.
 NAMES = {
     "recommend": "first stage, ranked by the model",
@@ -30,6 +33,16 @@ NAMES = {
 }
 SLICES = (features.HISTORY_BUCKET, features.TARGET_BUCKET)
 _BATCH = 64
+
+
+def _sequence(kind: tf.DType) -> tf.io.FixedLenSequenceFeature:
+    return tf.io.FixedLenSequenceFeature([], kind, allow_missing=True)
+
+
+_FEATURES = {  # of requests; all others are strings of events
+    features.HISTORY_TIME: _sequence(tf.int64),
+    features.HISTORY_LENGTH: tf.io.FixedLenFeature([], tf.int64),
+}
 _POPULAR = 0.01  # share of the training items that count as popular
 
 
@@ -43,8 +56,9 @@ def evaluate(
 ) -> dict[str, Any] | None:
     """Metrics of both stages and of the baselines on test; None for a model without a first stage.
 
-    The first stage answers at most 20,000 rows of whole users, chosen by hash; both stages and the
-    baselines answer at most 1,000 of these. The model ranks as many items as a request of a few
+    The first stage answers at most 20,000 rows of whole users, chosen by hash, and fewer if the
+    catalogue has more than 250,000 items (`retrieved_rows`); both stages and the baselines answer
+    at most 1,000 of these. The model ranks as many items as a request of a few
     items has it rank, also if that is fewer than the largest K.
 
     Args:
@@ -59,23 +73,25 @@ def evaluate(
       `mrr`, `coverage@10` and `popular@10`, the latter two overall alone. Each metric is a pair of
       value and standard error over users, but for coverage.
     """
-    model: Any = tf.saved_model.load(model_dir)
+    model = loaded.model(model_dir)
     if not has_first_stage(model):
         return None
-    rows = _positives(test_files, MAX_RETRIEVED)
-    few = {name: column[_few(rows["user"])] for name, column in rows.items()}
+    size = int(np.sum(model.catalogue.names.numpy() != b""))  # unknown ids have no name
+    rows = _positives(test_files, retrieved_rows(size))
+    is_few = _few(rows["user"])
+    few = {name: column[is_few] for name, column in rows.items()}
     training = baselines.read(train_files)
     requests = _Requests(model)
     largest = RECALLS[-1]
+    retrieved = requests.answers("retrieve", rows, largest)
     answers = {
         "recommend": requests.answers("recommend", few, largest),
-        "first_stage": requests.answers("retrieve", few, largest),
+        "first_stage": retrieved[is_few],
         "popularity": training.most_popular(few["history"], largest),
         "item_cosine": training.most_similar(few["history"], largest),
     }
-    place = _places(requests.answers("retrieve", rows, largest), rows["item"])
+    place = _places(retrieved, rows["item"])
     popular = training.popular(_POPULAR)
-    size = int(np.sum(model.catalogue.names.numpy() != b""))  # unknown ids have no name
     return {
         "items": size,
         "popular_items": len(popular),
@@ -89,6 +105,11 @@ def evaluate(
     }
 
 
+def retrieved_rows(items: int) -> int:
+    """Rows that the first stage answers at most, from a catalogue of some items."""
+    return max(MAX_RANKED, min(MAX_RETRIEVED, MAX_COMPARED // max(items, 1)))
+
+
 class _Requests:
     """Asks a loaded model with the histories of raw Examples."""
 
@@ -98,50 +119,40 @@ class _Requests:
 
     def answers(self, signature: str, rows: Mapping[str, np.ndarray], k: int) -> np.ndarray:
         """Hashes of the items of each answer `(N, k)`, best first, 0 for none."""
-        function = self._model.signatures[signature]
-        names = [
-            name
-            for name in function.structured_input_signature[1]
-            if name not in ("k", "request_time")
-        ]
+        ask = self._function(signature, k)
         result = np.zeros((len(rows["user"]), k), np.int64)
         for start in range(0, len(result), _BATCH):
-            examples = [
-                tf.train.Example.FromString(record)
-                for record in rows["record"][start : start + _BATCH]
-            ]
-            inputs = _inputs(examples, names) | {
-                "k": tf.fill([len(examples)], tf.constant(k, tf.int64))
-            }
-            answer = {name: value.numpy() for name, value in function(**inputs).items()}
-            items = answer["items"]
-            hashes = tf.strings.to_hash_bucket_fast(items, controls.HASHES).numpy()
-            shown = items != b""
-            if "first_stage" in answer:
-                shown &= answer["first_stage"] <= self._candidates
-            for row, (found, is_shown) in enumerate(zip(hashes, shown, strict=True), start):
-                result[row, : is_shown.sum()] = found[is_shown]
+            batch = slice(start, start + _BATCH)
+            result[batch] = ask(tf.constant(list(rows["record"][batch]), tf.string)).numpy()
         return result
 
+    def _function(self, signature: str, k: int) -> Callable[[tf.Tensor], tf.Tensor]:
+        """From serialized Examples `(N,)` to `answers`, all in TensorFlow.
 
-def _inputs(examples: Sequence[tf.train.Example], names: Sequence[str]) -> dict[str, tf.Tensor]:
-    columns: dict[str, list[Any]] = {name: [] for name in names}
-    times = []
-    for example in examples:
-        feature = example.features.feature
-        times.append(feature[features.TARGET_TIME].int64_list.value[0])
-        for name, column in columns.items():
-            values = feature[name]
-            column.append(list(values.bytes_list.value or values.int64_list.value))
-    length = [values[0] for values in columns.pop(features.HISTORY_LENGTH)]
-    return {
-        features.HISTORY_LENGTH: tf.constant(length, tf.int64),
-        "request_time": tf.constant(times, tf.int64),
-        **{
-            name: tf.constant(values, tf.int64 if name == features.HISTORY_TIME else tf.string)
-            for name, values in columns.items()
-        },
-    }
+        Called outside of a function, a signature formats its inputs as text before it runs, and
+        answers come as objects of Python.
+        """
+        served = self._model.signatures[signature]
+        names = set(served.structured_input_signature[1]) - {"k", "request_time"}
+        spec = {name: _FEATURES.get(name, _sequence(tf.string)) for name in names}
+        spec |= {features.TARGET_TIME: tf.io.FixedLenFeature([], tf.int64)}
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+        def ask(records: tf.Tensor) -> tf.Tensor:
+            inputs = tf.io.parse_example(records, spec)
+            time = inputs.pop(features.TARGET_TIME)
+            number = tf.fill([tf.size(records)], tf.constant(k, tf.int64))
+            answer = served(k=number, request_time=time, **inputs)
+            shown = answer["items"] != ""
+            if "first_stage" in answer:
+                shown &= answer["first_stage"] <= self._candidates
+            hashes = tf.strings.to_hash_bucket_fast(answer["items"], controls.HASHES)
+            # Those that are shown come first, in their order.
+            order = tf.argsort(tf.cast(~shown, tf.int32), axis=1, stable=True)
+            found = tf.gather(tf.where(shown, hashes, 0), order, axis=1, batch_dims=1)
+            return tf.pad(found, [[0, 0], [0, k - tf.shape(found)[1]]])
+
+        return ask
 
 
 def _positives(files: Sequence[str], max_rows: int) -> dict[str, np.ndarray]:

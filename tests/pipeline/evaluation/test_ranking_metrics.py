@@ -4,16 +4,21 @@ import collections
 import itertools
 import math
 
+import apache_beam as beam
 import numpy as np
 import pytest
 import tensorflow_model_analysis as tfma
+from apache_beam.options.pipeline_options import PipelineOptions
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tfx import v1 as tfx  # noqa: F401 - TFMA 0.52 is whole only after it
 
 from pipeline.evaluation import eval_config, ranking_metrics, tfma_metric
+from pipeline.evaluation.scored import files
 from tests.support import scored_examples
 from transforms import features
+
+IN_MEMORY = ["--runner=DirectRunner", "--direct_running_mode=in_memory"]
 
 rows = st.lists(
     st.tuples(st.integers(0, 4), st.integers(0, 6), st.integers(0, 1)), min_size=0, max_size=40
@@ -147,31 +152,42 @@ def hand_made(count=300):
 
 
 def evaluate(folder, data, with_baseline):
-    """The TFMA calls of the Evaluator, in memory."""
-    path = scored_examples.write(
-        folder / "test" / "data.gz", [scored_examples.example(**row) for row in data]
-    )
+    """The Beam jobs of the Evaluator: scores of two files, and TFMA."""
+    serialized = [scored_examples.example(**row) for row in data]
+    paths = [
+        scored_examples.write(folder / "test" / f"{number}.gz", serialized[number::2])
+        for number in range(2)
+    ]
     config = tfma.utils.update_eval_config_with_defaults(
         eval_config.eval_config(), has_baseline=with_baseline, rubber_stamp=True
     )
-    models = [
-        tfma.default_eval_shared_model(
-            eval_saved_model_path=scored_examples.save_model(folder / name, feature),
-            # As TFX does: the name is that of the spec, which a model alone has not.
-            model_name=name if with_baseline else "",
-            eval_config=config,
-        )
+    saved = {
+        name: scored_examples.save_model(folder / name, feature)
         for name, feature in [
             (eval_config.CANDIDATE, features.TARGET_TIME),
             (eval_config.BASELINE, scored_examples.OTHER_SCORE),
         ][: 1 + with_baseline]
+    }
+    models = [
+        tfma.default_eval_shared_model(
+            eval_saved_model_path=path,
+            # As TFX does: the name is that of the spec, which a model alone has not.
+            model_name=name if with_baseline else "",
+            eval_config=config,
+        )
+        for name, path in saved.items()
     ]
+    blocks = folder / "blocks"
+    blocks.mkdir()
+    with beam.Pipeline(argv=IN_MEMORY) as pipeline:
+        files.write(pipeline, paths, saved, str(blocks), lambda _: None)
     tfma.run_model_analysis(
         eval_shared_model=models if with_baseline else models[0],
         eval_config=config,
-        data_location=path,
+        data_location=str(blocks / "*"),
         output_path=str(folder / "evaluation"),
-        pipeline_options=None,
+        extractors=files.extractors(config),
+        pipeline_options=PipelineOptions(IN_MEMORY),
     )
     return eval_config.load_metrics(str(folder / "evaluation"))
 
@@ -218,7 +234,7 @@ def test_tfma_gives_the_plain_values_in_every_slice_for_both_models(tmp_path):
     assert set(metrics) == {eval_config.CANDIDATE, eval_config.BASELINE}
     check(metrics[eval_config.CANDIDATE], data, "score")
     check(metrics[eval_config.BASELINE], data, "other_score")
-    hashes = np.array([tfma_metric.user_hash(row["user"]) for row in data], np.uint64)
+    hashes = np.array([files.user_hash(row["user"]) for row in data], np.uint64)
     alone = ranking_metrics.ranking_metrics(
         hashes,
         np.array([row["other_score"] / 1000 for row in data], np.float32),
@@ -246,7 +262,7 @@ def test_above_the_bound_the_metrics_are_those_of_a_sample_of_users(tmp_path, mo
         share = 1.0
         while len(inside) > 200:
             share /= 2
-            inside = [r for r in inside if tfma_metric.user_hash(r["user"]) < share * 2**64]
+            inside = [r for r in inside if files.user_hash(r["user"]) < share * 2**64]
         got = metrics[name]
         assert (got["share_of_users"], got["rows"]) == (share, len(inside))
         scored = [(row["user"], row["score"] / 1000, row["label"]) for row in inside]

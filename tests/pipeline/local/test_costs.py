@@ -44,13 +44,17 @@ def test_costs_of_a_reused_component_are_those_of_the_run_that_made_it(connectio
     store = MetadataStore(connection)
     execute(store, "imn", "1", "Trainer", "/model")
     execute(store, "imn", "1", "Pusher", "/pushed")
-    costs.record(connection, "imn", {"Trainer": Cost(120.5, 900.0), "Pusher": Cost(0.5, 700.0)})
+    costs.record(
+        connection, "imn", {"Trainer": Cost(120.5, 900.0, 200.0), "Pusher": Cost(0.5, 700.0, 0.5)}
+    )
     reuse(store, "imn", "2", "Trainer", "/model")
     execute(store, "imn", "2", "Pusher", "/again")
-    costs.record(connection, "imn", {"Pusher": Cost(0.25, 800.0)})
+    costs.record(connection, "imn", {"Pusher": Cost(0.25, 800.0, 0.125)})
     assert costs.read(connection, "imn") == {
-        "Trainer": {"reused": True, "seconds": 120.5, "peak_memory_mb": 900.0},
-        "Pusher": {"reused": False, "seconds": 0.25, "peak_memory_mb": 800.0},
+        "Trainer": {"reused": True, "seconds": 120.5, "peak_memory_mb": 900.0}
+        | {"processor_seconds": 200.0},
+        "Pusher": {"reused": False, "seconds": 0.25, "peak_memory_mb": 800.0}
+        | {"processor_seconds": 0.125},
     }
 
 
@@ -62,6 +66,7 @@ def test_what_was_not_measured_is_none(connection):
         "reused": False,
         "seconds": None,
         "peak_memory_mb": None,
+        "processor_seconds": None,
     }
 
 

@@ -101,3 +101,11 @@ def test_few_rows_are_those_of_whole_users(monkeypatch):
     monkeypatch.setattr(metrics, "MAX_RANKED", 3)
     users = np.array([5, 9, 1, 5, 9, 9])
     assert users[metrics._few(users)].tolist() == [5, 1, 5]
+
+
+@pytest.mark.parametrize(
+    ("items", "rows"), [(0, 20_000), (250_000, 20_000), (2_500_000, 2_000), (10**9, 1_000)]
+)
+def test_a_large_catalogue_is_asked_for_fewer_rows(items, rows):
+    """Rows times items is bounded, but both stages keep their 1,000 rows."""
+    assert metrics.retrieved_rows(items) == rows

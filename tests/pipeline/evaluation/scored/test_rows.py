@@ -5,7 +5,7 @@ import pickle
 import numpy as np
 import pytest
 
-from pipeline.evaluation.scored_rows import ScoredRows
+from pipeline.evaluation.scored.rows import ScoredRows
 
 
 def data(users=100, rows=1_000):
@@ -15,10 +15,15 @@ def data(users=100, rows=1_000):
     return [(hashes[k % users], k // users, [k / 8, -k / 8]) for k in range(rows)]
 
 
-def collect(rows, max_rows):
+def collect(rows, max_rows, portion=1):
     result = ScoredRows(2, max_rows)
-    for row in rows:
-        result.add(*row)
+    for start in range(0, len(rows), portion):
+        users, labels, scores = zip(*rows[start : start + portion], strict=True)
+        result.add(
+            np.array(users, np.uint64),
+            np.array(labels, np.int8),
+            [np.array(of_model, np.float32) for of_model in zip(*scores, strict=True)],
+        )
     return result
 
 
@@ -54,9 +59,9 @@ def test_order_and_portions_change_no_row(seed):
     order = rng.permutation(len(rows))
     cuts = np.sort(rng.integers(0, len(rows), 4))
     merged = ScoredRows(2, 150)
-    for part in np.split(order, cuts):
-        # Beam pickles samples between its stages.
-        merged.extend(pickle.loads(pickle.dumps(collect([rows[k] for k in part], 150))))
+    for number, part in enumerate(np.split(order, cuts)):
+        sample = collect([rows[k] for k in part], 150, portion=1 + 40 * number)
+        merged.extend(pickle.loads(pickle.dumps(sample)))  # Beam does between its stages
     whole = collect(rows, 150)
     assert content(merged) == content(whole)
     assert merged.share_of_users == whole.share_of_users

@@ -32,16 +32,16 @@ class ScoredRows:
         self._limit = _HASHES  # users with smaller hashes are in the sample
         self._bucket_rows: np.ndarray | None = None  # of all users; None: nobody was dropped
 
-    def add(self, user: int, label: int, scores: Sequence[float]) -> None:
-        """Adds a row; `scores` holds a score for each model."""
+    def add(self, users: np.ndarray, labels: np.ndarray, scores: Sequence[np.ndarray]) -> None:
+        """Adds rows: hashes uint64, labels int8 and, for each model, scores float32, `(N,)`."""
         if self._bucket_rows is not None:
-            self._bucket_rows[user % _BUCKETS] += 1
-            if user >= self._limit:
-                return
-        self.users.append(user)
-        self.labels.append(label)
-        for column, score in zip(self.scores, scores, strict=True):
-            column.append(score)
+            self._bucket_rows = self._bucket_rows + _by_bucket(users)
+            keep = users < np.uint64(self._limit)
+            users, labels, scores = users[keep], labels[keep], [column[keep] for column in scores]
+        self.users.frombytes(users.tobytes())
+        self.labels.frombytes(labels.tobytes())
+        for column, more in zip(self.scores, scores, strict=True):
+            column.frombytes(more.tobytes())
         self._sample()
 
     def extend(self, other: "ScoredRows") -> None:
@@ -86,8 +86,7 @@ class ScoredRows:
         """Rows by hash bucket of the user, of all rows that were added."""
         if self._bucket_rows is not None:
             return self._bucket_rows
-        buckets = (np.frombuffer(self.users, np.uint64) % np.uint64(_BUCKETS)).astype(np.int64)
-        return np.bincount(buckets, minlength=_BUCKETS)
+        return _by_bucket(np.frombuffer(self.users, np.uint64))
 
     def _drop(self) -> None:
         """Drops the rows of users outside the sample."""
@@ -95,6 +94,11 @@ class ScoredRows:
         self.users = _chosen(self.users, keep)
         self.labels = _chosen(self.labels, keep)
         self.scores = [_chosen(column, keep) for column in self.scores]
+
+
+def _by_bucket(users: np.ndarray) -> np.ndarray:
+    buckets = (users % np.uint64(_BUCKETS)).astype(np.int64)
+    return np.bincount(buckets, minlength=_BUCKETS)
 
 
 def _chosen(column: array.array, keep: np.ndarray) -> array.array:

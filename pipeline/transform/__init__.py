@@ -1,0 +1,1 @@
+"""Transform: vocabularies, the graph that serving shares, and the transformed samples."""
