@@ -36,6 +36,7 @@ def arguments(world, root, **custom):
             "oov_buckets": 2,
             "retrieval": 20,
             "distribute": "none",
+            "workers": 0,
             "training_seed": 0,
             "checkpoint_root": str(root / "checkpoints"),
             "code": "",
