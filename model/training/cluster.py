@@ -58,6 +58,8 @@ def read(environ: Mapping[str, str]) -> Cluster:
     unknown = sorted(set(jobs) - set(_JOBS))
     if unknown:
         raise _wrong(f"name no jobs but `chief` and `worker`; it names {', '.join(unknown)}", text)
+    if task.get("type") not in jobs:
+        raise _wrong(f"give the `type` of the task: one of {', '.join(jobs)}", text)
     addresses: list[str] = []
     for job in _JOBS:
         of_job = jobs.get(job, [])
@@ -79,8 +81,6 @@ def read(environ: Mapping[str, str]) -> Cluster:
         addresses += of_job
     if len(jobs.get("chief", [])) > 1:
         raise _wrong("name one `chief` at most", text)
-    if task.get("type") not in jobs:
-        raise _wrong(f"give the `type` of the task: one of {', '.join(jobs)}", text)
     if len(set(addresses)) < len(addresses):
         raise _wrong("give each worker an address of its own", text)
     return Cluster(tuple(addresses), own)

@@ -9,6 +9,7 @@ ends all of them. A worker on another machine reads the same file of arguments.
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -98,13 +99,20 @@ def _started(arguments: str, configs: list[str], logs: str) -> Iterator[list[_Pr
     # Workers import from where this process does.
     path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
     processes: list[_Process] = []
+    # Of its own, because a worker that is killed leaves its temporary files.
+    temporary = tempfile.mkdtemp(prefix="imn-workers-")
     try:
         for index, config in enumerate(configs):
             log = os.path.join(logs, f"worker_{index}.log")
             with open(log, "w", encoding="utf-8") as file:
                 process = subprocess.Popen(
                     command,
-                    env={**os.environ, cluster.VARIABLE: config, "PYTHONPATH": path},
+                    env={
+                        **os.environ,
+                        cluster.VARIABLE: config,
+                        "PYTHONPATH": path,
+                        "TMPDIR": temporary,
+                    },
                     stdin=subprocess.DEVNULL,
                     stdout=file if processes else subprocess.PIPE,
                     stderr=file,
@@ -112,12 +120,15 @@ def _started(arguments: str, configs: list[str], logs: str) -> Iterator[list[_Pr
                 )
             processes.append(_Process(index, process, log))
             logging.info("Worker %d writes its log to %s.", index, log)
-        threading.Thread(target=_echo, args=[processes[0].process.stdout], daemon=True).start()
+        echo = threading.Thread(target=_echo, args=[processes[0].process.stdout], daemon=True)
+        echo.start()
         yield processes
+        echo.join()  # so that the last line is out before the next one of this process
     finally:
         for started in processes:
             started.process.kill()
             started.process.wait()
+        shutil.rmtree(temporary, ignore_errors=True)
         with contextlib.suppress(tf.errors.NotFoundError):
             tf.io.gfile.remove(arguments)
 
