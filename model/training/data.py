@@ -167,7 +167,7 @@ def evaluation_batches(
 
 
 def _parts(batches: tf.data.Dataset, share: Share) -> tf.data.Dataset:
-    """The parts of a share, of each batch of serialized samples. The first parts are the larger."""
+    """The parts of a share, of each batch of serialized samples. The first part is never empty."""
     if share == ALL:
         return batches
 

@@ -1,7 +1,8 @@
 """IMN, and a record of the rows of tables that replicas exchange in a training.
 
 The record needs a folder in the environment, `EXCHANGED_ROWS`. Each replica writes a line for each
-step and table with a sparse gradient: its own rows, and those of the gradient that is applied.
+step whose gradient of the item table is sparse: its own rows, and those of the gradient that is
+applied.
 """
 
 import os
@@ -34,8 +35,9 @@ def _aggregated(self, pairs, original=LazyAdam.aggregate_gradients):
     pairs = list(pairs)
     applied = list(original(self, pairs))
     replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-    for (own, _), (whole, _) in zip(pairs, applied, strict=True):
-        if isinstance(own, tf.IndexedSlices) and isinstance(whole, tf.IndexedSlices):
+    for (own, variable), (whole, _) in zip(pairs, applied, strict=True):
+        sparse = isinstance(own, tf.IndexedSlices) and isinstance(whole, tf.IndexedSlices)
+        if sparse and "item_table" in variable.name:
             rows = [tf.size(own.indices), tf.size(whole.indices)]
             tf.numpy_function(_record, [replica, *rows], [])
     return applied
