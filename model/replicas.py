@@ -16,16 +16,16 @@ class Worker(NamedTuple):
     """The place of a worker among all.
 
     Attributes:
-      index: its number, from 0.
-      count: number of workers.
+      number: from 0, the chief.
+      workers: how many there are.
     """
 
-    index: int = 0
-    count: int = 1
+    number: int = 0
+    workers: int = 1
 
 
 def worker(strategy: tf.distribute.Strategy) -> Worker:
-    """The place of this process. The chief is worker 0."""
+    """The place of this process."""
     resolver = getattr(strategy, "cluster_resolver", None)
     if resolver is None or not resolver.task_type:
         return Worker()
@@ -69,7 +69,7 @@ def rows_of_all(
     Returns:
       an array `(N, ...)` for each column.
     """
-    if worker(strategy).count == 1:
+    if worker(strategy).workers == 1:
         return list(columns)
     local = len(strategy.extended.worker_devices)
 

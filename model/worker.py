@@ -51,16 +51,16 @@ def main() -> int:
     import tensorflow as tf
 
     try:
-        workers = cluster.read(os.environ)
+        place = cluster.read(os.environ)
         arguments = _arguments(options.arguments)
-        cluster.meet(workers, options.meet_seconds)
+        cluster.meet(place, options.meet_seconds)
         _train(arguments)
     except (tf.errors.UnavailableError, tf.errors.AbortedError) as error:
         status, reason = LOST, f"another worker was lost ({_first_line(error)})"
     except Exception as error:
         status, reason = 1, f"{type(error).__name__}: {_first_line(error)}"
     else:
-        if workers.index:
+        if place.number:
             # The others would take its end for a failure while the chief still writes the model.
             while _content(options.arguments) == arguments:
                 time.sleep(_POLL_SECONDS)

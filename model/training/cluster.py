@@ -27,11 +27,11 @@ class Cluster(NamedTuple):
 
     Attributes:
       addresses: `HOST:PORT` of each worker, the chief first.
-      index: the number of this worker; the chief is 0.
+      number: of this worker; the chief is 0.
     """
 
     addresses: tuple[str, ...]
-    index: int
+    number: int
 
 
 def read(environ: Mapping[str, str]) -> Cluster:
@@ -93,7 +93,7 @@ def check_trainer(environ: Mapping[str, str]) -> None:
       ValueError: as `read`, or if it is that of another worker.
     """
     found = read(environ)
-    if found.index:
+    if found.number:
         raise _wrong(
             f"name the first worker, {found.addresses[0]}, as the task of the Trainer",
             environ[VARIABLE],
@@ -125,7 +125,7 @@ def meet(cluster: Cluster, seconds: float) -> None:
     Raises:
       ValueError: if this worker's port is taken, or another worker does not come.
     """
-    own = cluster.addresses[cluster.index]
+    own = cluster.addresses[cluster.number]
     missing = [address for address in cluster.addresses if address != own]
     port = int(own.rpartition(":")[2])
     try:

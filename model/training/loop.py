@@ -89,7 +89,7 @@ class Training:
             eval_files,
             spec,
             _EVALUATION_BATCH,
-            data.Share(worker.count, worker.index, worker.index + 1),
+            data.Share(worker.workers, worker.number, worker.number + 1),
         )
         self._progress = Progress(self.steps_per_epoch)
         if recipe.table_l2 and ranker.encoder.use_ids:
@@ -100,7 +100,7 @@ class Training:
                 recipe.learning_rate, recipe.table_learning_rate
             )
             self._optimizer.build(ranker.trainable_variables)
-        self.chief = worker.index == 0
+        self.chief = worker.number == 0
         # TensorFlow reads some variables from all workers, so every worker must write. What the
         # others write is thrown away.
         self._thrown_away = None if self.chief else tempfile.TemporaryDirectory()

@@ -45,7 +45,7 @@ _GRACE_SECONDS = 15.0  # in which the reason is waited for, after a worker that 
 class _Process(NamedTuple):
     """A worker that was started here: its number, its process and the file of its log."""
 
-    index: int
+    number: int
     process: subprocess.Popen
     log: str
 
@@ -102,8 +102,8 @@ def _started(arguments: str, configs: list[str], logs: str) -> Iterator[list[_Pr
     # Of its own, because a worker that is killed leaves its temporary files.
     temporary = tempfile.mkdtemp(prefix="imn-workers-")
     try:
-        for index, config in enumerate(configs):
-            log = os.path.join(logs, f"worker_{index}.log")
+        for number, config in enumerate(configs):
+            log = os.path.join(logs, f"worker_{number}.log")
             with open(log, "w", encoding="utf-8") as file:
                 process = subprocess.Popen(
                     command,
@@ -118,8 +118,8 @@ def _started(arguments: str, configs: list[str], logs: str) -> Iterator[list[_Pr
                     stderr=file,
                     text=True,
                 )
-            processes.append(_Process(index, process, log))
-            logging.info("Worker %d writes its log to %s.", index, log)
+            processes.append(_Process(number, process, log))
+            logging.info("Worker %d writes its log to %s.", number, log)
         echo = threading.Thread(target=_echo, args=[processes[0].process.stdout], daemon=True)
         echo.start()
         yield processes
@@ -145,14 +145,14 @@ def _wait(processes: list[_Process]) -> None:
     Raises:
       RuntimeError: when one has failed.
     """
-    patience = None
+    end = float("inf")
     while processes[0].process.poll() != 0:
         ended = [started for started in processes if started.process.poll() is not None]
         failed = [started for started in ended if started.process.returncode]
         reasons = [started for started in failed if started.process.returncode != LOST]
-        if failed and patience is None:
-            patience = time.monotonic() + _GRACE_SECONDS
-        if reasons or (failed and (len(ended) == len(processes) or time.monotonic() > patience)):
+        if failed:
+            end = min(end, time.monotonic() + _GRACE_SECONDS)
+        if reasons or (failed and (len(ended) == len(processes) or time.monotonic() > end)):
             raise RuntimeError(_message((reasons or failed)[0], len(processes)))
         time.sleep(_POLL_SECONDS)
 
@@ -160,7 +160,7 @@ def _wait(processes: list[_Process]) -> None:
 def _message(failed: _Process, workers: int) -> str:
     status = failed.process.returncode
     how = f"was killed by {signal.Signals(-status).name}" if status < 0 else "failed"
-    message = f"Worker {failed.index} {how}"
+    message = f"Worker {failed.number} {how}"
     if workers > 1:
         message += f", so all {workers} workers of the training were stopped"
     reason = _reason(failed.log) if status > 0 else ""

@@ -81,7 +81,7 @@ def test_workers_meet_in_any_order():
         place = cluster.read({"TF_CONFIG": config})
         cluster.meet(place, 20)
         # TensorFlow takes the port over, so the other worker finds this one later too.
-        with socket.create_server(("", int(place.addresses[place.index].split(":")[1]))):
+        with socket.create_server(("", int(place.addresses[place.number].split(":")[1]))):
             all_met.wait()
 
     first, second = cluster.on_this_machine(2)
