@@ -22,5 +22,6 @@ COPY model model
 COPY transforms transforms
 COPY serving serving
 COPY recommend recommend
+COPY local_runner.py ./
 RUN uv pip install --system --no-cache --compile-bytecode --no-deps --no-build-isolation .
 ENV TF_USE_LEGACY_KERAS=1

@@ -47,6 +47,20 @@ def check_paths(settings: Settings) -> None:
             )
 
 
+def check_workers(settings: Settings) -> None:
+    """Checks that the Trainer's step can find the workers of its training.
+
+    Raises:
+      SettingsError: for workers in other pods, because a step has no address that they know.
+    """
+    if settings.distribute == "multi_worker" and not settings.workers:
+        raise SettingsError(
+            "`workers` must be above 0 where `distribute` is multi_worker, because a step of "
+            "Kubeflow has no address that other pods know. Received: 0. Set IMN_WORKERS=2, which "
+            "starts both in the step's pod, or use examples/kubernetes/two_workers.yaml."
+        )
+
+
 def _pipeline(settings: Settings, kubeflow_2: bool):
     from pipeline import connections, pipeline
 
@@ -106,6 +120,7 @@ def main() -> int:
     try:
         settings = Settings.from_environment(os.environ)
         check_paths(settings)
+        check_workers(settings)
         try:
             import tfx.orchestration.kubeflow.kubeflow_dag_runner  # noqa: F401
         except ImportError:

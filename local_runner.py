@@ -18,7 +18,7 @@ warnings.simplefilter("ignore", FutureWarning)
 _ROOT = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, _ROOT)
 
-from pipeline.configs import Settings, check_model, serving_name  # noqa: E402
+from pipeline.configs import Settings, check_model, check_workers, serving_name  # noqa: E402
 from pipeline.errors import InputError  # noqa: E402
 from pipeline.ingest.sources import reading  # noqa: E402
 from pipeline.items import catalogue  # noqa: E402
@@ -54,6 +54,7 @@ def _run(settings: Settings, output: str) -> int:
     )
     settings = dataclasses.replace(settings, ratings=ratings, items=items)
     check_model(settings)
+    check_workers(settings, os.environ)
     if settings.beam_args:
         from pipeline.local import beam_check
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
-from model import attribute_match
+from model import attribute_match, replicas
 from model.calibration import Calibration
 from model.configs import ModelConfig, TrainingConfig
 from model.layers import history_dropout, id_dropout, in_batch_negatives
@@ -331,27 +331,37 @@ class Ranker(tfrs.Model):
     def update_weights(self, batch: dict[str, tf.Tensor]) -> tuple[Losses, tf.Tensor]:
         """One training step: the loss, its gradients and one update by `optimizer`.
 
+        Under tf.distribute the batch is the replica's part of it, and every mean of the loss is
+        over the rows of all replicas. Random numbers, the candidates of both softmax losses and
+        the statistics of a batch are those of the replica's part.
+
         Returns:
-          the losses and the logits `(B,)` of the targets, both before the update. Under
-          tf.distribute they are those of the replica's part of the batch.
+          the losses and the logits `(B,)` of the targets, both before the update. The mean of the
+          replicas' losses is the loss of the whole batch.
         """
+        rows, positives = replicas.weights(tf.reshape(batch[features.LABEL], [-1]))
         with tf.GradientTape() as tape:
             losses, logits = self.loss_and_logits(batch, training=True)
-            penalties = [*self.losses]
+            penalties = [losses.decay, *self.losses]
             if self.embedding_l2:
                 penalties.append(self.embedding_l2(self, batch))
-            loss = tf.add_n([losses.total, *penalties])
-            minimized, first_stage = loss, losses.first_stage
+            parts = {
+                "cross_entropy": rows * losses.cross_entropy,
+                "next_event": rows * losses.next_event,
+                "in_batch_softmax": positives * losses.in_batch_softmax,
+                "decay": rows * tf.add_n(penalties),
+            }
+            loss, first_stage = tf.add_n([*parts.values()]), losses.first_stage
+            minimized = loss
             if self.retrieval:  # no part of the total: it says nothing of the ranker
-                first_stage = self.retrieval.loss(self._with_hidden_ids(batch))
+                first_stage = positives * self.retrieval.loss(self._with_hidden_ids(batch))
                 minimized += first_stage
             # The replicas' gradients are summed.
             scaled = minimized / tf.distribute.get_strategy().num_replicas_in_sync
         variables = self.trainable_variables
         gradients = tape.gradient(scaled, variables)
         self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
-        decay = tf.add_n([losses.decay, *penalties])
-        return losses._replace(total=loss, decay=decay, first_stage=first_stage), logits
+        return Losses(total=loss, first_stage=first_stage, **parts), logits
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Keras calls this for each batch of `fit`; returns the metrics by name."""

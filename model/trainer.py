@@ -9,12 +9,12 @@ import tensorflow as tf
 import tensorflow_transform as tft
 from absl import logging
 
-from model import presets
+from model import presets, replicas
 from model.calibration import Calibration
 from model.configs import TrainingConfig
 from model.export.signatures import ServingModule
 from model.ranker import DataSpec, Ranker, build_ranker
-from model.training import data
+from model.training import data, workers
 from model.training.loop import Training
 from model.training.summaries import projector
 from model.training.summaries.board import BEST, Shown
@@ -32,7 +32,6 @@ _WEIGHTS = "weights"
 _STRATEGIES = {
     "none": tf.distribute.get_strategy,
     "mirrored": tf.distribute.MirroredStrategy,
-    "multi_worker": tf.distribute.MultiWorkerMirroredStrategy,
 }
 
 
@@ -48,15 +47,32 @@ def run_fn(fn_args: "tfx.components.FnArgs") -> None:
     Args:
       fn_args: `custom_config` holds `model`, `model_options`, `recipe`,
         `max_history_length`, `use_time`, `use_position`, `use_ids`, `oov_buckets`, `event_fields`,
-        `retrieval`, `distribute`, `training_seed`, `profile_steps`, `checkpoint_root` and `code`.
+        `retrieval`, `distribute`, `workers`, `training_seed`, `profile_steps`, `checkpoint_root`
+        and `code`.
 
     Raises:
       ValueError: for options that are not allowed, an empty split or vocabulary, an eval split
-        of one class, or a training that diverges.
+        of one class, a training that diverges, or a wrong `TF_CONFIG`.
+      RuntimeError: if a worker of `distribute=multi_worker` fails.
+    """
+    distribute = fn_args.custom_config["distribute"]
+    if distribute == "multi_worker":
+        workers.run(fn_args)
+    else:
+        train(fn_args, _STRATEGIES[distribute]())
+
+
+def train(fn_args: Any, strategy: tf.distribute.Strategy) -> None:
+    """Trains in this process; of several workers, the chief writes.
+
+    Args:
+      fn_args: of `run_fn`.
+      strategy: the strategy of tf.distribute, created before any operation of TensorFlow.
+
+    Raises:
+      ValueError: as `run_fn`, or if the workers do not see the same data, settings and checkpoint.
     """
     custom = fn_args.custom_config
-    # TensorFlow must set up collective operations before it runs any other.
-    strategy = _STRATEGIES[custom["distribute"]]()
     config, recipe = presets.resolve(custom["model"], custom["model_options"], custom["recipe"])
     transform = tft.TFTransformOutput(fn_args.transform_output)
     attributes = item_attributes.of_transform_graph(fn_args.transform_output, custom["oov_buckets"])
@@ -87,6 +103,9 @@ def run_fn(fn_args: "tfx.components.FnArgs") -> None:
     }
     key = hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()[:16]
     folder = os.path.join(custom["checkpoint_root"], key)
+    replicas.require_same(
+        strategy, "samples, Transform graph, settings and code", int(key, 16) >> 1
+    )
 
     tf.keras.utils.set_random_seed(custom["training_seed"])
     with strategy.scope():
@@ -106,6 +125,7 @@ def run_fn(fn_args: "tfx.components.FnArgs") -> None:
         strategy,
         Shown(hparams(custom["model"], description), names, custom.get("profile_steps", 0)),
     )
+    replicas.require_same(strategy, "checkpoint to resume from", training.state.step)
     if training.state.step:
         logging.info("Resuming from step %d, checkpoint %s.", training.state.step, folder)
     state = training.run()

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from model import presets
+from model.training import cluster
 from pipeline.errors import InputError
 from transforms import checked, features
 from transforms.checked import Checked, choice, number
@@ -92,6 +93,7 @@ class Training(Checked):
     # Items of the first stage that `recommend` ranks; 0 trains no first stage.
     retrieval: int = number(500, 0, 10_000)
     distribute: str = choice("none", "mirrored", "multi_worker")  # tf.distribute
+    workers: int = number(0, 0, 64)  # of multi_worker, on this machine; 0 takes TF_CONFIG
     training_seed: int = number(0, 0, 2**32 - 1)  # first values, order of batches, dropout
     profile_steps: int = number(0, 0, 1_000)  # steps that TensorFlow's profiler records
 
@@ -172,6 +174,11 @@ class Settings(Run, Gate, Recipe, Training, Transform, Validation, Items, Ingest
                 "`eval_share` and `test_share` must be above 0: early stopping reads one, the "
                 f"gate the other. Received: {self.eval_share} and {self.test_share}."
             )
+        if self.workers and self.distribute != "multi_worker":
+            raise SettingsError(
+                "`workers` must be 0 unless `distribute` is multi_worker. Received: "
+                f"{self.workers} and {self.distribute!r}. Set IMN_DISTRIBUTE=multi_worker too."
+            )
         if self.eval_share + self.test_share >= 1:
             raise SettingsError(
                 "`eval_share` + `test_share` must stay below 1, so that training keeps a share. "
@@ -221,6 +228,19 @@ def serving_name(settings: Settings) -> str:
     name = re.sub(r"\W+", "_", settings.model)  # a colon would end the name in a REST path
     is_imn = name == settings.model and (name == "seed" or name.startswith("imn_"))
     return "imn" if is_imn else name
+
+
+def check_workers(settings: Settings, environ: Mapping[str, str]) -> None:
+    """Checks `TF_CONFIG`, if the Trainer will read it, without loading TFX or TensorFlow.
+
+    Raises:
+      SettingsError: if it is wrong.
+    """
+    if settings.distribute == "multi_worker" and not settings.workers:
+        try:
+            cluster.check_trainer(environ)
+        except ValueError as error:
+            raise SettingsError(str(error)) from None
 
 
 def check_model(settings: Settings) -> None:

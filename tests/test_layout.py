@@ -13,7 +13,7 @@ FLOORS = (
     ("model.configs", "model.calibration"),
     ("model.layers",),
     ("model.imn", "model.baselines", "model.retrieval", "model.attribute_match"),
-    ("model.presets", "model.length_groups"),
+    ("model.presets", "model.length_groups", "model.replicas"),
     ("model.ranker",),
     ("model.training", "model.export"),
     ("model",),

@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -17,6 +17,23 @@ _BUFFER_EVENTS = 10_000_000
 _OPEN_FILES = 8
 # Not tf.data.AUTOTUNE, because the tuner is off: see `_parsed`.
 _PARALLEL_CALLS = os.cpu_count() or 1
+
+
+class Share(NamedTuple):
+    """What a worker reads of each batch: some of its parts, which have equal sizes if they can.
+
+    Attributes:
+      parts: number of parts, one for each replica.
+      first: the first part to read, from 0.
+      end: the first part after those.
+    """
+
+    parts: int = 1
+    first: int = 0
+    end: int = 1
+
+
+ALL = Share()
 
 
 def files_of(patterns: Sequence[str], split: str) -> list[str]:
@@ -108,8 +125,12 @@ def training_batches(
     seed: int,
     epoch: int,
     skip: int = 0,
+    share: Share = ALL,
 ) -> tf.data.Dataset:
     """One epoch of shuffled batches; the last one may be smaller.
+
+    All workers read all records, in the same order, because a batch must hold the same rows for any
+    number of workers. They parse only their own.
 
     Args:
       files: TFRecords of transformed samples.
@@ -119,6 +140,7 @@ def training_batches(
       epoch: number of the epoch, from 0; each epoch has another order.
       skip: number of batches to skip at the start of the epoch, for a resumed training. They
         are read, but not parsed.
+      share: the parts of each batch that this worker gets, one after the other.
     """
     rng = np.random.default_rng([seed, epoch])
     order = [str(file) for file in rng.permutation(np.asarray(files, object))]
@@ -133,14 +155,32 @@ def training_batches(
     width = max([shape.num_elements() or 1 for shape in _shapes(spec)])
     buffer = max(_BUFFER_EVENTS // width, batch_size)
     records = records.shuffle(buffer, seed=int(rng.integers(2**31)))
-    return _parsed(records.batch(batch_size).skip(skip), spec)
+    return _parsed(_parts(records.batch(batch_size).skip(skip), share), spec)
 
 
 def evaluation_batches(
-    files: Sequence[str], spec: dict[str, Any], batch_size: int
+    files: Sequence[str], spec: dict[str, Any], batch_size: int, share: Share = ALL
 ) -> tf.data.Dataset:
-    """All samples once, in the order of the files, `batch_size` at a time."""
-    return _parsed(tf.data.TFRecordDataset(list(files), _COMPRESSION).batch(batch_size), spec)
+    """All samples once, in the order of the files, `batch_size` at a time, or a share of them."""
+    records = tf.data.TFRecordDataset(list(files), _COMPRESSION)
+    return _parsed(_parts(records.batch(batch_size), share), spec)
+
+
+def _parts(batches: tf.data.Dataset, share: Share) -> tf.data.Dataset:
+    """The parts of a share, of each batch of serialized samples. The first part is never empty."""
+    if share == ALL:
+        return batches
+
+    def of_batch(rows: tf.Tensor) -> tf.data.Dataset:
+        count = tf.size(rows, tf.int64)
+
+        def part(index: tf.Tensor) -> tf.Tensor:
+            begin, end = (-(-count * number // share.parts) for number in (index, index + 1))
+            return rows[begin:end]
+
+        return tf.data.Dataset.range(share.first, share.end).map(part)
+
+    return batches.flat_map(of_batch)
 
 
 def _shapes(spec: dict[str, Any]) -> list[tf.TensorShape]:

@@ -6,6 +6,7 @@ as one that ran through. Keras' `fit` cannot do that: it does not restore the pl
 """
 
 import dataclasses
+import itertools
 import json
 import os
 import tempfile
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from model import calibration
+from model import calibration, replicas
 from model.configs import TrainingConfig
 from model.ranker import Ranker
 from model.training import data, metrics
@@ -83,7 +84,13 @@ class Training:
         samples, self.frequency = data.count(train_files, "train", ranker.encoder.num_items)
         self.steps_per_epoch = -(-samples // recipe.batch_size)
         data.require_sample(eval_files, "eval")
-        self._evaluation = data.evaluation_batches(eval_files, spec, _EVALUATION_BATCH)
+        worker = replicas.worker(strategy)
+        self._evaluation = data.evaluation_batches(
+            eval_files,
+            spec,
+            _EVALUATION_BATCH,
+            data.Share(worker.workers, worker.number, worker.number + 1),
+        )
         self._progress = Progress(self.steps_per_epoch)
         if recipe.table_l2 and ranker.encoder.use_ids:
             counts = item_counts(train_files, spec, ranker.encoder.tables["item"].shape[0])
@@ -93,9 +100,11 @@ class Training:
                 recipe.learning_rate, recipe.table_learning_rate
             )
             self._optimizer.build(ranker.trainable_variables)
-        self.chief = _is_chief(strategy)
-        # Every worker must write; the checkpoints of all but the chief are thrown away.
-        self._folder = checkpoint_dir if self.chief else tempfile.mkdtemp()
+        self.chief = worker.number == 0
+        # TensorFlow reads some variables from all workers, so every worker must write. What the
+        # others write is thrown away.
+        self._thrown_away = None if self.chief else tempfile.TemporaryDirectory()
+        self._folder = self._thrown_away.name if self._thrown_away else checkpoint_dir
         self._weights = ranker.weights_checkpoint()
         self._record = tf.Variable("", dtype=tf.string, trainable=False)
         self._manager = tf.train.CheckpointManager(
@@ -140,7 +149,8 @@ class Training:
         for epoch in range(state.step // self.steps_per_epoch, recipe.epochs):
             if state.stopped(recipe.patience):
                 break
-            batches = self._batches(epoch, state.step - epoch * self.steps_per_epoch)
+            skip = state.step - epoch * self.steps_per_epoch
+            batches = itertools.islice(self._batches(epoch, skip), self.steps_per_epoch - skip)
             for batch in self._board.batches(batches) if self._board else batches:
                 self._train(batch)
                 if state.step - epoch * self.steps_per_epoch in evaluate_after:
@@ -155,19 +165,25 @@ class Training:
         return state
 
     def _batches(self, epoch: int, skip: int) -> Any:
-        dataset = data.training_batches(
-            self._train_files,
-            self._spec,
-            self._recipe.batch_size,
-            self._ranker.seed,
-            epoch,
-            skip,
-        )
-        options = tf.data.Options()
-        options.experimental_distribute.auto_shard_policy = (
-            tf.data.experimental.AutoShardPolicy.DATA
-        )
-        return self._strategy.experimental_distribute_dataset(dataset.with_options(options))
+        """The batches of an epoch, to be read up to its last one and no further."""
+
+        def read(context: tf.distribute.InputContext) -> tf.data.Dataset:
+            replicas_here = context.num_replicas_in_sync // context.num_input_pipelines
+            first = context.input_pipeline_id * replicas_here
+            batches = data.training_batches(
+                self._train_files,
+                self._spec,
+                self._recipe.batch_size,
+                self._ranker.seed,
+                epoch,
+                skip,
+                data.Share(context.num_replicas_in_sync, first, first + replicas_here),
+            )
+            # Workers would ask each other in every step whether there is one more batch.
+            endless = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
+            return batches.apply(endless)
+
+        return self._strategy.distribute_datasets_from_function(read)
 
     def _train(self, batch: Any) -> None:
         losses, labels, logits = (value.numpy() for value in self._step_function(batch))
@@ -188,7 +204,8 @@ class Training:
 
     def _evaluate(self, epoch: int) -> None:
         scored = [[values.numpy() for values in self._predict(batch)] for batch in self._evaluation]
-        labels, logits, users = (np.concatenate(column) for column in zip(*scored, strict=True))
+        columns = [np.concatenate(column) for column in zip(*scored, strict=True)]
+        labels, logits, users = replicas.rows_of_all(self._strategy, columns)
         if not np.isfinite(logits).all():
             raise self._diverged("A score of the eval split is not finite")
         auc = metrics.auc(labels, logits)
@@ -250,20 +267,22 @@ class Training:
         """A training step, and labels, logits and users of an evaluation batch: `tf.function`s."""
         ranker, strategy = self._ranker, self._strategy
 
-        def replica_step(batch: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        def replica_step(batch: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
             losses, logits = ranker.update_weights(batch)
-            return tf.stack(losses), batch[features.LABEL], logits
+            labels = tf.cast(tf.reshape(batch[features.LABEL], [-1]), logits.dtype)
+            rows = tf.stack([labels, logits], axis=1)
+            return tf.stack(losses), tf.distribute.get_replica_context().all_gather(rows, axis=0)
 
         spec = self._batches(0, 0).element_spec
 
         @tf.function(input_signature=[spec], autograph=False)
         def step(batch: Any) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-            losses, labels, logits = strategy.run(replica_step, args=(batch,))
-            local = strategy.experimental_local_results
+            losses, rows = strategy.run(replica_step, args=(batch,))
+            labels, logits = tf.unstack(strategy.experimental_local_results(rows)[0], 2, axis=1)
             return (
                 strategy.reduce(tf.distribute.ReduceOp.MEAN, losses, axis=None),
-                tf.concat(local(labels), axis=0),
-                tf.concat(local(logits), axis=0),
+                labels,
+                logits,
             )
 
         @tf.function(input_signature=[self._evaluation.element_spec], autograph=False)
@@ -275,13 +294,3 @@ class Training:
             return tuple(flat)
 
         return step, predict
-
-
-def _is_chief(strategy: tf.distribute.Strategy) -> bool:
-    resolver = getattr(strategy, "cluster_resolver", None)
-    if resolver is None or not resolver.task_type:
-        return True
-    chief = "chief" in resolver.cluster_spec().jobs
-    return resolver.task_type == "chief" or (
-        not chief and resolver.task_type == "worker" and resolver.task_id == 0
-    )

@@ -42,3 +42,10 @@ def test_paths_that_the_cluster_cannot_reach_are_refused(settings, says):
 )
 def test_buckets_and_the_storage_root_are_reached(settings):
     kubeflow_runner.check_paths(Settings(**settings))
+
+
+def test_workers_in_other_pods_are_refused():
+    with pytest.raises(SettingsError, match=r"`workers` must be above 0.*two_workers\.yaml"):
+        kubeflow_runner.check_workers(Settings(distribute="multi_worker"))
+    kubeflow_runner.check_workers(Settings(distribute="multi_worker", workers=2))
+    kubeflow_runner.check_workers(Settings(distribute="mirrored"))

@@ -7,7 +7,7 @@ same, so that one chart shows both; and `best`, the row of the tab HParams.
 import collections
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -230,13 +230,22 @@ class Board:
                 )
             ],
         )
-        self._events[EVAL].scalars(self._step, self._passes.memory_change())
-        shares = self._passes.shares()
+        self._events[EVAL].scalars(self._step, self._here(self._passes.memory_change))
+        shares = self._here(self._passes.shares)
         if shares is not None:
             self._draw_attention(shares)
         self._drawn = self._step
         self._cost = time.monotonic() - start
         self._spent += self._cost
+
+    def _here(self, compute: Callable[[], Any]) -> Any:
+        """The result of a function that runs the model, computed by a replica of this worker.
+
+        Outside of a replica, reading a moving average would wait for all workers, and only the
+        chief writes summaries.
+        """
+        result = self._strategy.run(tf.autograph.experimental.do_not_convert(compute))
+        return self._strategy.experimental_local_results(result)[0]
 
     def _draw_attention(self, shares: np.ndarray) -> None:
         from model.training.summaries import charts
@@ -288,7 +297,7 @@ class Board:
             self._profiling = True
 
     def _whole(self, batch: Mapping[str, Any]) -> dict[str, tf.Tensor]:
-        """The batch of all replicas of this machine."""
+        """The batch of all replicas of this worker: of large tables, norms count its rows alone."""
         parts = self._strategy.experimental_local_results
         return {name: tf.concat(parts(values), axis=0) for name, values in batch.items()}
 

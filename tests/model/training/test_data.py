@@ -53,6 +53,31 @@ def test_a_resumed_epoch_continues_after_the_skipped_batches(files):
     assert read(data.training_batches(files, SPEC, 8, 1, 3, skip=4)) == whole[4:]
 
 
+@pytest.mark.parametrize("replicas_here", [1, 2])
+def test_the_parts_of_all_workers_are_the_batches_of_one(files, replicas_here):
+    """Parts of the last batch, which has 2 rows, are empty for some replicas."""
+    whole = read(data.training_batches(files, SPEC, 8, 1, 3))
+    parts = 3 * replicas_here
+    of_workers = [
+        read(data.training_batches(files, SPEC, 8, 1, 3, 0, data.Share(parts, first, first + 1)))
+        for first in range(parts)
+    ]
+    joined = [list(itertools.chain(*of_batch)) for of_batch in zip(*of_workers, strict=True)]
+    assert joined == whole
+    sizes = [len(of_worker[-1]) for of_worker in of_workers]
+    assert sizes[0] == max(sizes) == 1
+    assert min(sizes) == 0
+    # A worker with several replicas reads their parts one after the other.
+    together = data.Share(parts, 0, replicas_here)
+    got = read(data.training_batches(files, SPEC, 8, 1, 3, 0, together))
+    assert got == [part for step in zip(*of_workers[:replicas_here], strict=True) for part in step]
+    evaluated = [
+        np.concatenate(read(data.evaluation_batches(files, SPEC, 16, data.Share(2, n, n + 1))))
+        for n in range(2)
+    ]
+    assert sorted(np.concatenate(evaluated)) == list(range(ROWS))
+
+
 def test_evaluation_keeps_the_order_of_the_files(files):
     expected = [n for shard in range(3) for n in range(shard, ROWS, 3)]
     assert np.concatenate(read(data.evaluation_batches(files, SPEC, 16))).tolist() == expected

@@ -33,6 +33,7 @@ def trained(world, tmp_path_factory):
                 "use_ids": True,
                 "oov_buckets": world.oov_buckets,
                 "distribute": "none",
+                "workers": 0,
                 "training_seed": 0,
                 "retrieval": 20,
                 "checkpoint_root": str(root / "checkpoints"),
