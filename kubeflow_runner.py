@@ -65,7 +65,12 @@ def _pipeline(settings: Settings, kubeflow_2: bool):
     )
 
 
-def _write(settings: Settings) -> None:
+def write(settings: Settings) -> None:
+    """Writes the package of the installed TFX's Kubeflow into the working directory.
+
+    Raises:
+      SettingsError: for what this Kubeflow does not have.
+    """
     try:
         import tfx.orchestration.kubeflow.kubeflow_dag_runner  # noqa: F401
     except ImportError:
@@ -85,7 +90,7 @@ def main() -> int:
         settings = Settings.from_environment(os.environ)
         check_paths(settings)
         steps.check_labels(settings)
-        _write(settings)
+        write(settings)
     except SettingsError as error:
         sys.stderr.write(f"Input: {error}\n")
         return 2
