@@ -95,6 +95,11 @@ def from_image(image: str) -> Iterator[Container]:
         subprocess.run([*BUILDAH, "rm", name], check=False, capture_output=True)
 
 
+def remove(*images: str) -> None:
+    """Removes images."""
+    subprocess.run([*BUILDAH, "rmi", "--force", *images], check=False, capture_output=True)
+
+
 class Environment:
     """The environment of this Python instead of an image: its user, all its files."""
 

@@ -6,10 +6,8 @@ multiplied by `patience`.
 
 import contextlib
 import dataclasses
-import os
 import pathlib
 import secrets as random
-import signal
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -19,10 +17,15 @@ import psutil
 from tests.cluster.kubeflow.containers import Containers, Pod
 from tests.cluster.kubeflow.package import Step, Workflow
 
+_INTERVAL = 0.1  # seconds between two looks at a pod
+
 
 @dataclasses.dataclass(frozen=True)
 class Attempt:
-    """One pod of a step: its exit status (negative after a signal), seconds, bytes at most."""
+    """One pod of a step: its exit status (negative after a signal), seconds, bytes at most.
+
+    The bytes are those that its processes held together, as Kubernetes counts them for its limit.
+    """
 
     step: str
     status: int
@@ -32,7 +35,13 @@ class Attempt:
 
 
 class Failed(RuntimeError):
-    """A step failed and may not be repeated."""
+    """A step failed and may not be repeated; `attempts` has all pods of the run."""
+
+    def __init__(self, attempts: list[Attempt]) -> None:
+        last = attempts[-1]
+        end = last.log.read_text(errors="replace")[-3000:]
+        super().__init__(f"{last.step} ended with status {last.status}:\n{end}")
+        self.attempts = attempts
 
 
 @dataclasses.dataclass
@@ -46,7 +55,7 @@ class Cluster:
       logs: a folder for the logs of the steps.
       patience: factor of the waits between retries.
       on_start: is called in a thread with the step's name, the number of the attempt from 0, and
-        the process; may kill it.
+        its process id; it may kill the pod.
       say: is called with a line for each pod that ended.
     """
 
@@ -55,7 +64,7 @@ class Cluster:
     secrets: Mapping[str, Mapping[str, str]]
     logs: pathlib.Path
     patience: float = 1.0
-    on_start: Callable[[str, int, psutil.Process], None] | None = None
+    on_start: Callable[[str, int, int], None] | None = None
     say: Callable[[str], None] = lambda line: None
 
     def run(self, workflow: Workflow) -> list[Attempt]:
@@ -81,8 +90,7 @@ class Cluster:
                 # A status other than 0 is a failure; an error would be a pod that got lost.
                 retried = step.retries[1] in ("Always", "OnFailure") and number < len(waits)
                 if not retried or time.monotonic() > end:
-                    log = attempt.log.read_text(errors="replace")[-3000:]
-                    raise Failed(f"{step.name} ended with status {attempt.status}:\n{log}")
+                    raise Failed(attempts)
                 time.sleep(self.patience * waits[number])
         return attempts
 
@@ -99,24 +107,39 @@ class Cluster:
         started = time.monotonic()
         with self.containers.start(pod) as process:
             if self.on_start:
-                arguments = (step.name, number, psutil.Process(process.pid))
+                arguments = (step.name, number, process.pid)
                 threading.Thread(target=self.on_start, args=arguments, daemon=True).start()
-            clock = threading.Timer(max(0, end - started), _kill, [process.pid])
-            clock.start()
+            memory = 0
             try:
-                _, status, usage = os.wait4(process.pid, 0)
+                while process.poll() is None:
+                    memory = max(memory, _resident(process.pid))
+                    if memory > step.memory_limit or time.monotonic() > end:
+                        kill(process.pid)
+                    time.sleep(_INTERVAL)
             finally:
-                clock.cancel()
-                _kill(process.pid)
-            process.returncode = os.waitstatus_to_exitcode(status)
-        memory = usage.ru_maxrss << 10  # of the largest process of the step
-        if process.returncode == 0 and memory > step.memory_limit:
-            # Kubernetes would have killed it.
-            process.returncode = -signal.SIGKILL
+                kill(process.pid)
         seconds = time.monotonic() - started
         return Attempt(step.name, process.returncode, seconds, memory, pod.log)
 
 
-def _kill(group: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(group, signal.SIGKILL)
+def _tree(pid: int) -> list[psutil.Process]:
+    """A process and those that it started, which are still there."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        first = psutil.Process(pid)
+        return [first, *first.children(recursive=True)]
+    return []
+
+
+def _resident(pid: int) -> int:
+    total = 0
+    for process in _tree(pid):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            total += process.memory_info().rss
+    return total
+
+
+def kill(pid: int) -> None:
+    """Kills a pod's processes, as a node does that runs out of memory."""
+    for process in _tree(pid):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()

@@ -8,6 +8,7 @@ import secrets
 import subprocess
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 from tests.cluster.kubeflow import containers, package, run, store
 from tests.cluster.processes import ROOT
@@ -24,10 +25,12 @@ class Workplace:
     Attributes:
       storage: the folder behind the volume claim.
       cluster: runs a package.
+      store: host, port, database, user and password of the metadata store.
     """
 
     storage: pathlib.Path
     cluster: run.Cluster
+    store: dict[str, Any]
     _settings: dict[str, str]
     _folder: pathlib.Path
 
@@ -69,4 +72,5 @@ def workplace(folder: pathlib.Path, image: str = "") -> Iterator[Workplace]:
         cluster = run.Cluster(
             where, {_CLAIM: storage}, {_SECRET: {"password": password}}, folder / "logs"
         )
-        yield Workplace(storage, cluster, settings, folder)
+        account = {"host": "127.0.0.1", "port": port, "database": "imn", "user": "imn"}
+        yield Workplace(storage, cluster, account | {"password": password}, settings, folder)
