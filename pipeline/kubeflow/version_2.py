@@ -36,7 +36,10 @@ def check(settings: Settings) -> None:
 
 def write(settings: Settings, pipeline: tfx.dsl.Pipeline) -> None:
     """Writes PIPELINE.yaml into the working directory."""
-    config = kubeflow_v2_dag_runner.KubeflowV2DagRunnerConfig(default_image=settings.image)
+    config = kubeflow_v2_dag_runner.KubeflowV2DagRunnerConfig(
+        default_image=settings.image,
+        use_pipeline_spec_2_1=True,  # Kubeflow's driver does not read the parameters of 2.0
+    )
     file = pathlib.Path(f"{pipeline.pipeline_info.pipeline_name}.yaml")
     runner = kubeflow_v2_dag_runner.KubeflowV2DagRunner(config=config, output_filename=str(file))
     runner.run(pipeline)
@@ -80,5 +83,5 @@ def complete(settings: Settings, specification: dict[str, Any]) -> dict[str, Any
             "activeDeadlineSeconds": str(settings.time_limit),
         }
         if nodes:
-            pods[name]["nodeSelector"] = {"labels": nodes}
+            pods[name]["nodeSelector"] = {"labels": dict(nodes)}
     return {"platforms": {"kubernetes": {"deploymentSpec": {"executors": pods}}}}
