@@ -15,6 +15,10 @@ from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner
 from pipeline.configs import Settings, SettingsError
 from pipeline.kubeflow import steps
 
+# Their inputs are files, which Kubeflow's own cache does not look into: without this, a changed
+# folder of ratings would be answered with the Examples of the old one.
+_READS_FILES = ("RatingsExampleGen", "ItemTable")
+
 
 def check(settings: Settings) -> None:
     """Checks that the settings ask for nothing that Kubeflow Pipelines 2 does not have.
@@ -52,7 +56,7 @@ def write(settings: Settings, pipeline: tfx.dsl.Pipeline) -> None:
 
 
 def complete(settings: Settings, specification: dict[str, Any]) -> dict[str, Any]:
-    """Adds resources and retries to a pipeline specification, in place.
+    """Adds resources, retries and what is not cached to a pipeline specification, in place.
 
     Returns:
       the configuration of the platform: node selector, labels and time limit of each step.
@@ -72,6 +76,8 @@ def complete(settings: Settings, specification: dict[str, Any]) -> dict[str, Any
             "resourceMemoryRequest": needs.memory,
             "resourceMemoryLimit": needs.memory,
         }
+        if step in _READS_FILES:
+            task["cachingOptions"] = {"enableCache": False}
         if settings.retries and not steps.fails_for_good(step):
             task["retryPolicy"] = {
                 "maxRetryCount": settings.retries,

@@ -1,4 +1,4 @@
-"""The package for Kubeflow Pipelines 2, on a specification of two steps and a resolver."""
+"""The package for Kubeflow Pipelines 2, on a specification of three steps and a resolver."""
 
 import pytest
 
@@ -21,15 +21,19 @@ def test_no_volume_and_no_other_store(settings, says):
         version_2.check(Settings(**settings))
 
 
+def _task(step):
+    return {"componentRef": {"name": step}, "cachingOptions": {"enableCache": True}}
+
+
 @pytest.fixture
 def specification():
-    steps = ("Trainer", "AnomalyStop", "Baseline")
-    executors = {f"{step}_executor": {"container": {"image": "i"}} for step in steps[:2]}
+    steps = ("Trainer", "AnomalyStop", "RatingsExampleGen", "Baseline")
+    executors = {f"{step}_executor": {"container": {"image": "i"}} for step in steps[:3]}
     executors["Baseline_executor"] = {"importer": {}}
     return {
         "components": {step: {"executorLabel": f"{step}_executor"} for step in steps},
         "deploymentSpec": {"executors": executors},
-        "root": {"dag": {"tasks": {step: {"componentRef": {"name": step}} for step in steps}}},
+        "root": {"dag": {"tasks": {step: _task(step) for step in steps}}},
     }
 
 
@@ -54,8 +58,19 @@ def test_nodes_labels_and_time_limit_are_in_the_platform(specification):
     settings = Settings(node_selector="pool=training", pod_labels="team=search", time_limit=7200)
     platform = version_2.complete(settings, specification)
     pods = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
-    assert set(pods) == {"Trainer_executor", "AnomalyStop_executor"}
+    assert set(pods) == {
+        "Trainer_executor",
+        "AnomalyStop_executor",
+        "RatingsExampleGen_executor",
+    }
     pod = pods["Trainer_executor"]
     assert pod["nodeSelector"] == {"labels": {"pool": "training"}}
     assert pod["podMetadata"]["labels"]["team"] == "search"
     assert pod["activeDeadlineSeconds"] == "7200"
+
+
+def test_files_are_read_anew_in_each_run(specification):
+    version_2.complete(Settings(), specification)
+    tasks = specification["root"]["dag"]["tasks"]
+    assert not tasks["RatingsExampleGen"]["cachingOptions"]["enableCache"]
+    assert tasks["Trainer"]["cachingOptions"]["enableCache"]
