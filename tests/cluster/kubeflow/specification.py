@@ -10,6 +10,7 @@ and hands the output's artifacts on. A resolver finds nothing, as in a first run
 import argparse
 import json
 import pathlib
+import shutil
 import subprocess
 import sys
 import time
@@ -59,10 +60,13 @@ def _container(
     folder: str,
 ) -> dict[str, Any]:
     own = pathlib.Path(folder, "pipeline", name)
-    own.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(own, ignore_errors=True)
     inputs = task.get("inputs", {})
     sources = {key: each["taskOutputArtifact"] for key, each in inputs.get("artifacts", {}).items()}
     made = component.get("outputDefinitions", {}).get("artifacts", {})
+    for key in made:
+        (own / key).mkdir(parents=True)  # a bucket needs no folders
+    own.mkdir(parents=True, exist_ok=True)
     executor_input = {
         "inputs": {
             "parameterValues": {
@@ -87,7 +91,6 @@ def _container(
             "outputFile": str(own / "executor_output.json"),
         },
     }
-    (own / "executor_output.json").unlink(missing_ok=True)
     arguments = [json.dumps(executor_input) if a == "{{$}}" else a for a in container["args"]]
     command = [sys.executable, *container["command"][1:], *arguments]
     with (own / "log").open("w") as log:
