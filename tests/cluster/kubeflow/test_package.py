@@ -43,6 +43,13 @@ STEPS = {
     "Trainer",
     "Transform",
 }
+# Types of executions that are not named as their node.
+NODES = {
+    "CheckedTransform": "Transform",
+    "GatedEvaluator": "Evaluator",
+    "Resolver": "Baseline",
+    "SampledStatisticsGen": "StatisticsGen",
+}
 # A folder that a step makes when its work begins.
 OUTPUTS = {"trainer": "Trainer/model", "evaluator": "Evaluator/evaluation"}
 
@@ -90,8 +97,8 @@ def states(place):
     found = {}
     for execution in sorted(executions, key=lambda each: each.id):
         state = metadata_store_pb2.Execution.State.Name(execution.last_known_state)
-        node = kinds[execution.type_id].rpartition(".")[2]
-        found[{"Resolver": "Baseline", "GatedEvaluator": "Evaluator"}.get(node, node)] = state
+        kind = kinds[execution.type_id].rpartition(".")[2]
+        found[NODES.get(kind, kind)] = state
     return found
 
 

@@ -1,12 +1,16 @@
 """The package for Kubeflow Pipelines 1, by Argo's schema and by what each of its pods gets."""
 
 import copy
+import re
+import tarfile
 
 import pytest
+import yaml
 
 import kubeflow_runner
 from pipeline.configs import Settings, SettingsError
 from tests.cluster.kubeflow import package
+from tests.support.commands import PROJECT
 
 pytest.importorskip(
     "tfx.orchestration.kubeflow.kubeflow_dag_runner",
@@ -90,6 +94,19 @@ def test_steps_follow_those_that_they_read(workflow):
     assert len(order) == len(AFTER) + 2
     for name, earlier in AFTER.items():
         assert all(order.index(each) < order.index(name) for each in earlier)
+
+
+def test_the_recurring_run_of_the_documents_is_one_of_argo(workflow, monkeypatch, tmp_path):
+    page = (PROJECT / "docs/kubeflow.md").read_text()
+    (code,) = (block for block in re.findall(r"```python\n(.+?)```", page, re.S) if "Cron" in block)
+    monkeypatch.chdir(tmp_path)
+    with tarfile.open("imn.tar.gz", "w:gz") as archive:
+        (tmp_path / "pipeline.yaml").write_text(yaml.safe_dump(workflow.manifest))
+        archive.add("pipeline.yaml")
+    exec(code, {})
+    manifest = yaml.safe_load((tmp_path / "imn-daily.yaml").read_text())
+    assert unknown(manifest, "CronWorkflow") == []
+    assert manifest["spec"]["workflowSpec"] == workflow.spec
 
 
 def test_the_run(workflow):
