@@ -96,7 +96,17 @@ def _container(
     with (own / "log").open("w") as log:
         subprocess.run(command, check=True, stdout=log, stderr=subprocess.STDOUT)
     written = json.loads((own / "executor_output.json").read_text()).get("artifacts", {})
-    return executor_input["outputs"]["artifacts"] | written
+    # The executor leaves the type out, which the driver knows.
+    declared = executor_input["outputs"]["artifacts"]
+    return {
+        key: {
+            "artifacts": [
+                known["artifacts"][0] | artifact
+                for artifact in written.get(key, known).get("artifacts", [])
+            ]
+        }
+        for key, known in declared.items()
+    }
 
 
 if __name__ == "__main__":
