@@ -12,6 +12,7 @@ from pipeline import connections
 from pipeline.configs import Settings
 from pipeline.kubeflow import steps
 
+_COMMAND = ["python", "-m", "pipeline.kubeflow.step"]
 # The user of the image cannot write to /, which is the default.
 _UI_METADATA = "/tmp/mlpipeline-ui-metadata.json"
 
@@ -51,6 +52,7 @@ def _for_step(settings: Settings) -> Callable[[dsl.ContainerOp], dsl.ContainerOp
 
     def apply(operation: dsl.ContainerOp) -> dsl.ContainerOp:
         step = operation.name
+        operation.command = _COMMAND
         needs = steps.resources(settings, step)
         container = operation.container
         container.set_cpu_request(needs.cpu_request).set_cpu_limit(needs.cpu_limit)

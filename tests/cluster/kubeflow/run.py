@@ -57,6 +57,7 @@ class Cluster:
       on_start: is called in a thread with the step's name, the number of the attempt from 0, and
         its process id; it may kill the pod.
       say: is called with a line for each pod that ended.
+      newest: the name of the newest run.
     """
 
     containers: Containers
@@ -66,6 +67,7 @@ class Cluster:
     patience: float = 1.0
     on_start: Callable[[str, int, int], None] | None = None
     say: Callable[[str], None] = lambda line: None
+    newest: str = ""
 
     def run(self, workflow: Workflow) -> list[Attempt]:
         """Runs a workflow under a name of its own.
@@ -73,7 +75,7 @@ class Cluster:
         Raises:
           Failed: with the end of the log, if a step fails for good or the time limit passes.
         """
-        name = workflow.manifest["metadata"]["generateName"] + random.token_hex(3)
+        self.newest = name = workflow.manifest["metadata"]["generateName"] + random.token_hex(3)
         end = time.monotonic() + workflow.spec["activeDeadlineSeconds"]
         attempts: list[Attempt] = []
         for step in workflow.steps:

@@ -50,8 +50,8 @@ NODES = {
     "Resolver": "Baseline",
     "SampledStatisticsGen": "StatisticsGen",
 }
-# What a step makes while it works: the curves of the training, the folder of the evaluation.
-MADE = {"trainer": "Trainer/model_run/*/logs/**/events*", "evaluator": "Evaluator/evaluation/*"}
+# What the trainer writes while it trains.
+CURVES = "pipeline/imn/Trainer/model_run/*/logs/**/events*"
 
 
 @pytest.fixture(
@@ -108,15 +108,19 @@ def versions(place):
 
 def killer(place):
     """Kills pods while they work: the first one of the trainer, all of the evaluator."""
+    before = set(place.storage.glob(CURVES))
+
+    def works(step, attempt):
+        if step == "trainer":
+            return set(place.storage.glob(CURVES)) != before
+        (log,) = place.cluster.logs.glob(f"{place.cluster.newest}-{step}-{attempt}.log")
+        return "Going to run a new execution: " in log.read_text()
 
     def on_start(step, attempt, pid):
-        if step not in MADE or (step == "trainer" and attempt):
-            return
-        root = place.storage / "pipeline/imn"
-        before = set(root.glob(MADE[step]))
-        while set(root.glob(MADE[step])) == before:
-            time.sleep(0.1)
-        run.kill(pid)
+        if step == "evaluator" or (step == "trainer" and attempt == 0):
+            while not works(step, attempt):
+                time.sleep(0.1)
+            run.kill(pid)
 
     return on_start
 
