@@ -48,7 +48,7 @@ def build_base() -> None:
         for folder in ("bin", "lib", "include", "share"):
             source = pathlib.Path(sys.base_prefix, folder)
             if source.exists():
-                left_out = shutil.ignore_patterns("site-packages", "test", "__pycache__", "pip*")
+                left_out = shutil.ignore_patterns("site-packages", "test", "__pycache__")
                 target = root / "usr/local" / folder
                 shutil.copytree(source, target, symlinks=True, ignore=left_out, dirs_exist_ok=True)
         for name in _NETWORK:
