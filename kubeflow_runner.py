@@ -7,9 +7,9 @@ later have no Kubeflow engine on their command line; there
 
     python kubeflow_runner.py
 
-writes `imn.yaml` (Kubeflow Pipelines 2), which the kfp client submits. Image,
-storage root, volume claim and metadata store are settings (pipeline/configs.py);
-no path of this machine is in the package.
+writes `imn.yaml` (Kubeflow Pipelines 2), which the kfp client submits. What the
+cluster gives (image, volume, resources, ...) are settings: `Kubeflow` in
+pipeline/configs.py. No path of this machine is in the package (docs/kubeflow.md).
 """
 
 import dataclasses
@@ -21,6 +21,7 @@ os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from pipeline.configs import Settings, SettingsError, serving_name
+from pipeline.kubeflow import steps
 
 # Where the image holds the project (Dockerfile).
 _CODE = "/imn"
@@ -32,14 +33,16 @@ def check_paths(settings: Settings) -> None:
     Raises:
       SettingsError: for a relative storage root, or for ratings outside buckets and that root.
     """
-    root = settings.storage_root.rstrip("/")
-    if not ("://" in root or posixpath.isabs(root)):
+    root = steps.storage_root(settings)
+    if not (steps.is_bucket(root) or posixpath.isabs(root)):
         raise SettingsError(
             "`storage_root` must be a bucket, such as gs://NAME/imn, or an absolute path in the "
             f"containers, such as /mnt/imn. Received: {settings.storage_root!r}."
         )
     for name, path in (("ratings", settings.ratings), ("items", settings.items)):
-        if path and "://" not in path and not posixpath.normpath(path).startswith(f"{root}/"):
+        if not path or steps.is_bucket(path):
+            continue
+        if not posixpath.normpath(path).startswith(f"{root}/"):
             raise SettingsError(
                 f"`{name}` must lie in a bucket or below `storage_root`, because Kubeflow's steps "
                 f"do not see files of this machine. Received: {path!r}. Copy them to {root}/{name}"
@@ -64,7 +67,7 @@ def check_workers(settings: Settings) -> None:
 def _pipeline(settings: Settings, kubeflow_2: bool):
     from pipeline import connections, pipeline
 
-    root = settings.storage_root.rstrip("/")
+    root = steps.storage_root(settings)
     ratings = settings.ratings or posixpath.join(root, "ratings", "*")
     return pipeline.create_pipeline(
         dataclasses.replace(settings, ratings=ratings),
@@ -76,43 +79,23 @@ def _pipeline(settings: Settings, kubeflow_2: bool):
     )
 
 
-def _kubeflow_1(settings: Settings) -> None:
-    from kfp import onprem
-    from tfx.orchestration.kubeflow import kubeflow_dag_runner
+def write(settings: Settings) -> None:
+    """Writes the package of the installed TFX's Kubeflow into the working directory.
 
-    from pipeline import connections
+    Raises:
+      SettingsError: for what this Kubeflow does not have.
+    """
+    try:
+        import tfx.orchestration.kubeflow.kubeflow_dag_runner  # noqa: F401
+    except ImportError:
+        from pipeline.kubeflow import version_2
 
-    steps = kubeflow_dag_runner.get_default_pipeline_operator_funcs()
-    if "://" not in settings.storage_root:
-        steps.append(onprem.mount_pvc(settings.volume_claim, "imn-storage", settings.storage_root))
-    config = kubeflow_dag_runner.KubeflowDagRunnerConfig(
-        pipeline_operator_funcs=steps,
-        tfx_image=settings.image,
-        kubeflow_metadata_config=connections.kubeflow_metadata(settings),
-    )
-    kubeflow_dag_runner.KubeflowDagRunner(config=config).run(_pipeline(settings, kubeflow_2=False))
+        version_2.check(settings)
+        version_2.write(settings, _pipeline(settings, kubeflow_2=True))
+    else:
+        from pipeline.kubeflow import version_1
 
-
-def _kubeflow_2(settings: Settings) -> None:
-    if "://" not in settings.storage_root:
-        raise SettingsError(
-            "`storage_root` must be a bucket, such as gs://NAME/imn: this TFX compiles for "
-            "Kubeflow Pipelines 2, where no volume is mounted. "
-            f"Received: {settings.storage_root!r}."
-        )
-    if settings.metadata:
-        raise SettingsError(
-            "`metadata` must be empty: Kubeflow Pipelines 2 has a store of its own."
-        )
-    from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner
-
-    from pipeline import pipeline
-
-    config = kubeflow_v2_dag_runner.KubeflowV2DagRunnerConfig(default_image=settings.image)
-    file = f"{pipeline.pipeline_name(settings)}.yaml"
-    kubeflow_v2_dag_runner.KubeflowV2DagRunner(config=config, output_filename=file).run(
-        _pipeline(settings, kubeflow_2=True)
-    )
+        version_1.write(settings, _pipeline(settings, kubeflow_2=False))
 
 
 def main() -> int:
@@ -121,12 +104,8 @@ def main() -> int:
         settings = Settings.from_environment(os.environ)
         check_paths(settings)
         check_workers(settings)
-        try:
-            import tfx.orchestration.kubeflow.kubeflow_dag_runner  # noqa: F401
-        except ImportError:
-            _kubeflow_2(settings)
-        else:
-            _kubeflow_1(settings)
+        steps.check_labels(settings)
+        write(settings)
     except SettingsError as error:
         sys.stderr.write(f"Input: {error}\n")
         return 2

@@ -139,13 +139,27 @@ class Run(Checked):
     metadata: str = (
         ""  # "" is SQLite, or the cluster's own; or mysql://user:password@host:port/database
     )
-    image: str = "imn:latest"  # container of Kubeflow's steps
-    storage_root: str = "/mnt/imn"  # where Kubeflow's steps write: a bucket or a folder
-    volume_claim: str = "imn"  # the claim of the volume mounted there, if it is a folder
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings(Run, Gate, Recipe, Training, Transform, Validation, Items, Ingestion):
+class Kubeflow(Checked):
+    """What a package for Kubeflow asks of the cluster."""
+
+    image: str = "imn:latest"  # container of the steps
+    storage_root: str = "/mnt/imn"  # where the steps write: a bucket or a folder
+    volume_claim: str = "imn"  # the claim of the volume mounted there, if it is a folder
+    metadata_secret: str = "imn-metadata"  # the secret whose key `password` opens `metadata`
+    service_account: str = "pipeline-runner"  # of the steps
+    node_selector: str = ""  # labels of the nodes that run steps, e.g. "pool=training,disk=ssd"
+    pod_labels: str = ""  # of the run and its pods, e.g. "team=search"
+    step_cpu: float = number(2.0, 0.1)  # cores that a large step may take
+    step_memory: float = number(8.0, 1.0)  # GiB that a large step may take
+    retries: int = number(2, 0, 10)  # of a step, the first after a minute, each wait doubled
+    time_limit: int = number(86_400, 60)  # seconds of the whole run, waiting included
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings(Kubeflow, Run, Gate, Recipe, Training, Transform, Validation, Items, Ingestion):
     """All settings of a run. Times are in seconds.
 
     Raises:

@@ -37,23 +37,37 @@ def metadata(settings: Settings, output: str) -> metadata_store_pb2.ConnectionCo
     )
 
 
-def kubeflow_metadata(settings: Settings) -> kubeflow_pb2.KubeflowMetadataConfig | None:
+def kubeflow_metadata(
+    settings: Settings, password_variable: str
+) -> kubeflow_pb2.KubeflowMetadataConfig | None:
     """MySQL by the setting `metadata`, for the steps of Kubeflow; None for the cluster's store.
 
+    Args:
+      settings: `metadata` must have no password, because everybody can read a package.
+      password_variable: the variable of a step's environment that holds the password.
+
     Raises:
-      SettingsError: as `metadata` does.
+      SettingsError: as `metadata` does, and for a password.
     """
     if not settings.metadata:
         return None
     from tfx.orchestration.kubeflow.proto import kubeflow_pb2
 
     url = _mysql(settings.metadata)
+    if url.password is not None:
+        shown = settings.metadata.replace(f":{url.password}@", ":***@")
+        raise SettingsError(
+            "`metadata` must be without a password on Kubeflow, because all who see the package "
+            f"could read it. Received: {shown!r}. Write mysql://user@host:port/database, and put "
+            f"the password into the secret {settings.metadata_secret!r} (IMN_METADATA_SECRET), "
+            "under the key `password`."
+        )
     config = kubeflow_pb2.KubeflowMetadataConfig()
     config.mysql_db_service_host.value = url.hostname or ""
     config.mysql_db_service_port.value = str(url.port or _MYSQL_PORT)
     config.mysql_db_name.value = url.path.strip("/")
     config.mysql_db_user.value = urllib.parse.unquote(url.username or "")
-    config.mysql_db_password.value = urllib.parse.unquote(url.password or "")
+    config.mysql_db_password.environment_variable = password_variable
     return config
 
 

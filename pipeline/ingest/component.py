@@ -60,8 +60,9 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         )
         values = {name: exec_properties[name] for name in INGESTION}
         settings = Ingestion(ratings=_ratings(exec_properties), **values)
+        before = _digest_before(settings.ratings, exec_properties)
         report = ingest(settings, artifact.uri, self._make_beam_pipeline())
-        _stop_if_changed(settings.ratings, exec_properties, artifact.uri)
+        _stop_if_changed(settings.ratings, before, artifact.uri)
         artifact.split_names = artifact_utils.encode_split_names(list(features.SPLITS))
         examples_utils.set_payload_format(
             artifact, exec_properties[standard_component_specs.OUTPUT_DATA_FORMAT_KEY]
@@ -104,10 +105,20 @@ class RatingsExampleGen(component.FileBasedExampleGen):
         self.exec_properties.update({name: getattr(settings, name) for name in INGESTION})
 
 
-def _stop_if_changed(ratings: str, exec_properties: dict[str, Any], output: str) -> None:
-    """Removes the examples and raises InputError if they are not of the files TFX's cache knows."""
-    digest = filesystem.digest(filesystem.list_files(ratings).paths)
-    if digest != exec_properties[utils.FINGERPRINT_PROPERTY_NAME]:
+def _digest_before(ratings: str, exec_properties: dict[str, Any]) -> str:
+    """The digest that the driver took, or a new one on Kubeflow Pipelines 2.
+
+    No driver runs there, or TFX's own, whose fingerprint is not one of the content.
+    """
+    known = exec_properties.get(utils.FINGERPRINT_PROPERTY_NAME) or "split:"
+    if known.startswith("split:"):
+        return filesystem.digest(filesystem.list_files(ratings).paths)
+    return known
+
+
+def _stop_if_changed(ratings: str, before: str, output: str) -> None:
+    """Removes the examples and raises InputError if files are no longer those of a digest."""
+    if filesystem.digest(filesystem.list_files(ratings).paths) != before:
         for name in features.SPLITS:
             fileio.rmtree(os.path.join(output, f"Split-{name}"))
         raise InputError(

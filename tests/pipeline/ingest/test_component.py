@@ -110,3 +110,15 @@ def test_settings_that_do_not_change_samples_are_no_part_of_the_key():
     assert names <= properties.keys()
     assert "epochs" not in properties
     assert properties["input_base"] == "a"
+
+
+@pytest.mark.parametrize("given", [{}, {"input_fingerprint": "split:ratings,num_files:1"}])
+def test_without_the_own_driver_the_digest_is_taken_before_the_job(given, tmp_path):
+    path = tmp_path / "ratings.csv"
+    ingested.write_csv(path, EVENTS)
+    before = component._digest_before(str(path), given)
+    assert component._digest_before(str(path), {"input_fingerprint": before}) == before
+    component._stop_if_changed(str(path), before, str(tmp_path))
+    ingested.write_csv(path, EVENTS[:-1])
+    assert component._digest_before(str(path), {"input_fingerprint": before}) == before
+    assert component._digest_before(str(path), given) != before
