@@ -27,13 +27,13 @@ from absl import logging
 from model.training import cluster
 from model.training.workers import LOST, REASON
 
-MEET_SECONDS = 600.0  # in which all workers must have come; pods may wait for their machine
+_MEET_SECONDS = 600.0  # in which all workers must have come; pods may wait for their machine
 _POLL_SECONDS = 1.0
 _SAY_SECONDS = 60.0
 
 
 def main() -> int:
-    """Trains as the worker that `TF_CONFIG` names. Returns 0, or ends the process."""
+    """Trains as the worker that `TF_CONFIG` names. Returns the exit status, or ends the process."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -41,35 +41,25 @@ def main() -> int:
     parser.add_argument(
         "--parent", type=int, help="the process that must live on, or this one ends"
     )
-    parser.add_argument("--meet-seconds", type=float, default=MEET_SECONDS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     logging.use_absl_handler()
     logging.set_verbosity(logging.INFO)
     logging.set_stderrthreshold("info")
     if options.parent:
         threading.Thread(target=_end_with, args=[options.parent], daemon=True).start()
-    import tensorflow as tf
-
     try:
         place = cluster.read(os.environ)
         arguments = _arguments(options.arguments)
-        cluster.meet(place, options.meet_seconds)
-        _train(arguments)
-    except (tf.errors.UnavailableError, tf.errors.AbortedError) as error:
-        status, reason = LOST, f"another worker was lost ({_first_line(error)})"
-    except Exception as error:
-        status, reason = 1, f"{type(error).__name__}: {_first_line(error)}"
-    else:
-        if place.number:
-            # The others would take its end for a failure while the chief still writes the model.
-            while _content(options.arguments) == arguments:
-                time.sleep(_POLL_SECONDS)
-        return 0
-    traceback.print_exc()
-    sys.stderr.write(f"{REASON}{reason}\n")
-    sys.stderr.flush()
-    # Not by `return`: TensorFlow would wait for the other workers to end too.
-    os._exit(status)
+        cluster.meet(place, _MEET_SECONDS)
+    except ValueError as error:
+        sys.stderr.write(f"{REASON}{error}\n")
+        return 1
+    _train(arguments)
+    if place.number:
+        # The others would take its end for a failure while the chief still writes the model.
+        while _content(options.arguments) == arguments:
+            time.sleep(_POLL_SECONDS)
+    return 0
 
 
 def _first_line(error: Exception) -> str:
@@ -98,13 +88,25 @@ def _content(path: str) -> str:
 
 
 def _train(arguments: str) -> None:
+    """Trains, or ends the process with the reason."""
     import tensorflow as tf
 
     from model import trainer
 
-    # TensorFlow must set up collective operations before it runs any other.
-    strategy = tf.distribute.MultiWorkerMirroredStrategy()
-    trainer.train(types.SimpleNamespace(**json.loads(arguments)), strategy)
+    try:
+        # TensorFlow must set up collective operations before it runs any other.
+        strategy = tf.distribute.MultiWorkerMirroredStrategy()
+        trainer.train(types.SimpleNamespace(**json.loads(arguments)), strategy)
+        return
+    except (tf.errors.UnavailableError, tf.errors.AbortedError) as error:
+        status, reason = LOST, f"another worker was lost ({_first_line(error)})"
+    except Exception as error:
+        status, reason = 1, f"{type(error).__name__}: {_first_line(error)}"
+    traceback.print_exc()
+    sys.stderr.write(f"{REASON}{reason}\n")
+    sys.stderr.flush()
+    # Not by `sys.exit`: TensorFlow would wait for the other workers to end too.
+    os._exit(status)
 
 
 def _end_with(parent: int) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import socket
 import subprocess
 import sys
 import tempfile
@@ -75,6 +76,17 @@ def test_a_killed_worker_ends_the_training_and_the_next_one_has_the_weights_of_o
     assert logs == {"worker_0.log", "worker_1.log"}
     processes = {file.name.split(".")[-3] for file in (root / "run" / "logs").rglob("events*")}
     assert len(processes) == 2, "the chief of either run"
+
+
+def test_the_reason_of_a_worker_ends_the_training(world, tmp_path, monkeypatch):
+    with socket.create_server(("", 0)) as taken:
+        port = taken.getsockname()[1]
+        jobs, task = {"worker": [f"127.0.0.1:{port}"]}, {"type": "worker", "index": 0}
+        monkeypatch.setenv(cluster.VARIABLE, json.dumps({"cluster": jobs, "task": task}))
+        says = f"Worker 0 failed: Port {port} of this worker must be free.*Its log: .*worker_0.log"
+        with pytest.raises(RuntimeError, match=says):
+            run_fn(arguments(world, tmp_path, distribute="multi_worker"))
+    assert not list((tmp_path / "checkpoints").iterdir())
 
 
 @pytest.mark.slow
