@@ -1,6 +1,6 @@
 """Every step of the package by its own command line, against a MariaDB and one folder: four runs.
 
-On the environment as processes, and in the image. `IMN_TEST_IMAGE` names an image that buildah has
+On the environment as processes, and in the image. `KUBEFLOW_IMAGE` names an image that buildah has
 already; without it the image is built.
 """
 
@@ -27,7 +27,7 @@ pytestmark = [
     pytest.mark.cluster,
     pytest.mark.skipif(not store.SERVER, reason="needs mariadbd"),
 ]
-IMAGE = os.environ.get("IMN_TEST_IMAGE", "")
+IMAGE = os.environ.get("KUBEFLOW_IMAGE", "")
 LACKING = "" if IMAGE and shutil.which("buildah") else image.missing()
 SETTINGS = {k: v for k, v in commands.SETTINGS.items() if k not in ("IMN_OUTPUT", "IMN_RATINGS")}
 STEPS = {
