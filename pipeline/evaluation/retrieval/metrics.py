@@ -16,6 +16,7 @@ import tensorflow as tf
 from pipeline.evaluation import controls, loaded
 from pipeline.evaluation.eval_config import OVERALL
 from pipeline.evaluation.retrieval import baselines
+from pipeline.progress import Progress
 from transforms import features
 
 RECALLS = (20, 100, 500)
@@ -121,9 +122,11 @@ class _Requests:
         """Hashes of the items of each answer `(N, k)`, best first, 0 for none."""
         ask = self._function(signature, k)
         result = np.zeros((len(rows["user"]), k), np.int64)
-        for start in range(0, len(result), _BATCH):
-            batch = slice(start, start + _BATCH)
-            result[batch] = ask(tf.constant(list(rows["record"][batch]), tf.string)).numpy()
+        with Progress(f"Evaluator, {signature}", len(result), "requests") as progress:
+            for start in range(0, len(result), _BATCH):
+                records = list(rows["record"][start : start + _BATCH])
+                result[start : start + _BATCH] = ask(tf.constant(records, tf.string)).numpy()
+                progress.advance(len(records))
         return result
 
     def _function(self, signature: str, k: int) -> Callable[[tf.Tensor], tf.Tensor]:
