@@ -181,7 +181,10 @@ def create_pipeline(
         (stop, ["pipeline/validation.py"]),
         (transform, ["pipeline/transform/component.py", "transforms/preprocessing.py"]),
         # TFMA finds the metric by its name in the configuration.
-        (evaluator, ["pipeline/evaluation/evaluator.py", "pipeline/evaluation/tfma_metric.py"]),
+        (
+            evaluator,
+            ["pipeline/evaluation/evaluator.py", "pipeline/evaluation/scored/tfma_metric.py"],
+        ),
         (
             check,
             ["pipeline/release/infra_check.py", "pipeline/release/fresh_session.py", *model_files],

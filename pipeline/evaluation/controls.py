@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from pipeline.evaluation import attribute_controls, loaded, ranking_metrics, shuffled_histories
 from pipeline.evaluation.streaming import ItemAggregates, StreamingSet
+from pipeline.progress import Progress
 from transforms import features
 
 # Names of the controls in JSON, and in words.
@@ -193,16 +194,18 @@ def _training(
 ) -> tuple[ItemAggregates, StreamingSet, StreamingSet, int]:
     """Sums by target item, all items seen, and the (user, item) pairs of chosen users' windows."""
     items, seen, windows, rows = ItemAggregates(), StreamingSet(), StreamingSet(), 0
-    for batch in read(files):
-        label, history = batch["label"], batch["history"]
-        rows += len(label)
-        items.add(batch["item"], label, batch["time"])
-        seen.add(batch["item"])
-        seen.add(history[history != 0])
-        positive = np.where(label == 1, batch["item"], 0)[:, None]
-        window = np.concatenate([history, positive], axis=1)[batch["user"] < limit]
-        user = np.broadcast_to(batch["user"][batch["user"] < limit][:, None], window.shape)
-        windows.add(_pairs(user[window != 0], window[window != 0]))
+    with Progress("Evaluator, training rows", 0) as progress:
+        for batch in read(files):
+            label, history = batch["label"], batch["history"]
+            rows += len(label)
+            items.add(batch["item"], label, batch["time"])
+            seen.add(batch["item"])
+            seen.add(history[history != 0])
+            positive = np.where(label == 1, batch["item"], 0)[:, None]
+            window = np.concatenate([history, positive], axis=1)[batch["user"] < limit]
+            user = np.broadcast_to(batch["user"][batch["user"] < limit][:, None], window.shape)
+            windows.add(_pairs(user[window != 0], window[window != 0]))
+            progress.advance(len(label))
     return items, seen, windows, rows
 
 

@@ -44,7 +44,7 @@ def eval_config() -> config_pb2.EvalConfig:
             config_pb2.MetricsSpec(
                 metrics=[
                     config_pb2.MetricConfig(
-                        class_name="RankingMetrics", module="pipeline.evaluation.tfma_metric"
+                        class_name="RankingMetrics", module="pipeline.evaluation.scored.tfma_metric"
                     )
                 ]
             )

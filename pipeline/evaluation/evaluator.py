@@ -4,7 +4,6 @@ import json
 import os
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 from absl import logging
 from tfx import types
@@ -21,9 +20,9 @@ from pipeline.errors import InputError
 from pipeline.evaluation import eval_config, loaded
 from pipeline.evaluation.baseline import is_saved_model
 from pipeline.evaluation.controls import controls, table
-from pipeline.evaluation.diagnostics import curves
 from pipeline.evaluation.diagnostics.sample import diagnose
-from pipeline.evaluation.gate import Verdict, judge, standard_error
+from pipeline.evaluation.gate import Verdict, judge
+from pipeline.evaluation.outputs import curves_of, summary, write
 from pipeline.evaluation.retrieval import metrics as retrieval_metrics
 from pipeline.evaluation.scored import files as scored
 from pipeline.examples import require_all_shards, row_count
@@ -103,16 +102,16 @@ class Executor(executor.Executor):
             recall,
         )
         logging.info("%s", verdict.reason)
-        _write(folder, VERDICT_FILE, verdict.to_dict())
-        _write(folder, METRICS_FILE, _summary(metrics))
-        _write(folder, CATALOGUE_FILE, catalogue)
-        _write(folder, CURVES_FILE, _curves(metrics))
+        write(folder, VERDICT_FILE, verdict.to_dict())
+        write(folder, METRICS_FILE, summary(metrics))
+        write(folder, CATALOGUE_FILE, catalogue)
+        write(folder, CURVES_FILE, curves_of(metrics))
         _bless(verdict, input_dict, output_dict, exec_properties)
 
         measured = controls(train, test, export)
         logging.info("Controls on %s:\n%s", _TEST, table(measured.summary))
-        _write(folder, CONTROLS_FILE, measured.summary)
-        _write(folder, DIAGNOSTICS_FILE, diagnose(export, measured.model_rows))
+        write(folder, CONTROLS_FILE, measured.summary)
+        write(folder, DIAGNOSTICS_FILE, diagnose(export, measured.model_rows))
 
     def _compute_metrics(
         self,
@@ -228,47 +227,3 @@ def _why_uncompared(input_dict: dict[str, list[types.Artifact]]) -> str:
 def _files(input_dict: dict[str, list[types.Artifact]], split: str) -> list[str]:
     uri = artifact_utils.get_split_uri(input_dict[standard_component_specs.EXAMPLES_KEY], split)
     return sorted(str(file) for file in fileio.glob(os.path.join(uri, "*")))
-
-
-def _summary(metrics: dict[str, Any]) -> dict[str, Any]:
-    """The candidate's metrics by slice, with the baseline's under `baseline`."""
-    summary = {}
-    for slice_name, values in metrics[eval_config.CANDIDATE].items():
-        summary[slice_name] = _without_replicates(values)
-        if eval_config.BASELINE in metrics:
-            baseline = metrics[eval_config.BASELINE][slice_name]
-            summary[slice_name][eval_config.BASELINE] = _without_replicates(baseline)
-    return summary
-
-
-def _without_replicates(values: dict[str, Any]) -> dict[str, Any]:
-    """The metrics without curves, and a standard error in place of the bootstrap's replicates."""
-    return {
-        name.replace("replicates", "standard_error"): standard_error(value)
-        if isinstance(value, np.ndarray)
-        else value
-        for name, value in values.items()
-        if name not in curves.NAMES
-    }
-
-
-def _curves(metrics: dict[str, Any]) -> dict[str, Any]:
-    """The curves of all test rows, by model and name, as lists."""
-    return {
-        model: {name: of_slice[eval_config.OVERALL][name].tolist() for name in curves.NAMES}
-        for model, of_slice in metrics.items()
-    }
-
-
-def _write(folder: str, name: str, content: Any) -> None:
-    with fileio.open(os.path.join(folder, name), "w") as file:
-        file.write(json.dumps(_no_nan(content), indent=2, sort_keys=True, allow_nan=False))
-
-
-def _no_nan(content: Any) -> Any:
-    """The content with null for NaN and infinities, which JSON does not have."""
-    if isinstance(content, dict):
-        return {key: _no_nan(value) for key, value in content.items()}
-    if isinstance(content, list):
-        return [_no_nan(value) for value in content]
-    return None if isinstance(content, float) and not np.isfinite(content) else content

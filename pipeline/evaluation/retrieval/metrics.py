@@ -16,14 +16,15 @@ import tensorflow as tf
 from pipeline.evaluation import controls, loaded
 from pipeline.evaluation.eval_config import OVERALL
 from pipeline.evaluation.retrieval import baselines
+from pipeline.progress import Progress
 from transforms import features
 
 RECALLS = (20, 100, 500)
 TOP = 10
 MAX_RETRIEVED, MAX_RANKED = 20_000, 1_000  # rows of the first stage, and of both stages
-# Items that the first stage compares, of all rows together: minutes of one core. It bounds the rows
-# of a catalogue with more than 250,000 items.
-MAX_COMPARED = 5_000_000_000
+# Items that the first stage compares, of all rows together: half a minute of one core. It bounds
+# the rows of a catalogue with more than 100,000 items.
+MAX_COMPARED = 2_000_000_000
 # The systems in JSON, and in words.
 NAMES = {
     "recommend": "first stage, ranked by the model",
@@ -57,7 +58,7 @@ def evaluate(
     """Metrics of both stages and of the baselines on test; None for a model without a first stage.
 
     The first stage answers at most 20,000 rows of whole users, chosen by hash, and fewer if the
-    catalogue has more than 250,000 items (`retrieved_rows`); both stages and the baselines answer
+    catalogue has more than 100,000 items (`retrieved_rows`); both stages and the baselines answer
     at most 1,000 of these. The model ranks as many items as a request of a few
     items has it rank, also if that is fewer than the largest K.
 
@@ -121,9 +122,11 @@ class _Requests:
         """Hashes of the items of each answer `(N, k)`, best first, 0 for none."""
         ask = self._function(signature, k)
         result = np.zeros((len(rows["user"]), k), np.int64)
-        for start in range(0, len(result), _BATCH):
-            batch = slice(start, start + _BATCH)
-            result[batch] = ask(tf.constant(list(rows["record"][batch]), tf.string)).numpy()
+        with Progress(f"Evaluator, {signature}", len(result), "requests") as progress:
+            for start in range(0, len(result), _BATCH):
+                records = list(rows["record"][start : start + _BATCH])
+                result[start : start + _BATCH] = ask(tf.constant(records, tf.string)).numpy()
+                progress.advance(len(records))
         return result
 
     def _function(self, signature: str, k: int) -> Callable[[tf.Tensor], tf.Tensor]:

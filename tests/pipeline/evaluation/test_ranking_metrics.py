@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tfx import v1 as tfx  # noqa: F401 - TFMA 0.52 is whole only after it
 
-from pipeline.evaluation import eval_config, ranking_metrics, tfma_metric
-from pipeline.evaluation.scored import files
+from pipeline.evaluation import eval_config, ranking_metrics
+from pipeline.evaluation.scored import files, tfma_metric
 from tests.support import scored_examples
 from transforms import features
 
