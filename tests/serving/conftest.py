@@ -54,6 +54,6 @@ def running(export, tmp_path_factory):
     """A server with one version, which all tests share."""
     folder = tmp_path_factory.mktemp("served")
     shutil.copytree(export, folder / "imn" / "1")
-    server = Running(folder, Limits(queue=64))
+    server = Running(folder, Limits(queue=64, seconds=60.0))  # for a machine with other work
     yield server
     server.stop()
