@@ -1,7 +1,7 @@
 """Writes a file of ratings in the shape of Amazon Books 2014, of any size, in bounded memory.
 
 The published file has 22,507,155 ratings of 8,026,324 users for 2,330,066 items. Other sizes keep
-the ratings a user and an item. Half of the users have one rating, and few have thousands. A user
+the ratings a user and an item. Six in ten users have one rating, and few have thousands. A user
 has some lasting interests, and phases that follow one of them, so that a model can learn from
 histories. Items of an interest differ in popularity by a power law.
 
