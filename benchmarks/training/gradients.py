@@ -1,4 +1,4 @@
-"""What the hand-written gradients of DIEN and MIMN bring, against those of TensorFlow.
+"""What the hand-written gradient of DIEN brings, against that of TensorFlow.
 
 Example: python -m benchmarks.training.gradients --output out
 
@@ -24,7 +24,7 @@ from benchmarks import reporting
 from benchmarks.training import processes, steps
 from experiments import machine
 
-MODELS = ("dien", "mimn")
+MODELS = ("dien",)
 LENGTHS = (100, 1_000)
 WAYS = ("by hand", "automatic")
 _HERE = "benchmarks.training.gradients"

@@ -1,15 +1,14 @@
-"""The recurrences without hand-written gradients: the same values, and TensorFlow's gradients."""
+"""The recurrence without a hand-written gradient: the same values, and TensorFlow's gradient."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from benchmarks import plain_recurrences
-from model.baselines import mimn_memory
 from model.layers import gru
 from model.layers.packed_sequence import Packed
 
-D, SLOTS = 3, 4
+D = 3
 
 
 def both(ours, plain, given, lengths, longest):
@@ -49,21 +48,3 @@ def test_a_gru_whose_gate_is_scaled(float64, longest):
     np.testing.assert_allclose(ours[0], plain[0], atol=1e-10)
     for one, other in zip(by_hand, automatic, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-7, atol=1e-9)
-
-
-@pytest.mark.parametrize("longest", [5, 100])
-def test_a_memory_that_is_read_and_written(float64, longest):
-    rng = np.random.default_rng(2)
-    lengths = [longest, longest // 2, 0]
-    count = sum(lengths)
-    shapes = [(count, 3 * D), (D, 3 * D), (D, 3 * D), (D, 4 * D), (4 * D,), (2,)]
-    given = [rng.normal(size=shape) for shape in (*shapes, (SLOTS, SLOTS), (SLOTS, D))]
-    given[5] = np.array([1.3, 2.1])
-    given[6] *= 0.1  # W_g is multiplied with shares that grow with the history
-    (ours, by_hand), (plain, automatic) = both(
-        mimn_memory.memories, plain_recurrences.memories, given, lengths, longest
-    )
-    for one, other in zip(ours, plain, strict=True):
-        np.testing.assert_allclose(one, other, atol=1e-9)
-    for one, other in zip(by_hand, automatic, strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-7)
