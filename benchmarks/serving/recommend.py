@@ -16,7 +16,6 @@ import time
 from typing import Any
 
 # Before TensorFlow is imported.
-os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
