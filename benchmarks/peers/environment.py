@@ -18,7 +18,7 @@ def python(library: str, cache: str, only_existing: bool = False) -> str:
     """Path of the Python of a library's environment; creates the environment if needed.
 
     Args:
-      library: `deepctr` or `fuxictr`; its lock is `requirements/bench-LIBRARY.txt`.
+      library: `deepctr`, `fuxictr` or `faiss`; its lock is `requirements/bench-LIBRARY.txt`.
       cache: folder of the environments.
       only_existing: do not create a missing environment.
 

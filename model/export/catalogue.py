@@ -17,7 +17,9 @@ class Catalogue(tf.Module):
     beyond, and follow in the order of their rows there. Rows before `first_known` have no name and
     are never recommended.
 
-    Memory: 4 D + 8 bytes an item, and 24 for its name, if that has 22 bytes at most.
+    Memory: 4 D + 8 bytes an item, and 24 for its name, if that has 22 bytes at most. `vectors` and
+    `ids` are read whole, so gather from their `read_value()`: once TensorFlow gathers from a
+    variable, each read of its value copies it.
 
     Args:
       head: the trained first stage.

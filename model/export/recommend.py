@@ -13,8 +13,8 @@ share n of an item among the negatives (retrieval_head.py), and of the first sta
 calibrated. Alone they would order badly: a rare item that fits a user is likelier than a negative,
 and still less likely than a frequent item that fits as well.
 
-Histories are encoded together; the rest is computed a row after the other, so that the memory of a
-request is that of one row, whatever its size.
+Histories are encoded together, the model ranks a row after the other, and the catalogue is searched
+by blocks of rows. So the memory of a request does not depend on its number of rows.
 
 Unusual requests have defined answers:
 - With an empty history, the user of the first stage is a constant, and the answer is what users
@@ -29,31 +29,19 @@ Unusual requests have defined answers:
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import tensorflow as tf
 
 from model.export.catalogue import Catalogue
+from model.export.first_stage import FirstStage
 from model.export.item_filter import ItemFilter
 from model.export.requests import Requests
 from model.ranker import Encoded, Ranker
-from model.retrieval.retrieval_head import TEMPERATURE, newest_events
-from transforms import features
+from model.retrieval.retrieval_head import TEMPERATURE
 
 K = "k"
 MOST = 10_000  # a larger k would have the model rank a whole catalogue in one request
-
-
-class Candidates(NamedTuple):
-    """Items of the first stage, best first.
-
-    Attributes:
-      rows: of the catalogue `(B, M)`.
-      scores: cosines `(B, M)`, -inf for places without an item.
-    """
-
-    rows: tf.Tensor
-    scores: tf.Tensor
 
 
 class Recommender:
@@ -69,6 +57,7 @@ class Recommender:
         assert ranker.retrieval is not None
         self.ranker, self.catalogue, self._requests = ranker, catalogue, requests
         self._head = ranker.retrieval
+        self._first_stage = FirstStage(ranker.retrieval, catalogue)
         self._filter = ItemFilter(catalogue, ranker.encoder.attributes, requests)
 
     @property
@@ -109,7 +98,7 @@ class Recommender:
         """
         history = (history_item, history_time, history_length, request_time)
         inputs, seen = self._read(history, events, {K: k})
-        rows, scores = self._first_stage(inputs, _most(k), seen)
+        rows, scores = self._first_stage.candidates(inputs, _most(k), seen)
         return self._answer(k, rows, scores > -float("inf"), scores=scores)
 
     def recommend(
@@ -176,47 +165,6 @@ class Recommender:
         inputs, length = self._requests.histories(*history, events, others)
         return inputs, self._filter.history_ids(history[0], length, inputs)
 
-    def _first_stage(
-        self,
-        inputs: dict[str, tf.Tensor],
-        count: tf.Tensor,
-        left_out: tf.Tensor,
-        kept_to: tf.Tensor | None = None,
-    ) -> Candidates:
-        """The items with the largest cosines.
-
-        Args:
-          inputs: transformed features of B histories.
-          count: M, a scalar; as many as the catalogue has, if that is less.
-          left_out: item ids `(B, E)` that must not be in the answer; 0 is none.
-          kept_to: whether an item may be in the answer, `(B, R)` by row of the catalogue.
-        """
-        catalogue = self.catalogue
-        newest = newest_events(inputs)
-        vectors = tf.gather(catalogue.vectors, catalogue.rows(newest[features.HISTORY_ITEM]))
-        users = self._head.users(newest, vectors)
-        never = tf.constant(-float("inf"))
-        nameless = tf.range(catalogue.first_known, dtype=tf.int64)
-
-        def best(row: list[tf.Tensor]) -> Candidates:
-            user, out, *kept = row
-            scores = tf.linalg.matvec(catalogue.vectors, user)
-            if kept:
-                scores = tf.where(kept[0], scores, never)
-            out = tf.concat([out, nameless], axis=0)[:, None]
-            scores = tf.tensor_scatter_nd_update(scores, out, tf.fill([tf.size(out)], never))
-            found = tf.math.top_k(scores, tf.minimum(count, catalogue.size))
-            return Candidates(found.indices, found.values)
-
-        rows = [users, catalogue.rows(left_out), *([] if kept_to is None else [kept_to])]
-        return tf.map_fn(
-            best,
-            rows,
-            fn_output_signature=Candidates(
-                tf.TensorSpec([None], tf.int32), tf.TensorSpec([None], tf.float32)
-            ),
-        )
-
     def _ranked(
         self,
         inputs: dict[str, tf.Tensor],
@@ -227,8 +175,8 @@ class Recommender:
         """The answer: the model ranks the items of the first stage."""
         most = _most(k)
         count = tf.maximum(most, self._head.candidates)
-        candidates = self._first_stage(inputs, count, left_out, kept_to)
-        ids = tf.gather(self.catalogue.ids, candidates.rows)
+        candidates = self._first_stage.candidates(inputs, count, left_out, kept_to)
+        ids = tf.gather(self.catalogue.ids.read_value(), candidates.rows)
         logits = self.ranker.calibrated(self._logits(self.ranker.encode(inputs), ids))
         shares = tf.gather(self.catalogue.log_shares, candidates.rows)
         scores = logits + shares + candidates.scores / TEMPERATURE

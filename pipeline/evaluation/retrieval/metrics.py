@@ -240,13 +240,19 @@ def mean(users: np.ndarray, values: np.ndarray) -> list[float]:
 
 
 def table(result: Mapping[str, Any]) -> str:
-    """The systems as lines of text."""
+    """The systems as lines of text, and both stages by slice with the number of positives."""
     columns = (*(f"recall@{k}" for k in RECALLS), f"ndcg@{TOP}", f"hit@{TOP}", "mrr")
     columns += (f"coverage@{TOP}", f"popular@{TOP}")
     head = f"Whole catalogue, {result['items']:,} items"
     lines = [f"{head:<36}" + "".join(f"{name:>12}" for name in columns)]
-    for name, metrics in result["systems"].items():
-        lines.append(f"  {NAMES[name]:<34}" + _cells(metrics[OVERALL], columns))
+    for name in NAMES:
+        lines.append(f"  {NAMES[name]:<34}" + _cells(result["systems"][name][OVERALL], columns))
+    for name in ("recommend", "first_stage"):
+        lines.append(f"{NAMES[name].capitalize()}, by slice")
+        for part, metrics in result["systems"][name].items():
+            if part != OVERALL:
+                label = f"{part}, {metrics['rows']:,}"
+                lines.append(f"  {label:<34}" + _cells(metrics, columns[:-2]))
     return "\n".join(lines)
 
 

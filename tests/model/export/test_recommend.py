@@ -188,6 +188,35 @@ def test_a_request_keeps_to_a_list_and_leaves_items_out(served, vocabulary):
     assert sorted(filter(None, answer["items"][1])) == sorted(vocabulary[1:])
 
 
+def test_no_request_copies_a_variable(export):
+    """TensorFlow copies all of a variable that is read whole and gathered from."""
+    rows = len(HISTORIES)
+    inputs = history(HISTORIES) | k(*[3] * rows) | filters(rows)
+    inputs["candidates"] = np.array([[b"i001"]] * rows, object)
+    inputs["only_items"] = np.array([[b"i005", b"i001"]] * rows, object)
+    options = tf.compat.v1.RunOptions(trace_level=tf.compat.v1.RunOptions.FULL_TRACE)
+    reads = []
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        loaded = tf.compat.v1.saved_model.load(session, ["serve"], export)
+        for name in ("rank", "retrieve", "recommend", "recommend_filtered"):
+            signature = loaded.signature_def[name]
+            feed = {
+                of.name: np.array(inputs[key]) for key, of in signature.inputs.items()
+            }
+            fetch = [of.name for of in signature.outputs.values()]
+            for _ in range(2):
+                traced = tf.compat.v1.RunMetadata()
+                session.run(fetch, feed, options=options, run_metadata=traced)
+            reads += [
+                (name, node.node_name, sum(memory.total_bytes for memory in node.memory))
+                for device in traced.step_stats.dev_stats
+                for node in device.node_stats
+                if "ReadVariableOp" in node.node_name
+            ]
+    assert len(reads) > 10
+    assert [read for read in reads if read[2]] == []
+
+
 def test_inputs_whose_shapes_do_not_agree_are_refused(served):
     with pytest.raises(tf.errors.InvalidArgumentError, match="`k` must have the shape"):
         ask(served, "recommend", **k(5))
