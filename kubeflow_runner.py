@@ -75,7 +75,7 @@ def _pipeline(settings: Settings, kubeflow_2: bool):
         serving_dir=posixpath.join(root, "serving_model", serving_name(settings)),
         checkpoint_root=posixpath.join(root, "checkpoints"),
         beam_pipeline_args=connections.beam_args(settings, _CODE),
-        only_stock_resolvers=kubeflow_2,
+        runs_resolvers=not kubeflow_2,
     )
 
 

@@ -33,6 +33,7 @@ from pipeline.evaluation.baseline import ServedModel
 from pipeline.evaluation.evaluator import GatedEvaluator
 from pipeline.ingest import component
 from pipeline.items.component import ItemTable
+from pipeline.kubeflow.served_copy import ServedModelCopy
 from pipeline.release import pusher
 from pipeline.release.infra_check import InfraCheck
 from pipeline.schema import HistorySchema
@@ -55,7 +56,7 @@ def create_pipeline(
     beam_pipeline_args: list[str],
     metadata_connection_config: metadata_store_pb2.ConnectionConfig | None = None,
     served: str = "",
-    only_stock_resolvers: bool = False,
+    runs_resolvers: bool = True,
 ) -> tfx.dsl.Pipeline:
     """The pipeline for one set of settings; runners add only paths.
 
@@ -69,8 +70,8 @@ def create_pipeline(
       served: the newest version under `serving_dir`, "0" if there is none; "" if the runner cannot
         see that folder. Part of the Pusher's cache key, so that a version removed by hand is
         pushed again.
-      only_stock_resolvers: for a runner that knows only TFX's own resolvers. The baseline is then
-        the last blessed model of the pipeline, not the served one.
+      runs_resolvers: whether the runner can run a resolver of ours. If not, a component copies the
+        served model.
 
     Raises:
       SettingsError: if the model or an option does not exist.
@@ -133,14 +134,8 @@ def create_pipeline(
     )
 
     candidate = trainer.outputs["model"]
-    models = tfx.dsl.Channel(type=tfx.types.standard_artifacts.Model)
-    if only_stock_resolvers:
-        baseline = tfx.dsl.Resolver(
-            strategy_class=tfx.dsl.experimental.LatestBlessedModelStrategy,
-            model=models,
-            model_blessing=tfx.dsl.Channel(type=tfx.types.standard_artifacts.ModelBlessing),
-        )
-    else:
+    baseline: Any
+    if runs_resolvers:
         baseline = tfx.dsl.Resolver(
             strategy_class=ServedModel,
             config={
@@ -149,8 +144,10 @@ def create_pipeline(
                 "served": served,
             },
             candidate=candidate,
-            model=models,
+            model=tfx.dsl.Channel(type=tfx.types.standard_artifacts.Model),
         )
+    else:
+        baseline = ServedModelCopy(candidate=candidate, serving_dir=serving_dir)
     baseline = baseline.with_id("Baseline")
     evaluator = GatedEvaluator(
         examples=example_gen.outputs["examples"],

@@ -11,6 +11,7 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import io_utils, path_utils
 
+NOTHING_SERVED = "nothing_served"  # a file in place of a baseline (kubeflow/served_copy.py)
 _COPIES = "served"  # folder of the pipeline root for versions whose trained model is gone
 _SERVED_FROM = "served_from"  # the property of such a copy
 

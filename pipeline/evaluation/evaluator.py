@@ -18,7 +18,7 @@ from tfx.utils import io_utils, path_utils
 from pipeline.configs import Gate
 from pipeline.errors import InputError
 from pipeline.evaluation import eval_config, loaded
-from pipeline.evaluation.baseline import is_saved_model
+from pipeline.evaluation.baseline import NOTHING_SERVED, is_saved_model
 from pipeline.evaluation.controls import controls, table
 from pipeline.evaluation.diagnostics.sample import diagnose
 from pipeline.evaluation.gate import Verdict, judge
@@ -73,6 +73,7 @@ class Executor(executor.Executor):
         exec_properties: dict[str, Any],
     ) -> None:
         require_all_shards(input_dict[standard_component_specs.EXAMPLES_KEY])
+        input_dict = _without_empty_baseline(input_dict)
         uncompared = _why_uncompared(input_dict)
         judged = dict(input_dict)
         if uncompared:
@@ -203,6 +204,18 @@ def _bless(
     )
     name = constants.BLESSED_FILE_NAME if verdict.blessed else constants.NOT_BLESSED_FILE_NAME
     io_utils.write_string_file(os.path.join(blessing.uri, name), "")
+
+
+def _without_empty_baseline(
+    input_dict: dict[str, list[types.Artifact]],
+) -> dict[str, list[types.Artifact]]:
+    baselines = input_dict.get(standard_component_specs.BASELINE_MODEL_KEY) or []
+    kept = [
+        baseline
+        for baseline in baselines
+        if not fileio.exists(os.path.join(baseline.uri, NOTHING_SERVED))
+    ]
+    return input_dict | {standard_component_specs.BASELINE_MODEL_KEY: kept}
 
 
 def _why_uncompared(input_dict: dict[str, list[types.Artifact]]) -> str:

@@ -16,8 +16,9 @@ from pipeline.configs import Settings, SettingsError
 from pipeline.kubeflow import steps
 
 # Their inputs are files, which Kubeflow's own cache does not look into: without this, a changed
-# folder of ratings would be answered with the Examples of the old one.
-_READS_FILES = ("RatingsExampleGen", "ItemTable")
+# folder of ratings would be answered with the Examples of the old one, and the next model would be
+# compared with the one before the served one.
+_READS_FILES = ("RatingsExampleGen", "ItemTable", "Baseline")
 
 
 def check(settings: Settings) -> None:
@@ -67,8 +68,6 @@ def complete(settings: Settings, specification: dict[str, Any]) -> dict[str, Any
     pods: dict[str, Any] = {}
     for step, task in tasks.items():
         name = specification["components"][task["componentRef"]["name"]]["executorLabel"]
-        if "container" not in executors[name]:
-            continue  # a resolver, which Kubeflow runs itself
         needs = steps.resources(settings, step)
         executors[name]["container"]["resources"] = {
             "resourceCpuRequest": needs.cpu_request,

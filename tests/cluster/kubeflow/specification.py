@@ -4,7 +4,7 @@
 
 FOLDER takes the place of the bucket. It does what Kubeflow's driver does for a container: it
 writes the executor's input (parameters, artifacts, the file for its output) in place of `{{$}}`,
-and hands the output's artifacts on. A resolver finds nothing, as in a first run.
+and hands the output's artifacts on.
 """
 
 import argparse
@@ -35,9 +35,6 @@ def run(package: str, folder: str, bucket: str) -> dict[str, float]:
         task = waiting.pop(name)
         component = specification["components"][task["componentRef"]["name"]]
         executor = specification["deploymentSpec"]["executors"][component["executorLabel"]]
-        if "resolver" in executor:
-            outputs[name] = {key: {} for key in component["outputDefinitions"]["artifacts"]}
-            continue
         started = time.monotonic()
         outputs[name] = _container(name, task, component, executor["container"], outputs, folder)
         seconds[name] = time.monotonic() - started

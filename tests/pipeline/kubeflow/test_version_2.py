@@ -1,4 +1,4 @@
-"""The package for Kubeflow Pipelines 2, on a specification of three steps and a resolver."""
+"""The package for Kubeflow Pipelines 2, on a specification of four steps."""
 
 import pytest
 
@@ -28,8 +28,7 @@ def _task(step):
 @pytest.fixture
 def specification():
     steps = ("Trainer", "AnomalyStop", "RatingsExampleGen", "Baseline")
-    executors = {f"{step}_executor": {"container": {"image": "i"}} for step in steps[:3]}
-    executors["Baseline_executor"] = {"importer": {}}
+    executors = {f"{step}_executor": {"container": {"image": "i"}} for step in steps}
     return {
         "components": {step: {"executorLabel": f"{step}_executor"} for step in steps},
         "deploymentSpec": {"executors": executors},
@@ -46,7 +45,7 @@ def test_resources_and_retries_are_in_the_specification(specification):
         "resourceMemoryRequest": "16384Mi",
         "resourceMemoryLimit": "16384Mi",
     }
-    assert executors["Baseline_executor"] == {"importer": {}}
+    assert executors["Baseline_executor"]["container"]["resources"]["resourceCpuLimit"] == "1000m"
     tasks = specification["root"]["dag"]["tasks"]
     retry = {"maxRetryCount": 3, "backoffDuration": "60s", "backoffFactor": 2.0}
     assert tasks["Trainer"]["retryPolicy"] == retry
@@ -62,6 +61,7 @@ def test_nodes_labels_and_time_limit_are_in_the_platform(specification):
         "Trainer_executor",
         "AnomalyStop_executor",
         "RatingsExampleGen_executor",
+        "Baseline_executor",
     }
     pod = pods["Trainer_executor"]
     assert pod["nodeSelector"] == {"labels": {"pool": "training"}}
@@ -72,5 +72,6 @@ def test_nodes_labels_and_time_limit_are_in_the_platform(specification):
 def test_files_are_read_anew_in_each_run(specification):
     version_2.complete(Settings(), specification)
     tasks = specification["root"]["dag"]["tasks"]
-    assert not tasks["RatingsExampleGen"]["cachingOptions"]["enableCache"]
+    for step in ("RatingsExampleGen", "Baseline"):
+        assert not tasks[step]["cachingOptions"]["enableCache"]
     assert tasks["Trainer"]["cachingOptions"]["enableCache"]
