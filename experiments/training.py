@@ -78,7 +78,8 @@ def new_ranker(run: Run, samples: Samples) -> tuple[Any, Any, dict[str, Any]]:
     import tensorflow_transform as tft
 
     from model import trainer
-    from model.ranker import DataSpec, build_ranker
+    from model.ranker import build_ranker
+    from model.scorer import DataSpec
     from transforms import features, item_attributes
     from transforms.item_ids import ItemIds
 

@@ -13,7 +13,8 @@ from model import presets, replicas
 from model.calibration import Calibration
 from model.configs import TrainingConfig
 from model.export.signatures import ServingModule
-from model.ranker import DataSpec, Ranker, build_ranker
+from model.ranker import Ranker, build_ranker
+from model.scorer import DataSpec
 from model.training import data, workers
 from model.training.loop import Training
 from model.training.summaries import projector

@@ -19,7 +19,8 @@ from tensorflow_transform.tf_metadata import dataset_metadata
 
 from model import presets
 from model.export.signatures import ServingModule
-from model.ranker import DataSpec, build_ranker
+from model.ranker import build_ranker
+from model.scorer import DataSpec
 from pipeline.schema import filled_schema
 from tests.support.raw_examples import DAY, example, raw_sample, write
 from transforms import features, graph

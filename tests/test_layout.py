@@ -14,7 +14,7 @@ FLOORS = (
     ("model.layers",),
     ("model.imn", "model.baselines", "model.retrieval", "model.attribute_match"),
     ("model.presets", "model.length_groups", "model.replicas"),
-    ("model.ranker",),
+    ("model.scorer", "model.ranker"),
     ("model.training", "model.export"),
     ("model",),
     ("pipeline.errors", "pipeline.progress"),

@@ -31,9 +31,7 @@ def indexes(vectors: np.ndarray, k: int) -> Iterator[tuple[str, float, float, Se
     del exact
 
     lists = int(2 ** round(np.log2(4 * np.sqrt(count))))
-    inverted = faiss.IndexIVFFlat(
-        faiss.IndexFlatIP(dim), dim, lists, faiss.METRIC_INNER_PRODUCT
-    )
+    inverted = faiss.IndexIVFFlat(faiss.IndexFlatIP(dim), dim, lists, faiss.METRIC_INNER_PRODUCT)
     inverted.cp.max_points_per_centroid = _SAMPLE
     start = time.perf_counter()
     inverted.train(vectors)

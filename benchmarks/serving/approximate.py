@@ -33,7 +33,7 @@ _USERS = 200
 
 
 def catalogue_and_users(run: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
-    """Item vectors `(N, D)` of the newest pushed model of a run, and vectors `(U, D)` of test users.
+    """Vectors of the items `(N, D)` of a run's newest pushed model, and of test users `(U, D)`.
 
     An export does not give user vectors. The cosines of the best items are linear equations of the
     user, so least squares give them back.
@@ -60,7 +60,7 @@ def catalogue_and_users(run: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
         },
     )
     request["request_time"] = request.pop(features.TARGET_TIME)
-    request = {name: value[:: 4] for name, value in request.items()}  # of different users, mostly
+    request = {name: value[::4] for name, value in request.items()}  # of different users, mostly
     count = tf.fill([len(request["request_time"])], tf.constant(_K, tf.int64))
     answer = model.signatures["retrieve"](k=count, **request)
     row_of = {name: row for row, name in enumerate(names)}

@@ -41,7 +41,8 @@ def export(folders: dict[str, tuple[str, int]], items: int, length: int) -> None
 
     from model import presets
     from model.export.signatures import ServingModule
-    from model.ranker import DataSpec, build_ranker
+    from model.ranker import build_ranker
+    from model.scorer import DataSpec
 
     with tempfile.TemporaryDirectory() as scratch:
         transform = tft.TFTransformOutput(transform_graph(scratch, items, length))

@@ -47,7 +47,8 @@ def export(arguments: tuple[str, int, int]) -> None:
 
     from model import presets
     from model.export.signatures import ServingModule
-    from model.ranker import DataSpec, build_ranker
+    from model.ranker import build_ranker
+    from model.scorer import DataSpec
     from transforms import features
 
     folder, items, length = arguments

@@ -30,7 +30,8 @@ _MOST_MB = 3_500
 def ranker(items: int, length: int, attributes: bool) -> Any:
     """IMN 3P+ with its recipe and optimizer, on a table of `items` items."""
     from model import presets
-    from model.ranker import DataSpec, build_ranker
+    from model.ranker import build_ranker
+    from model.scorer import DataSpec
     from model.training.optimizer import LazyAdam
     from transforms import item_table
     from transforms.item_attributes import ItemAttributes

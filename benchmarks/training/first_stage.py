@@ -32,7 +32,8 @@ def compare(argument: tuple[str, int, int]) -> dict[str, Any]:
     import tensorflow as tf
 
     from model import presets
-    from model.ranker import DataSpec, build_ranker
+    from model.ranker import build_ranker
+    from model.scorer import DataSpec
     from model.training.optimizer import LazyAdam
 
     model, length, repeats = argument

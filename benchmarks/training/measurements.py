@@ -11,7 +11,8 @@ from benchmarks.training.naive_imn import NaiveConfig
 from experiments.speed import training_step
 from model import presets
 from model.configs import TrainingConfig
-from model.ranker import DataSpec, Ranker, build_ranker
+from model.ranker import Ranker, build_ranker
+from model.scorer import DataSpec
 
 PLAIN = "_plain"
 RECIPE = "_recipe"

@@ -37,8 +37,9 @@ from model.export.catalogue import Catalogue
 from model.export.first_stage import FirstStage
 from model.export.item_filter import ItemFilter
 from model.export.requests import Requests
-from model.ranker import Encoded, Ranker
+from model.ranker import Ranker
 from model.retrieval.retrieval_head import TEMPERATURE
+from model.scorer import Encoded
 
 K = "k"
 MOST = 10_000  # a larger k would have the model rank a whole catalogue in one request

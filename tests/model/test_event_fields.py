@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from model.export import warmup
 from model.layers import history_dropout
-from model.ranker import DataSpec
+from model.scorer import DataSpec
 from model.trainer import event_values
 from pipeline.evaluation import shuffled_histories
 from pipeline.release import infra_check

@@ -11,7 +11,8 @@ import tensorflow_transform as tft
 
 from model import presets
 from model.export.signatures import ServingModule
-from model.ranker import DataSpec, build_ranker
+from model.ranker import build_ranker
+from model.scorer import DataSpec
 from tests.support.batches import ITEMS, B, L, batch, step
 from tests.support.raw_examples import NOW, example, raw_sample
 from transforms import features

@@ -8,7 +8,8 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from model import presets
-from model.ranker import DataSpec, build_ranker
+from model.ranker import build_ranker
+from model.scorer import DataSpec
 from model.training import data, metrics
 from model.training.embedding_l2 import EmbeddingL2, item_counts
 from model.training.optimizer import LazyAdam

@@ -9,7 +9,8 @@ import tensorflow as tf
 from model import presets
 from model.configs import ModelConfig, TrainingConfig
 from model.layers.block import SequenceBlock
-from model.ranker import DataSpec, build_ranker
+from model.ranker import build_ranker
+from model.scorer import DataSpec
 from tests.support.batches import ITEMS, B, L, RecordingAdam, batch, step
 from transforms import features
 

@@ -11,7 +11,8 @@ from tensorflow_transform.tf_metadata import dataset_metadata, metadata_io
 
 from model import presets
 from model.export.signatures import ServingModule
-from model.ranker import DataSpec, Ranker, build_ranker
+from model.ranker import Ranker, build_ranker
+from model.scorer import DataSpec
 from model.trainer import event_values
 from pipeline.schema import filled_schema
 from tests.support.raw_examples import DAY, example, raw_sample

@@ -48,7 +48,8 @@ def _train(options: argparse.Namespace) -> list[float]:
     import tensorflow as tf
 
     from model import presets
-    from model.ranker import DataSpec, build_ranker
+    from model.ranker import build_ranker
+    from model.scorer import DataSpec
     from model.training import cluster
     from model.training.loop import Training
 

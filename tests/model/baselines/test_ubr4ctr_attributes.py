@@ -8,7 +8,8 @@ import tensorflow as tf
 
 from model import attribute_match, presets
 from model.baselines.ubr4ctr import Retrieval, UBR4CTRConfig
-from model.ranker import DataSpec, build_ranker
+from model.ranker import build_ranker
+from model.scorer import DataSpec
 from tests.support.batches import batch, step
 from transforms import features
 from transforms.item_attributes import ItemAttributes

@@ -7,7 +7,8 @@ import tensorflow_transform as tft
 
 from model import presets
 from model.export.signatures import ServingModule
-from model.ranker import DataSpec, build_ranker
+from model.ranker import build_ranker
+from model.scorer import DataSpec
 from tests.support.raw_examples import DAY, NOW
 from transforms import features
 

@@ -1,4 +1,4 @@
-"""The search by blocks of rows against NumPy, for batches that fill blocks and those that do not."""
+"""The search by blocks of rows against NumPy: batches that fill blocks, and those that do not."""
 
 import numpy as np
 import pytest
@@ -31,18 +31,20 @@ def requests(rows):
     """Histories, ids to leave out and rows of the catalogue to keep to, of some users."""
     rng = np.random.default_rng(rows)
     history = rng.integers(1 + OOV, 1 + OOV + ITEMS, (rows, 5))
-    return {
-        features.HISTORY_ITEM: tf.constant(history),
-        features.HISTORY_LENGTH: tf.constant(rng.integers(0, 6, rows)),
-    }, rng.integers(0, 1 + OOV + ITEMS, (rows, 4)), rng.random((rows, 1 + OOV + ITEMS)) < 0.7
+    return (
+        {
+            features.HISTORY_ITEM: tf.constant(history),
+            features.HISTORY_LENGTH: tf.constant(rng.integers(0, 6, rows)),
+        },
+        rng.integers(0, 1 + OOV + ITEMS, (rows, 4)),
+        rng.random((rows, 1 + OOV + ITEMS)) < 0.7,
+    )
 
 
 @pytest.mark.parametrize("filtered", [False, True])
 @pytest.mark.parametrize("rows", [1, 2, 3, 4, 7, 9])
 @pytest.mark.parametrize("at_once", [1, 3, 100])
-def test_every_row_gets_its_own_best_items(
-    head, catalogue, monkeypatch, rows, at_once, filtered
-):
+def test_every_row_gets_its_own_best_items(head, catalogue, monkeypatch, rows, at_once, filtered):
     monkeypatch.setattr(first_stage, "_COSINES", at_once * catalogue.size)
     inputs, left_out, kept_to = requests(rows)
     search = first_stage.FirstStage(head, catalogue)

@@ -200,9 +200,7 @@ def test_no_request_copies_a_variable(export):
         loaded = tf.compat.v1.saved_model.load(session, ["serve"], export)
         for name in ("rank", "retrieve", "recommend", "recommend_filtered"):
             signature = loaded.signature_def[name]
-            feed = {
-                of.name: np.array(inputs[key]) for key, of in signature.inputs.items()
-            }
+            feed = {of.name: np.array(inputs[key]) for key, of in signature.inputs.items()}
             fetch = [of.name for of in signature.outputs.values()]
             for _ in range(2):
                 traced = tf.compat.v1.RunMetadata()

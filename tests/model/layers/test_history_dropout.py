@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from model import presets
 from model.layers import history_dropout
-from model.ranker import DataSpec, build_ranker
+from model.ranker import build_ranker
+from model.scorer import DataSpec
 from model.training.optimizer import LazyAdam
 from transforms import features
 

@@ -5,8 +5,9 @@ import pytest
 import tensorflow as tf
 
 from model import presets
-from model.ranker import DataSpec, build_ranker
+from model.ranker import build_ranker
 from model.retrieval.retrieval_head import RetrievalHead, newest_events
+from model.scorer import DataSpec
 from model.training.optimizer import LazyAdam
 from tests.support import first_stage
 from transforms import features

@@ -5,7 +5,8 @@ import pytest
 import tensorflow as tf
 
 from model import presets
-from model.ranker import DataSpec, build_ranker
+from model.ranker import build_ranker
+from model.scorer import DataSpec
 from model.training.embedding_l2 import EmbeddingL2, item_counts
 from transforms import features
 

@@ -1,4 +1,4 @@
-"""The baseline of Kubeflow Pipelines 2: what the component leaves, and what the Evaluator makes of it."""
+"""The baseline of Kubeflow Pipelines 2: the component, and what the Evaluator makes of it."""
 
 import pytest
 from tfx import v1 as tfx

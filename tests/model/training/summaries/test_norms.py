@@ -7,7 +7,8 @@ import pytest
 import tensorflow as tf
 
 from model import presets
-from model.ranker import DataSpec, build_ranker
+from model.ranker import build_ranker
+from model.scorer import DataSpec
 from model.training.summaries import norms
 from tests.support.batches import L, batch, step
 
