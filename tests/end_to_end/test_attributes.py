@@ -143,30 +143,14 @@ def test_a_newer_catalogue_gives_new_items_their_attributes(project):
 
 
 def test_a_run_after_the_newer_catalogue_compares_and_pushes(project):
-    done = run(project, IMN_ITEMS="newer.jsonl", IMN_TRAINING_SEED="1")
+    done = run(project, IMN_ITEMS="newer.jsonl", IMN_TRAINING_SEED="1", IMN_RETRIEVAL="0")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "served model 0." in done.stdout
     assert len(versions(project)) == 3
 
 
-def test_a_catalogue_for_a_model_without_attributes_is_refused(project):
-    done = run(project, IMN_OUTPUT="other")
-    assert done.returncode == 0, done.stdout + done.stderr
-    refused = call(
-        project,
-        [sys.executable, "-m", "pipeline.local.catalogue"],
-        IMN_ITEMS="items.jsonl",
-        IMN_OUTPUT="other",
-    )
-    assert refused.returncode == 2
-    assert "was trained without a catalogue" in refused.stdout
-    missing = call(project, [sys.executable, "-m", "pipeline.local.catalogue"], IMN_OUTPUT="none")
-    assert missing.returncode == 2
-    assert "No catalogue given" in missing.stdout
-
-
 def test_attributes_alone(project):
-    done = run(project, IMN_ITEMS="items.jsonl", IMN_USE_IDS="false")
+    done = run(project, IMN_ITEMS="items.jsonl", IMN_USE_IDS="false", IMN_RETRIEVAL="0")
     assert done.returncode == 0, done.stdout + done.stderr
     refused = run(project, IMN_USE_IDS="false")
     assert refused.returncode == 2

@@ -112,6 +112,16 @@ def test_the_pushed_model_recommends_what_is_new_to_a_user_of_its_ratings(projec
     assert done.stdout.count("pass 3: ") == 10
 
 
+def test_a_catalogue_for_a_model_without_attributes_is_refused(project):
+    command = [sys.executable, "-m", "pipeline.local.catalogue"]
+    refused = call(project, command, IMN_ITEMS="items.jsonl")
+    assert refused.returncode == 2
+    assert "was trained without a catalogue" in refused.stdout
+    missing = call(project, command)
+    assert missing.returncode == 2
+    assert "No catalogue given" in missing.stdout
+
+
 def test_the_same_run_again_reuses_everything_and_leaves_one_version(project):
     before = versions(project)
     done = run(project)
