@@ -34,6 +34,9 @@ trap 'rm -f "$log"' EXIT
 timeout $((end - SECONDS)) requirements/debian13.sh "$folder" make setup >"$log" 2>&1 ||
   skip "no environment in $folder ($(tail -1 "$log"))"
 status=0
+tests() { # further options of pytest
+  timeout "$left" requirements/debian13.sh "$folder" .venv/bin/python -m pytest "$@" "$directory" >"$log" 2>&1
+}
 for directory in "${directories[@]}"; do
   left=$((end - SECONDS))
   if [ "$left" -lt 60 ]; then
@@ -42,8 +45,18 @@ for directory in "${directories[@]}"; do
   fi
   started=$SECONDS
   code=0
-  timeout "$left" requirements/debian13.sh "$folder" \
-    .venv/bin/python -m pytest -n 2 --dist loadfile "$directory" >"$log" 2>&1 || code=$?
+  tests -n 2 --dist loadfile || code=$?
+  left=$((end - SECONDS))
+  # Some tests have deadlines, and a machine may have other work.
+  if [ "$code" = 1 ] && [ "$left" -ge 60 ]; then
+    first="$(grep '^FAILED' "$log" || true)"
+    code=0
+    tests --last-failed || code=$?
+    if [ "$code" = 0 ]; then
+      echo "Other set, $directory: failed at first, and passed when repeated alone:"
+      echo "$first"
+    fi
+  fi
   if [ "$code" = 124 ]; then
     echo "Other set, $directory: not finished, the time is over."
   elif [ "$code" != 0 ]; then

@@ -7,7 +7,20 @@ import subprocess
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-TOOLS = ("bash", "cut", "dirname", "df", "tail", "mkdir", "mktemp", "rm", "sed", "timeout", "cat")
+TOOLS = (
+    "bash",
+    "cut",
+    "dirname",
+    "df",
+    "tail",
+    "mkdir",
+    "mktemp",
+    "rm",
+    "sed",
+    "timeout",
+    "cat",
+    "grep",
+)
 
 
 @pytest.fixture
@@ -71,6 +84,15 @@ def test_directories_that_fail_are_shown_and_fail(run):
     assert "Other set, tests/end_to_end: 2 passed, 0 s." in done.stdout
     assert "Other set, tests/serving: failed.\nbroken\n" in done.stdout
     assert "Other set, tests/pipeline/evaluation: 2 passed" in done.stdout
+
+
+def test_a_test_that_passes_when_it_is_repeated_alone_is_named(run):
+    inside = """case "$*" in *setup*) ;; *last-failed*) echo "1 passed";;
+      *serving*) echo "FAILED tests/serving/test_a.py"; exit 1;; *) echo "2 passed";; esac"""
+    done = run("4000", inside=inside)
+    assert done.returncode == 0
+    assert "passed when repeated alone:\nFAILED tests/serving/test_a.py\n" in done.stdout
+    assert "Other set, tests/serving: 1 passed" in done.stdout
 
 
 def test_it_needs_the_seconds_that_are_left(run):

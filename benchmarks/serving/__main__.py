@@ -13,7 +13,6 @@ Example: python -m benchmarks.serving --output out
 
 import argparse
 import dataclasses
-import multiprocessing
 import os
 import pathlib
 import platform
@@ -25,11 +24,13 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
+import psutil
 
 from benchmarks import reporting
 from benchmarks.serving import exports, figures, report, soak
 from benchmarks.serving.figures import DIN, IMN
 from benchmarks.serving.load import ClientProcess, Load
+from benchmarks.training import processes
 
 _REQUESTS = 8  # distinct requests, sent in turn
 _TILED_REQUESTS = 2  # the same for tiled requests, which take megabytes each
@@ -73,13 +74,8 @@ def measure(plan: Plan, scratch: pathlib.Path) -> dict[str, Any]:
         if length == plan.target[1]:
             folders[str(scratch / "next")] = (IMN, 1)
         # In its own process: the memory of TensorFlow Transform is freed when it ends.
-        process = multiprocessing.get_context("spawn").Process(
-            target=exports.export, args=(folders, plan.items, length)
-        )
-        process.start()
-        process.join()
-        if process.exitcode:
-            raise SystemExit("An export failed; its error is above.")
+        limit = psutil.virtual_memory().total >> 20
+        processes.call("benchmarks.serving.exports:export", (folders, plan.items, length), limit)
     rows = [_session(plan, scratch, *size) for size in _sizes(plan)]
     options = ("--message-bytes", str(1 << 27), "--seconds", "60")
     with (

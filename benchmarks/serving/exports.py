@@ -28,14 +28,14 @@ def item(number: int) -> bytes:
     return b"B%09d" % number
 
 
-def export(folders: dict[str, tuple[str, int]], items: int, length: int) -> None:
+def export(arguments: tuple[dict[str, tuple[str, int]], int, int]) -> None:
     """Writes SavedModels like the Trainer's, all with the same Transform graph.
 
     Args:
-      folders: SavedModel folder to preset and seed of the weights.
-      items: size of the vocabulary.
-      length: history length L.
+      arguments: SavedModel folder to preset and seed of the weights; size of the vocabulary;
+        history length L.
     """
+    folders, items, length = arguments
     import tensorflow as tf
     import tensorflow_transform as tft
 
