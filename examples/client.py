@@ -1,7 +1,7 @@
 """Scores candidates for the history of one user, with the embedded server or TF Serving.
 
-    python examples/client.py                      gRPC, port 8500
-    python examples/client.py --rest               REST, port 8501
+    .venv/bin/python examples/client.py                gRPC, port 8500
+    .venv/bin/python examples/client.py --rest         REST, port 8501
 
 The default ids come from the generated ratings; a model scores any id.
 """

@@ -104,6 +104,11 @@ def histograms(result: Tally) -> dict[str, Any]:
     }
 
 
+def _begins(report: dict[str, Any], split: str) -> str:
+    day = report.get(f"{split}_begins")
+    return f" from {day}" if day else ""
+
+
 def lines(report: dict[str, Any]) -> list[str]:
     """Two lines on what was read and sampled, and one for each thing that looks wrong."""
     bad = report["bad_lines"]
@@ -118,7 +123,10 @@ def lines(report: dict[str, Any]) -> list[str]:
         + f", {report['duplicates']:,} repeated and {report['below_min_rating']:,} below "
         "`min_rating`.",
         "Samples: "
-        + ", ".join(f"{name} {of['samples']:,} of {of['users']:,} users" for name, of in splits)
+        + ", ".join(
+            f"{name} {of['samples']:,} of {of['users']:,} users" + _begins(report, name)
+            for name, of in splits
+        )
         + ".",
     ]
     (most, user), *others = report["largest_users"]

@@ -36,7 +36,9 @@ def lines(report: dict[str, Any]) -> list[str]:
         f"below {medium}, medium from {medium}, long from {long}.",
         features.TARGET_BUCKET: "how often the target occurs in training; 0 is never.",
         "controls": "baselines without the user's history, or with another user's. Near .5, the "
-        "samples do not leak. `the model itself` is there to compare with: rows with the model use "
+        "samples do not leak. The two about attributes do see the history: what a model must beat, "
+        "and where it falls to without them. `the model itself` is there to compare with: rows "
+        "with the model use "
         f"{controls['model_rows']:,} of {metrics[OVERALL]['rows']:,} test rows.",
     }
     if catalogue:

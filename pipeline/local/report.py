@@ -25,6 +25,7 @@ from pipeline.pipeline import pipeline_name
 from transforms import features
 
 _SHOWN = ("auc", "gauc", "log_loss", "calibration", "rows", "users")
+_TF_SERVING = "2.19.1"  # of serving/docker-compose.yml
 _SLICES = (
     OVERALL,
     *(f"{features.HISTORY_BUCKET}={bucket}" for bucket in features.HISTORY_BUCKETS),
@@ -73,8 +74,7 @@ def tell(
     folder = os.path.join(output, "report")
     lines = [*_lines(report), *outcome(report["pushed"], served)]
     lines += ["", f"Page:    {os.path.join(folder, 'index.html')}"]
-    if report["pushed"]:
-        lines += ["", "Next:", *_next(name, output, where)]
+    lines += ["", "Next:", *_next(name, output, where if report["pushed"] else "")]
     took = costs.read(connection, pipeline_name(settings))
     shown = content.gather(settings, report, steps, took, served)
     fileio.makedirs(folder)
@@ -143,12 +143,18 @@ def _number(value: Any) -> str:
 
 
 def _next(name: str, output: str, pushed: str) -> list[str]:
-    served = os.path.dirname(pushed)
     default = os.path.abspath(output) == os.path.abspath("runs")
     where = "" if default else f" OUTPUT={output}"
+    if not pushed:
+        return [
+            f"  make board{where}",
+            "  What to do after a refusal: docs/faq.md, `It got refused. What now?`",
+        ]
+    served = os.path.dirname(pushed)
     return [
         f"  make serve{where}",
+        f"  make recommend ID=USER{where}",
         f"  make board{where}",
         f"  docker run -p 8501:8501 -v {served}:/models/{name} -e MODEL_NAME={name} "
-        "tensorflow/serving",
+        f"tensorflow/serving:{_TF_SERVING}",
     ]

@@ -33,6 +33,10 @@ NAMES = {
     "item_cosine": "cosine of items by their users",
 }
 SLICES = (features.HISTORY_BUCKET, features.TARGET_BUCKET)
+_PARTS = (  # in the order of a table
+    *(f"{features.HISTORY_BUCKET}={bucket}" for bucket in features.HISTORY_BUCKETS),
+    *(f"{features.TARGET_BUCKET}={bucket}" for bucket in features.TARGET_BUCKETS),
+)
 _BATCH = 64
 
 
@@ -248,9 +252,9 @@ def table(result: Mapping[str, Any]) -> str:
     for name in NAMES:
         lines.append(f"  {NAMES[name]:<34}" + _cells(result["systems"][name][OVERALL], columns))
     for name in ("recommend", "first_stage"):
-        lines.append(f"{NAMES[name].capitalize()}, by slice")
-        for part, metrics in result["systems"][name].items():
-            if part != OVERALL:
+        lines.append(f"{NAMES[name].capitalize()}, by slice and its positives")
+        for part in _PARTS:
+            if metrics := result["systems"][name].get(part):
                 label = f"{part}, {metrics['rows']:,}"
                 lines.append(f"  {label:<34}" + _cells(metrics, columns[:-2]))
     return "\n".join(lines)

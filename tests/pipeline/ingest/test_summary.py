@@ -30,7 +30,8 @@ def test_two_lines_say_what_was_read():
         "Read: 1,000 events of 90 users, 2010-01-01 to 2014-05-19; 300 items in training. "
         "Of 1,010 lines 8 are bad (no user 6, time before 1995 2), 2 repeated and 0 below "
         "`min_rating`.",
-        "Samples: train 1,200 of 40 users, eval 180 of 40 users, test 160 of 40 users.",
+        "Samples: train 1,200 of 40 users, eval 180 of 40 users, test 160 of 40 users "
+        "from 2014-02-01.",
     ]
 
 

@@ -95,7 +95,7 @@ def test_a_model_is_judged_by_its_own_answers(world, export, files):
     assert by_bucket["mrr"][0] == pytest.approx((1 / (first + 1)).mean())
     text = metrics.table(result)
     assert f"{system['mrr'][0]:.4f}" in text
-    (_, *by_slice) = text.split("First stage alone, by slice")[1].splitlines()
+    (_, *by_slice) = text.split("First stage alone, by slice and its positives")[1].splitlines()
     line = next(line for line in by_slice if line.startswith("  target_bucket=1-4, 24 "))
     assert float(line.split()[-1]) == pytest.approx((1 / (first + 1)).mean(), abs=5e-5)
 
