@@ -74,6 +74,7 @@ def _run(settings: Settings, output: str) -> int:
         for line in (*console.python_age(), *described):
             console.say(line)
         console.say(f"Model: {settings.model}, output under {output}")
+        console.say(f"To watch the training: make board{console.make_argument(output)}")
 
         from tfx import v1 as tfx
 

@@ -35,6 +35,12 @@ def say(text: str = "") -> None:
     sys.stdout.flush()
 
 
+def make_argument(output: str) -> str:
+    """What a `make` command needs to find an output folder; "" for the default one."""
+    default = os.path.abspath(output) == os.path.abspath("runs")
+    return "" if default else f" OUTPUT={output}"
+
+
 def python_age(version: tuple[int, int] = sys.version_info[:2]) -> list[str]:
     """What to say of an old Python at the start of a run: a line with the cure, or none.
 

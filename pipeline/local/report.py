@@ -143,8 +143,7 @@ def _number(value: Any) -> str:
 
 
 def _next(name: str, output: str, pushed: str) -> list[str]:
-    default = os.path.abspath(output) == os.path.abspath("runs")
-    where = "" if default else f" OUTPUT={output}"
+    where = console.make_argument(output)
     if not pushed:
         return [
             f"  make board{where}",

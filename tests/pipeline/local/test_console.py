@@ -141,3 +141,10 @@ def test_an_error_after_lines_of_success_is_a_failure(tmp_path, capfd):
 
     assert console.run(str(tmp_path), start, lambda costs: 1 / 0) == console.ANOMALIES
     assert "Anomalies: label: 7" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("output", "argument"), [("runs", ""), ("./runs/", ""), ("out", " OUTPUT=out")]
+)
+def test_commands_name_the_output_folder_unless_it_is_the_default(output, argument):
+    assert console.make_argument(output) == argument
