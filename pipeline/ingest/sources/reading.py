@@ -171,7 +171,7 @@ def describe(settings: Ingestion) -> list[str]:
     """What a run will read: its files, and the layout with a row that was read by it.
 
     Raises:
-      InputError: as `layouts` does.
+      InputError: as `layouts` does, or if no file begins with rows that can be read.
     """
     listing = filesystem.list_files(settings.ratings)
     found = layouts(listing.paths, settings)
@@ -180,7 +180,14 @@ def describe(settings: Ingestion) -> list[str]:
     shown = ", ".join(paths[:10]) + (", …" if len(paths) > 10 else "")
     lines = [f"Ratings: {len(paths)} file{'s' if len(paths) > 1 else ''}: {shown}"]
     lines += [f"  left out: {path} ({reason})" for path, reason in skipped[:10]]
-    return [*lines, f"  {found[paths[0]][0].describe()}"]
+    with_rows = [path for path in paths if any(found[path][0].sample.values())]
+    if not with_rows:
+        raise InputError(
+            "`ratings` must have rows with a user, an item and a time. None of the first lines of "
+            f"{paths[0]!r} has a time that can be read: a number since 1970, or ISO 8601. Look at "
+            "the file, or say which column is the time with IMN_COLUMNS."
+        )
+    return [*lines, f"  {found[with_rows[0]][0].describe()}"]
 
 
 def _is_second_header(where: str, layout: Layout, text: str) -> bool:

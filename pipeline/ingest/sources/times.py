@@ -87,8 +87,11 @@ def from_iso(text: str) -> int | None:
 
 
 def text(time: int) -> str:
-    """Microseconds since 1970 as an ISO 8601 text, without what is zero."""
-    at = datetime.datetime(1970, 1, 1) + datetime.timedelta(microseconds=int(time))
+    """Microseconds since 1970 as an ISO 8601 text, without what is zero; or why there is none."""
+    try:
+        at = datetime.datetime(1970, 1, 1) + datetime.timedelta(microseconds=int(time))
+    except OverflowError:
+        return "no time" if time == INVALID else "outside of the years 1 to 9999"
     return at.date().isoformat() if time % (86_400 * SECOND) == 0 else at.isoformat(" ")
 
 

@@ -195,3 +195,25 @@ def test_a_run_says_what_it_reads(tmp_path):
         "  layout header, separator semicolon: user 'uid' = 'x', item 'sku' = 'y', "
         f"time 'at' = '{S}000' (ms: 2013-04-13)",
     ]
+
+
+@pytest.mark.parametrize(
+    "rows", ["", "u,i,5,n/a\n", "u,i,5,\n", "u,i,5,inf\n", "u,i,5,0000-01-01\n"]
+)
+def test_a_file_without_a_row_that_can_be_read_is_refused_before_anything_runs(tmp_path, rows):
+    (tmp_path / "r.csv").write_text("user_id,item_id,rating,timestamp\n" + rows)
+    with pytest.raises(InputError, match="must have rows with a user, an item and a time"):
+        reading.describe(Settings(ratings=str(tmp_path / "r.csv")))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [
+        ("r.csv", "user_id,item_id,timestamp\nu,i,-99999999999999\n", "outside of the years"),
+        ("r.jsonl", '{"user_id": "u", "item_id": "i", "timestamp": null}\n', "(s: no time)"),
+        ("r.csv", "user_id,item_id,timestamp\nu,i,9999-12-31\n", "(iso: 9999-12-31)"),
+    ],
+)
+def test_any_time_of_the_row_that_is_shown_can_be_said(tmp_path, name, text, says):
+    (tmp_path / name).write_text(text)
+    assert says in reading.describe(Settings(ratings=str(tmp_path / name)))[-1]
