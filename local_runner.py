@@ -32,6 +32,8 @@ def main() -> int:
         settings = Settings.from_environment(os.environ)
         with output_folder.locked(os.path.abspath(settings.output)):
             return _run(settings, os.path.abspath(settings.output))
+    except KeyboardInterrupt:  # before a run starts, or while it ends
+        return console.stopped()
     except InputError as error:
         console.say(f"Input: {error}")
         return console.BAD_INPUT

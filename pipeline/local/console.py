@@ -18,7 +18,7 @@ from pipeline.errors import AnomalyError, InputError
 from pipeline.local import beam_errors
 from pipeline.local.memory import Cost, PeakMemory, processor_seconds
 
-PUSHED, FAILED, BAD_INPUT, REFUSED, ANOMALIES = 0, 1, 2, 3, 4
+PUSHED, FAILED, BAD_INPUT, REFUSED, ANOMALIES, STOPPED = 0, 1, 2, 3, 4, 130
 
 _EVENT = re.compile(r"Component (\S+) is (running|finished)\.")
 _KILLED = re.compile(r"SIGKILL|exit code:? -9|[Kk]illed|terminated abruptly|died with.*9")
@@ -33,6 +33,12 @@ def say(text: str = "") -> None:
     """Writes a line to the screen."""
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
+
+
+def stopped() -> int:
+    """Says that the user stopped the run; gives the exit status."""
+    say("Stopped. Run the same command again to continue from here.")
+    return STOPPED
 
 
 def make_argument(output: str) -> str:
@@ -148,7 +154,7 @@ def run(output: str, start: Callable[[], bool], report: Callable[[dict[str, Cost
 
     Returns:
       the exit status: 0 pushed or served already, 2 bad input, 3 refused by the
-      gate, 4 anomalies in the data, 1 for anything else.
+      gate, 4 anomalies in the data, 130 stopped by the user, 1 for anything else.
     """
     from absl import logging as absl_logging
 
@@ -166,8 +172,7 @@ def run(output: str, start: Callable[[], bool], report: Callable[[dict[str, Cost
             return report(progress.costs) if start() else PUSHED
         except KeyboardInterrupt:
             progress.end("stopped")
-            say("Stopped. Run the same command again to continue from here.")
-            return 130
+            return stopped()
         except Exception as error:
             progress.end("failed")
             traceback.print_exc()

@@ -1,3 +1,4 @@
+import contextlib
 import logging
 import os
 import pathlib
@@ -148,3 +149,15 @@ def test_an_error_after_lines_of_success_is_a_failure(tmp_path, capfd):
 )
 def test_commands_name_the_output_folder_unless_it_is_the_default(output, argument):
     assert console.make_argument(output) == argument
+
+
+def test_a_run_that_is_stopped_before_it_starts_or_while_it_ends_says_so(monkeypatch, capsys):
+    import local_runner
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(local_runner, "_run", interrupted)
+    monkeypatch.setattr(local_runner.output_folder, "locked", contextlib.nullcontext)
+    assert local_runner.main() == console.STOPPED
+    assert capsys.readouterr().out.startswith("Stopped. ")
