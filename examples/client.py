@@ -67,6 +67,11 @@ def over_grpc() -> list[float]:
         import grpc
         from tensorflow import make_ndarray, make_tensor_proto
         from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+    except ModuleNotFoundError as error:
+        sys.exit(
+            f"{error}. Start it as .venv/bin/python examples/client.py, or use --rest, which needs "
+            "no package."
+        )
     finally:
         os.dup2(screen, 2)
 

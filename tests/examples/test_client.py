@@ -56,3 +56,10 @@ def test_refusals_and_missing_servers_are_one_line(server, tmp_path, way):
         assert (done.returncode, done.stdout) == (1, "")
         assert said in done.stderr
         assert done.stderr.count("\n") == 1
+
+
+def test_without_its_packages_it_says_which_python_has_them():
+    done = subprocess.run([sys.executable, "-S", CLIENT], capture_output=True, text=True)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert "No module named 'grpc'. Start it as .venv/bin/python" in line
