@@ -23,6 +23,7 @@ from pipeline.ingest import plans
 from pipeline.ingest.sources.records import BLOCK_BYTES, Range
 from pipeline.items import checks, fields, source, stages, summary
 from pipeline.items.assemble import assemble
+from pipeline.progress import Progress
 from transforms import item_table
 
 BUCKET_BYTES = 24 << 20  # approximate text of a bucket
@@ -101,8 +102,9 @@ def make_item_table(
     job = stages.Job(request, choice, folder, output, max(1, text // bucket_bytes))
     fileio.makedirs(folder)
     try:
-        _build(pipeline, job, ranges)
-        pipeline.run().wait_until_finish()
+        with Progress("ItemTable", _steps(job, len(ranges)), "steps") as progress:
+            _build(pipeline, job, ranges, progress.advance)
+            pipeline.run().wait_until_finish()
         with fileio.open(os.path.join(folder, "result.json"), "r") as file:
             result = json.load(file)
         if result["error"]:
@@ -117,14 +119,29 @@ def make_item_table(
     return report
 
 
-def _build(pipeline: beam.Pipeline, job: stages.Job, ranges: list[Range]) -> None:
+def _steps(job: stages.Job, ranges: int) -> int:
+    """How often a stage runs on a range or bucket."""
+    return ranges + len((stages.merge, stages.encode)) * job.buckets
+
+
+def _build(
+    pipeline: beam.Pipeline,
+    job: stages.Job,
+    ranges: list[Range],
+    advance: Callable[[int], None],
+) -> None:
+    def counted(stage: Callable, *arguments: Any) -> dict[str, Any]:
+        tally = stage(job, *arguments)
+        advance(1)
+        return tally
+
     def each_bucket(stage: Callable, plan: Any) -> beam.PCollection:
         name = stage.__name__
         return (
             pipeline
             | f"Buckets to {name}" >> beam.Create(range(job.buckets))
             | f"Spread buckets to {name}" >> beam.Reshuffle()
-            | name >> beam.FlatMap(_unless_error, functools.partial(stage, job), plan)
+            | name >> beam.FlatMap(_unless_error, functools.partial(counted, stage), plan)
         )
 
     def total(counts: beam.PCollection, decide: Callable, *before: Any) -> Any:
@@ -138,7 +155,7 @@ def _build(pipeline: beam.Pipeline, job: stages.Job, ranges: list[Range]) -> Non
         pipeline
         | "Ranges" >> beam.Create(ranges)
         | "Spread ranges" >> beam.Reshuffle()
-        | "partition" >> beam.Map(functools.partial(stages.partition, job))
+        | "partition" >> beam.Map(functools.partial(counted, stages.partition))
     )
     rows = total(read, checks.check_rows)
     kept = total(each_bucket(stages.merge, rows), checks.vocabularies, rows)

@@ -22,9 +22,9 @@ from transforms import features
 RECALLS = (20, 100, 500)
 TOP = 10
 MAX_RETRIEVED, MAX_RANKED = 20_000, 1_000  # rows of the first stage, and of both stages
-# Items that the first stage compares, of all rows together: half a minute of one core. It bounds
-# the rows of a catalogue with more than 100,000 items.
-MAX_COMPARED = 2_000_000_000
+# Items that the first stage compares, of all rows together: a minute of one core. It bounds
+# the rows of a catalogue with more than 500,000 items.
+MAX_COMPARED = 10_000_000_000
 # The systems in JSON, and in words.
 NAMES = {
     "recommend": "first stage, ranked by the model",
@@ -62,7 +62,7 @@ def evaluate(
     """Metrics of both stages and of the baselines on test; None for a model without a first stage.
 
     The first stage answers at most 20,000 rows of whole users, chosen by hash, and fewer if the
-    catalogue has more than 100,000 items (`retrieved_rows`); both stages and the baselines answer
+    catalogue has more than 500,000 items (`retrieved_rows`); both stages and the baselines answer
     at most 1,000 of these. The model ranks as many items as a request of a few
     items has it rank, also if that is fewer than the largest K.
 

@@ -13,6 +13,7 @@ from pipeline.errors import InputError
 from pipeline.ingest import arrow_files, hashing
 from pipeline.ingest.stages import ITEM_COUNTS
 from pipeline.items.job import Request, make_item_table
+from pipeline.progress import Progress
 from transforms import item_table
 
 EVENTS = {"i1": 5, "i2": 3, "i3": 2, "gone": 1}
@@ -40,6 +41,20 @@ def examples(tmp_path):
     return str(folder)
 
 
+@pytest.fixture
+def finished(monkeypatch):
+    """Steps done and steps announced, when the job has ended."""
+    ends = []
+
+    class Recorded(Progress):
+        def __exit__(self, *error):
+            ends.append((self.done(), self._total))
+            super().__exit__(*error)
+
+    monkeypatch.setattr("pipeline.items.job.Progress", Recorded)
+    return ends
+
+
 def make(items, folder, examples="", fields="", frozen="", **sizes):
     request = Request(str(items), fields, 0.2, 100, examples, frozen)
     argv = ["--runner=DirectRunner", "--direct_running_mode=in_memory"]
@@ -60,10 +75,10 @@ def by_item(folder, field):
 
 
 @pytest.mark.parametrize("buckets", [1, 3])
-def test_the_table(tmp_path, examples, buckets):
+def test_the_table(tmp_path, examples, buckets, finished):
     path = tmp_path / "items.jsonl"
     path.write_text(json_lines())
-    sizes = {"range_bytes": 100, "bucket_bytes": 1000 // buckets}
+    sizes = {"range_bytes": 100, "bucket_bytes": len(json_lines()) // buckets}
     report = make(path, tmp_path / "t", examples, FIELDS, **sizes)
     assert by_item(tmp_path / "t", 0) == CATEGORY
     table = item_table.load(str(tmp_path / "t"))
@@ -78,6 +93,9 @@ def test_the_table(tmp_path, examples, buckets):
     assert (report["items"], report["bare"]) == (5, 1)
     assert (report["known_events"], report["training_events"]) == (10, 11)
     assert report["odd"]["price"] == {"not a number": 1}
+    ((done, total),) = finished
+    ranges = -(-len(json_lines()) // 100)
+    assert done == total == ranges + 2 * buckets  # two stages work on each bucket
 
 
 def as_csv(rows):

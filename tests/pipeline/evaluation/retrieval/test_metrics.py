@@ -107,7 +107,7 @@ def test_few_rows_are_those_of_whole_users(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("items", "rows"), [(0, 20_000), (100_000, 20_000), (1_000_000, 2_000), (10**9, 1_000)]
+    ("items", "rows"), [(0, 20_000), (500_000, 20_000), (2_500_000, 4_000), (10**9, 1_000)]
 )
 def test_a_large_catalogue_is_asked_for_fewer_rows(items, rows):
     """Rows times items is bounded, but both stages keep their 1,000 rows."""
