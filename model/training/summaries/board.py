@@ -7,22 +7,21 @@ same, so that one chart shows both; and `best`, the row of the tab HParams.
 import collections
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 from absl import logging
-from tensorboard.plugins.pr_curve.summary import pb as pr_curve_pb
 
 from model.calibration import Calibration
 from model.ranker import Losses, Ranker
 from model.training import metrics
 from model.training.optimizer import LazyAdam
-from model.training.summaries import hparams, norms, passes
-from model.training.summaries.events import Events, continue_from, histogram
+from model.training.summaries import hparams, norms
+from model.training.summaries.events import Events, continue_from
 from model.training.summaries.items import ItemNames
-from model.training.summaries.passes import Passes
+from model.training.summaries.pictures import Pictures
 from transforms import features
 
 TRAIN, EVAL, BEST = "train", "eval", "best"
@@ -32,7 +31,6 @@ STEPS = 50  # between two points of the curves of training; each is a mean of as
 SHARE = 0.02
 _FIRST_SECONDS = 1.0  # of the first ones, about; later ones take as long as those before
 _PROFILE_FROM = 10  # steps of the process before the profile: the first ones compile
-_LARGEST = 200_000  # numbers of a variable that a histogram reads
 # The folder in which a training writes, in the folder of its checkpoints.
 _PLACE = "summaries"
 
@@ -82,8 +80,9 @@ class Board:
         self._ranker, self._optimizer = ranker, optimizer
         self._events = {run: Events(os.path.join(folder, run)) for run in (TRAIN, EVAL, BEST)}
         self._norms = norms.Norms(ranker, optimizer)
-        self._passes = Passes(ranker, sample)
-        self._pictures: list[Any] = []
+        self._pictures = Pictures(
+            self._events[TRAIN], self._events[EVAL], ranker, strategy, sample, shown.names
+        )
         self._recent: Any = collections.deque(maxlen=STEPS)
         self._written = step
         self._waited = self._stepped = self._examples = 0.0
@@ -200,82 +199,11 @@ class Board:
         self._waited = self._stepped = self._examples = 0.0
 
     def _draw(self) -> None:
-        """Histograms, curves and pictures of the model as it is."""
         start = time.monotonic()
-        from model.training.summaries import charts  # Matplotlib takes half a second
-
-        labels, logits, calibration = self._last
-        scores = _sigmoid(logits)
-        calibrated = _sigmoid(calibration.scale * logits + calibration.bias)
-        self._events[EVAL].write(
-            self._step,
-            [
-                pr_curve_pb("pr_curve", labels.astype(bool), calibrated),
-                histogram("scores/positives", calibrated[labels == 1]),
-                histogram("scores/negatives", calibrated[labels == 0]),
-            ],
-        )
-        self._events[EVAL].image(
-            self._step,
-            "calibration",
-            charts.calibration(labels, {"as trained": scores, "served": calibrated}),
-            "Share of positives by predicted probability, on eval; each point is a tenth of it.",
-        )
-        self._events[TRAIN].write(
-            self._step,
-            [
-                histogram(f"weights/{name}", _some(variable))
-                for name, variable in zip(
-                    norms.names(self._ranker), self._ranker.trainable_variables, strict=True
-                )
-            ],
-        )
-        self._events[EVAL].scalars(self._step, self._here(self._passes.memory_change))
-        shares = self._here(self._passes.shares)
-        if shares is not None:
-            self._draw_attention(shares)
+        self._pictures.draw(self._step, *self._last)
         self._drawn = self._step
         self._cost = time.monotonic() - start
         self._spent += self._cost
-
-    def _here(self, compute: Callable[[], Any]) -> Any:
-        """The result of a function that runs the model, computed by a replica of this worker.
-
-        Outside of a replica, reading a moving average would wait for all workers, and only the
-        chief writes summaries.
-        """
-        result = self._strategy.run(tf.autograph.experimental.do_not_convert(compute))
-        return self._strategy.experimental_local_results(result)[0]
-
-    def _draw_attention(self, shares: np.ndarray) -> None:
-        from model.training.summaries import charts
-
-        entropies = passes.entropy(shares, self._passes.length)
-        self._events[EVAL].write(
-            self._step,
-            [
-                histogram(f"attention_entropy/pass_{number}", values)
-                for number, values in enumerate(entropies.T, start=1)
-            ],
-        )
-        if not self._pictures:
-            for row in self._passes.shown:
-                names = self._labels([*self._passes.events(row), self._passes.target[row]])
-                picture = charts.AttentionPicture(shares.shape[1], names[:-1], names[-1])
-                self._pictures.append((row, picture, len(names) - 1))
-        for number, (row, picture, events) in enumerate(self._pictures, start=1):
-            newest = shares[row, :, shares.shape[2] - events :]
-            self._events[EVAL].image(
-                self._step,
-                f"attention/user_{number}",
-                picture.pixels(newest),
-                f"Share of each event in each pass; {self._passes.length[row]} events in all. "
-                "Below: the difference to the pass before.",
-            )
-
-    def _labels(self, items: Sequence[int]) -> list[str]:
-        names = self._shown.names
-        return names.labels(items) if names else [f"item {item}" for item in items]
 
     def _graph(self, sample: Mapping[str, Any]) -> None:
         spec = {
@@ -316,14 +244,3 @@ def _continue(folder: str, checkpoint_dir: str, step: int) -> None:
 def _named(group: str, names: Mapping[str, str], evaluation: Mapping[str, Any]) -> dict[str, float]:
     """Metrics of an evaluation by tag. GAUC may be missing."""
     return {f"{group}/{name}": evaluation[key] for name, key in names.items() if key in evaluation}
-
-
-def _some(variable: tf.Variable) -> np.ndarray:
-    """All numbers of a variable, or of evenly spaced rows of a large one."""
-    width = int(np.prod(variable.shape[1:]))
-    stride = -(-variable.shape[0] * width // _LARGEST)
-    return variable[::stride].numpy()
-
-
-def _sigmoid(logits: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-np.asarray(logits, np.float64)))
