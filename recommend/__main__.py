@@ -106,7 +106,7 @@ def recommend(arguments: argparse.Namespace, settings: Settings) -> Iterator[str
         for number, row in enumerate(weights[:, rank - 1], 1):
             largest = [j for j in np.argsort(-np.abs(row), kind="stable")[:_TOP_EVENTS] if row[j]]
             events = "; ".join(f"{row[j]:.3f} {label(history.items[j])}" for j in largest)
-            yield f"              pass {number}: {events}"
+            yield f"              pass {number}, mean {row.mean():.3f}: {events}"
     yield ""
     if any(best.places):
         yield (
@@ -114,7 +114,10 @@ def recommend(arguments: argparse.Namespace, settings: Settings) -> Iterator[str
             "weighs how often people choose the item, and its cosine in the first stage."
         )
     if len(weights):
-        yield "A pass lists the history events with the largest attention weights."
+        yield (
+            "A pass lists the history events with the largest attention weights, after the mean "
+            "of all events: a weight far above it is an event that counted for this item."
+        )
     elif history.items:
         yield "This model has no attention weights, so it cannot show which events counted most."
     if unreadable and described:

@@ -64,7 +64,7 @@ def table(lines):
         if words and words[0].isdigit():
             rows.append((words[3], float(words[1])))
         elif words and words[0] == "pass":
-            reasons.setdefault(rows[-1][0], []).append(line.split(": ", 1)[1])
+            reasons.setdefault(rows[-1][0], []).append(line.split(", ", 1)[1])
     return rows, reasons
 
 
@@ -107,7 +107,8 @@ def test_reasons_are_the_heaviest_events_of_every_pass(run, export):
         assert len(reasons[item]) == 3  # passes of IMN 3P+
         for own, text in zip(attention[:, k], reasons[item], strict=True):
             heaviest = np.argsort(-own)
-            assert text == "; ".join(f"{own[j]:.3f} {HISTORY[j]}" for j in heaviest)
+            events = "; ".join(f"{own[j]:.3f} {HISTORY[j]}" for j in heaviest)
+            assert text == f"mean {sum(own) / 3:.3f}: {events}"
 
 
 def test_items_below_the_wanted_rating_are_no_history_but_were_had(run, export):
