@@ -73,7 +73,7 @@ def _pipeline(settings: Settings, kubeflow_2: bool):
         dataclasses.replace(settings, ratings=ratings),
         pipeline_root=posixpath.join(root, "pipeline", pipeline.pipeline_name(settings)),
         serving_dir=posixpath.join(root, "serving_model", serving_name(settings)),
-        checkpoint_root=posixpath.join(root, "checkpoints"),
+        checkpoint_root=posixpath.join(root, "checkpoints", pipeline.pipeline_name(settings)),
         beam_pipeline_args=connections.beam_args(settings, _CODE),
         runs_resolvers=not kubeflow_2,
     )

@@ -49,8 +49,10 @@ def main() -> int:
         threading.Thread(target=_end_with, args=[options.parent], daemon=True).start()
     try:
         place = cluster.read(os.environ)
-        arguments = _arguments(options.arguments)
+        _arguments(options.arguments)
         cluster.meet(place, _MEET_SECONDS)
+        # Again: the first may be of a Trainer that was killed. This one writes, then its chief comes.
+        arguments = _arguments(options.arguments)
     except ValueError as error:
         sys.stderr.write(f"{REASON}{error}\n")
         return 1

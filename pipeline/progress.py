@@ -1,10 +1,11 @@
 """Progress of a long component: rows done, rate and time left.
 
 Beam's local runner tells nothing before a job ends. So the workers of a component append to a file
-that the component reads, whatever thread or process they run in. A worker on another machine
-appends to a file of its own, which nobody reads.
+that the component reads, whatever thread or process they run in. Workers on another machine do not
+see that file, and count nothing.
 """
 
+import contextlib
 import os
 import sys
 import tempfile
@@ -16,13 +17,15 @@ _QUIET = 10.0  # seconds in which nothing is written: most components of small d
 _EVERY = 1.0  # seconds between two updates of the line on a terminal
 _LINES = 60.0  # seconds between two lines in a file
 _BYTES = 8  # of a number of rows in the file
+_SLOW = 2.0  # rows a second below which the rate is told by the minute
 
 
 class Progress:
     """Counts the rows of a component; a context manager that writes to `sys.stdout`.
 
     A terminal shows one line that is updated in place; a file gets a line a minute. Nothing is
-    written in the first ten seconds. Workers get a pickled copy, and call `advance` alone.
+    written in the first ten seconds, nor before the first rows are done. Workers get a pickled
+    copy, and call `advance` alone.
 
     Args:
       name: what works, the start of the line.
@@ -36,10 +39,13 @@ class Progress:
         os.close(handle)
 
     def advance(self, rows: int) -> None:
-        """Adds rows that are done."""
-        # Appending a few bytes is one step for the system, so no worker writes into another's.
-        with open(self._path, "ab", buffering=0) as file:
-            file.write(rows.to_bytes(_BYTES, "little"))
+        """Adds rows that are done. Without access to the file it does nothing."""
+        with contextlib.suppress(OSError):
+            # Does not make the file: on another machine, or after the end, nobody would remove it.
+            file = os.open(self._path, os.O_WRONLY | os.O_APPEND)
+            # Appending a few bytes is one step for the system: no worker writes into another's.
+            with open(file, "wb", buffering=0) as opened:
+                opened.write(rows.to_bytes(_BYTES, "little"))
 
     def done(self) -> int:
         """The rows of all workers on this machine."""
@@ -55,7 +61,8 @@ class Progress:
         done = self.done()
         of = f" of {self._total:,}" if self._total else ""
         rate = done / max(seconds, 1e-9)
-        text = f"{self._name}: {done:,}{of} {self._unit}, {rate:,.0f} a second"
+        pace = f"{rate:,.0f} a second" if rate >= _SLOW else f"{60 * rate:,.0f} a minute"
+        text = f"{self._name}: {done:,}{of} {self._unit}, {pace}"
         if self._total and done:
             text += f", {duration((self._total - done) / rate)} left"
         return text
@@ -85,6 +92,8 @@ class Progress:
         wait = _QUIET if terminal else _LINES
         while not self._stop.wait(wait):
             wait = _EVERY if terminal else _LINES
+            if not self.done():  # also if all workers are on other machines
+                continue
             line = self.line(time.monotonic() - start)
             sys.stdout.write(f"\r\033[K  … {line}" if terminal else f"    {line}\n")
             sys.stdout.flush()

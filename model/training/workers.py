@@ -9,7 +9,6 @@ ends all of them. A worker on another machine reads the same file of arguments.
 import contextlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -24,7 +23,7 @@ from absl import logging
 
 from model.training import cluster
 
-# The file of arguments, in the folder of the checkpoints.
+# The file of arguments. That of workers on other machines is in the folder of the checkpoints.
 ARGUMENTS = "arguments.json"
 # The exit status of a worker that lost another one. What ended the other one is the reason.
 LOST = 75
@@ -73,14 +72,18 @@ def run(fn_args: Any) -> None:
     logs = fn_args.model_run_dir
     logs = tempfile.mkdtemp(prefix="imn-workers-") if "://" in logs else logs
     os.makedirs(logs, exist_ok=True)
-    arguments = _write(fn_args)
-    with _started(arguments, configs, logs) as processes:
-        _wait(processes)
+    # Of its own, because a worker that is killed leaves its temporary files.
+    with tempfile.TemporaryDirectory(
+        prefix="imn-workers-", ignore_cleanup_errors=True
+    ) as temporary:
+        # Workers on other machines know no path but that one.
+        arguments = _write(fn_args, temporary if custom["workers"] else custom["checkpoint_root"])
+        with _started(arguments, configs, logs, temporary) as processes:
+            _wait(processes)
 
 
-def _write(fn_args: Any) -> str:
+def _write(fn_args: Any, folder: str) -> str:
     """Writes the arguments of a training for its workers; returns the path."""
-    folder = fn_args.custom_config["checkpoint_root"]
     tf.io.gfile.makedirs(folder)
     path = os.path.join(folder, ARGUMENTS)
     with tf.io.gfile.GFile(f"{path}.part", "w") as file:
@@ -90,7 +93,9 @@ def _write(fn_args: Any) -> str:
 
 
 @contextlib.contextmanager
-def _started(arguments: str, configs: list[str], logs: str) -> Iterator[list[_Process]]:
+def _started(
+    arguments: str, configs: list[str], logs: str, temporary: str
+) -> Iterator[list[_Process]]:
     """Starts a worker for each value of `TF_CONFIG`; at the end those that still run are killed.
 
     Their logs go to files. What the first one prints, its progress, goes to `sys.stdout` too.
@@ -99,8 +104,6 @@ def _started(arguments: str, configs: list[str], logs: str) -> Iterator[list[_Pr
     # Workers import from where this process does.
     path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
     processes: list[_Process] = []
-    # Of its own, because a worker that is killed leaves its temporary files.
-    temporary = tempfile.mkdtemp(prefix="imn-workers-")
     try:
         for number, config in enumerate(configs):
             log = os.path.join(logs, f"worker_{number}.log")
@@ -128,7 +131,6 @@ def _started(arguments: str, configs: list[str], logs: str) -> Iterator[list[_Pr
         for started in processes:
             started.process.kill()
             started.process.wait()
-        shutil.rmtree(temporary, ignore_errors=True)
         with contextlib.suppress(tf.errors.NotFoundError):
             tf.io.gfile.remove(arguments)
 

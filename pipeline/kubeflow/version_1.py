@@ -12,7 +12,7 @@ from pipeline import connections
 from pipeline.configs import Settings
 from pipeline.kubeflow import steps
 
-_COMMAND = ["python", "-m", "pipeline.kubeflow.step"]
+_COMMAND = ["python", "-m", "pipeline.kubeflow.step_1"]
 # The user of the image cannot write to /, which is the default.
 _UI_METADATA = "/tmp/mlpipeline-ui-metadata.json"
 

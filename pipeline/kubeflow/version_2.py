@@ -15,6 +15,7 @@ from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner
 from pipeline.configs import Settings, SettingsError
 from pipeline.kubeflow import steps
 
+_COMMAND = ["python", "-m", "pipeline.kubeflow.step_2"]
 # Their inputs are files, which Kubeflow's own cache does not look into: without this, a changed
 # folder of ratings would be answered with the Examples of the old one, and the next model would be
 # compared with the one before the served one.
@@ -57,7 +58,7 @@ def write(settings: Settings, pipeline: tfx.dsl.Pipeline) -> None:
 
 
 def complete(settings: Settings, specification: dict[str, Any]) -> dict[str, Any]:
-    """Adds resources, retries and what is not cached to a pipeline specification, in place.
+    """Adds commands, resources, retries and what is not cached to a specification, in place.
 
     Returns:
       the configuration of the platform: node selector, labels and time limit of each step.
@@ -69,6 +70,7 @@ def complete(settings: Settings, specification: dict[str, Any]) -> dict[str, Any
     for step, task in tasks.items():
         name = specification["components"][task["componentRef"]["name"]]["executorLabel"]
         needs = steps.resources(settings, step)
+        executors[name]["container"]["command"] = _COMMAND
         executors[name]["container"]["resources"] = {
             "resourceCpuRequest": needs.cpu_request,
             "resourceCpuLimit": needs.cpu_limit,

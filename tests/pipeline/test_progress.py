@@ -53,6 +53,30 @@ def test_without_a_total_there_is_no_time_left():
     with progress.Progress("Evaluator", 0, "steps") as counted:
         counted.advance(7)
         assert counted.line(2.0) == "Evaluator: 7 steps, 4 a second"
+        assert counted.line(60.0) == "Evaluator: 7 steps, 7 a minute"
+
+
+def test_a_worker_that_cannot_reach_the_file_goes_on_and_leaves_none(tmp_path, monkeypatch):
+    """On another machine the folder is not there; after the end the file is not."""
+    monkeypatch.setattr(progress.tempfile, "tempdir", str(tmp_path))
+    with progress.Progress("Transform", 10) as counted:
+        tmp_path.rename(tmp_path.with_name("moved"))
+        counted.advance(1)
+        tmp_path.with_name("moved").rename(tmp_path)
+        counted.advance(2)
+        assert counted.done() == 2
+    counted.advance(3)
+    assert not list(tmp_path.iterdir())
+
+
+def test_nothing_is_told_before_the_first_rows(fast, monkeypatch):
+    screen = io.StringIO()
+    monkeypatch.setattr("sys.stdout", screen)
+    with progress.Progress("Transform", 10) as counted:
+        time.sleep(0.2)
+        assert not screen.getvalue()
+        counted.advance(1)
+        wait_for(screen, "1 of 10 rows")
 
 
 def test_a_terminal_has_one_line_that_is_cleared_at_the_end(fast, monkeypatch):

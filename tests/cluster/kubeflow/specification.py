@@ -61,9 +61,7 @@ def _container(
     inputs = task.get("inputs", {})
     sources = {key: each["taskOutputArtifact"] for key, each in inputs.get("artifacts", {}).items()}
     made = component.get("outputDefinitions", {}).get("artifacts", {})
-    for key in made:
-        (own / key).mkdir(parents=True)  # a bucket needs no folders
-    own.mkdir(parents=True, exist_ok=True)
+    own.mkdir(parents=True)
     executor_input = {
         "inputs": {
             "parameterValues": {

@@ -103,6 +103,9 @@ def test_workers_on_different_machines_start_again_after_one_is_killed(world, tm
     configs = cluster.on_this_machine(2)
 
     def start(number):
+        # A Trainer of TFX that starts again has other folders for what it gives on.
+        args.serving_model_dir = str(root / f"export-{time.monotonic_ns()}")
+        commands[0][-1] = json.dumps(vars(args))
         environ = os.environ | {cluster.VARIABLE: configs[number]}
         return subprocess.Popen([sys.executable, *commands[number]], env=environ, cwd=ROOT)
 
@@ -116,6 +119,7 @@ def test_workers_on_different_machines_start_again_after_one_is_killed(world, tm
                 ends[number] += 1
                 assert ends[number] < 6
                 processes[number] = start(number)
+        assert processes[1].poll() != 0 or not os.path.exists(file), "it waits for the chief"
         time.sleep(0.05)
     assert is_killed
     assert min(ends) >= 1, "the worker that lost the other one ended by itself"

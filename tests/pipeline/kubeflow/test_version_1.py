@@ -127,7 +127,7 @@ def test_each_step(workflow):
             "limits": {"cpu": cpu, "memory": memory},
             "requests": {"cpu": half, "memory": memory},
         }
-        assert step.command[:3] == ["python", "-m", "pipeline.kubeflow.step"]
+        assert step.command[:3] == ["python", "-m", "pipeline.kubeflow.step_1"]
         policy = "OnError" if step.name == "anomalystop" else "Always"
         assert step.retries == (3, policy)
         assert step.waits() == [60, 120, 240]

@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline.configs import Settings, SettingsError
-from pipeline.kubeflow import version_2
+from pipeline.kubeflow import step_2, version_2
 
 
 @pytest.mark.parametrize(
@@ -45,6 +45,7 @@ def test_resources_and_retries_are_in_the_specification(specification):
         "resourceMemoryRequest": "16384Mi",
         "resourceMemoryLimit": "16384Mi",
     }
+    assert executors["Trainer_executor"]["container"]["command"][-1] == step_2.__name__
     assert executors["Baseline_executor"]["container"]["resources"]["resourceCpuLimit"] == "1000m"
     tasks = specification["root"]["dag"]["tasks"]
     retry = {"maxRetryCount": 3, "backoffDuration": "60s", "backoffFactor": 2.0}

@@ -1,7 +1,7 @@
 import pytest
 from tfx.types import standard_artifacts
 
-step = pytest.importorskip("pipeline.kubeflow.step", exc_type=ImportError)
+step = pytest.importorskip("pipeline.kubeflow.step_1", exc_type=ImportError)
 
 
 def test_what_a_killed_pod_left_is_removed(tmp_path):

@@ -1,20 +1,18 @@
 """The command of a step on Kubeflow Pipelines 1: TFX's own, into empty folders.
 
-    python -m pipeline.kubeflow.step --node_id Trainer ...
+    python -m pipeline.kubeflow.step_1 --node_id Trainer ...
 
-A pod that is killed cannot clean up, and TFX gives a retry of the same run the execution of that
-pod, and so its folders with whatever it had written: temporary folders of Beam, shards of a job
-that was half done. A reader of all files of a folder would take them for data.
+TFX gives a retry of the same run the execution of the pod that was killed, and so its folders.
 """
 
 import sys
 from collections.abc import Mapping, Sequence
 
-from absl import logging
 from tfx import types
-from tfx.dsl.io import fileio
 from tfx.orchestration.kubeflow import container_entrypoint
 from tfx.orchestration.portable import outputs_utils
+
+from pipeline.kubeflow import leftovers
 
 _make_folders = outputs_utils.make_output_dirs
 
@@ -23,9 +21,8 @@ def make_empty_folders(outputs: Mapping[str, Sequence[types.Artifact]]) -> None:
     """Makes the folders of the artifacts; removes what an earlier pod left in them."""
     for artifacts in outputs.values():
         for artifact in artifacts:
-            if not artifact.is_external and fileio.exists(artifact.uri):
-                logging.warning("%s is of a pod that was killed; removed.", artifact.uri)
-                outputs_utils.remove_output_dirs({"": [artifact]})
+            if not artifact.is_external:
+                leftovers.remove(artifact.uri)
     _make_folders(outputs)
 
 
