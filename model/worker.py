@@ -51,7 +51,8 @@ def main() -> int:
         place = cluster.read(os.environ)
         _arguments(options.arguments)
         cluster.meet(place, _MEET_SECONDS)
-        # Again: the first may be of a Trainer that was killed. This one writes, then its chief comes.
+        # Again: the first may be of a Trainer that was killed. A Trainer writes, then its chief
+        # comes.
         arguments = _arguments(options.arguments)
     except ValueError as error:
         sys.stderr.write(f"{REASON}{error}\n")

@@ -3,8 +3,8 @@
 Example: python -m benchmarks.books --ratings 500000 2250000
 
 Each size is a run of its own, with one epoch and a gate that lets everything pass. Before the first
-one, a run is killed after ingestion and started again, which must go on from there. 22.5 million
-ratings need hours on two cores, and 24 GB.
+one, a run is killed after ingestion and started again, which must go on from there. With `--folder`
+the same command goes on where it was stopped.
 """
 
 import argparse
@@ -12,6 +12,7 @@ import math
 import os
 import pathlib
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -52,22 +53,28 @@ def start(file: pathlib.Path, output: pathlib.Path) -> subprocess.Popen:
     )
 
 
-def lines_until(run: subprocess.Popen, word: str) -> str:
-    """Shows the lines of a run up to the first that has a word, and returns that line."""
+def lines_until(run: subprocess.Popen, *starts: str) -> str:
+    """Shows the lines of a run up to the first with one of these starts, and returns that line."""
     assert run.stdout is not None
     for line in run.stdout:
         print(line, end="", file=sys.stderr, flush=True)
-        if word in line.split():
+        if line.strip().startswith(tuple(f"{start} " for start in starts)):
             return line.strip()
-    raise RuntimeError(f"A run must say `{word}`. It ended with status {run.wait()} before.")
+    wanted = " or ".join(f"`{start}`" for start in starts)
+    raise RuntimeError(f"A run must say {wanted}. It ended with status {run.wait()} before.")
 
 
 def resumed(file: pathlib.Path, output: pathlib.Path) -> str:
     """Kills a run after ingestion and starts it again.
 
+    Args:
+      file: of ratings.
+      output: of the run; what it holds is removed.
+
     Returns:
       what the second run says of ingestion; it is killed then, too.
     """
+    shutil.rmtree(output, ignore_errors=True)
     for _ in range(2):
         run = start(file, output)
         said = lines_until(run, _INGESTION)
@@ -83,7 +90,7 @@ def measure(file: pathlib.Path, output: pathlib.Path) -> Costs:
       RuntimeError: if the run fails.
     """
     run = start(file, output)
-    lines_until(run, "Pushed:")
+    lines_until(run, "Pushed:", "Served already:")  # the latter if it was measured before
     run.communicate()
     from pipeline import connections, pipeline
     from pipeline.configs import Settings

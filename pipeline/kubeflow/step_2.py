@@ -1,6 +1,6 @@
 """The command of a step on Kubeflow Pipelines 2: TFX's own, into empty folders.
 
-    python -m pipeline.kubeflow.step_2 --executor_class_path ... --json_serialized_invocation_args ...
+    python -m pipeline.kubeflow.step_2 --json_serialized_invocation_args ...
 
 Kubeflow starts a pod again with the same arguments, and so with the same folders.
 """

@@ -50,9 +50,9 @@ def resources(settings: Settings, step: str) -> Resources:
 def fails_for_good(step: str) -> bool:
     """Whether a failure of the step is its answer, which a retry would only repeat.
 
-    All other steps may be retried: a repetition finds its folders empty (`leftovers`), later steps read
-    only the outputs of complete executions, a training resumes from its checkpoint, and the Pusher
-    pushes nothing if the newest version is already this model.
+    All other steps may be retried: a repetition finds its folders empty (`leftovers`), later steps
+    read only the outputs of complete executions, a training resumes from its checkpoint, and the
+    Pusher pushes nothing if the newest version is already this model.
     """
     return step.lower() in _FINAL
 

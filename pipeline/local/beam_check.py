@@ -228,7 +228,10 @@ def _run(
                 f"failed: {reason}"
             ) from error
     if state != "DONE":
+        with contextlib.suppress(Exception):  # or it would take slots from the next run
+            result.cancel()
         raise InputError(
-            "The Beam runner in `beam_args` must run a small job before the run begins. It was "
-            f"{state} after {_PROBE_SECONDS} s. Look for free slots and for workers that start."
+            "The Beam runner in `beam_args` must run a small job before the run begins, within "
+            f"{_PROBE_SECONDS} s. Its state is {state}. Look for free slots and for workers that "
+            "start."
         )

@@ -25,6 +25,8 @@ def main() -> int:
     parser.add_argument("cluster", choices=["workers", "flink"])
     parser.add_argument("command", nargs=argparse.REMAINDER)
     arguments = parser.parse_args()
+    # `kill` and `timeout` must stop the cluster too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with tempfile.TemporaryDirectory() as folder:
         work = pathlib.Path(folder)
         start = processes.two_workers if arguments.cluster == "workers" else flink.cluster

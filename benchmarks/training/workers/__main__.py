@@ -7,6 +7,7 @@ in each round, and the fastest round of a row counts, because others use the mac
 """
 
 import argparse
+import contextlib
 import json
 import os
 import pathlib
@@ -14,12 +15,15 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from typing import NamedTuple
 
 from benchmarks import reporting
 from benchmarks.training.workers.measurement import STEPS, write_samples
 from experiments import arguments, machine
 from model.training import cluster
+
+_POLL_SECONDS = 0.1
 
 
 class Row(NamedTuple):
@@ -30,12 +34,14 @@ class Row(NamedTuple):
     distribute: bool
 
 
-ROWS = (
-    Row("no tf.distribute, 1 core", ((0,),), False),
-    Row("1 worker, 1 core", ((0,),), True),
-    Row("2 workers, 1 core each", ((0,), (1,)), True),
-    Row("no tf.distribute, 2 cores", ((0, 1),), False),
-)
+def rows(one: int, other: int) -> tuple[Row, ...]:
+    """The rows of the table, on two cores."""
+    return (
+        Row("no tf.distribute, 1 core", ((one,),), False),
+        Row("1 worker, 1 core", ((one,),), True),
+        Row("2 workers, 1 core each", ((one,), (other,)), True),
+        Row("no tf.distribute, 2 cores", ((one, other),), False),
+    )
 
 
 def main() -> None:
@@ -49,12 +55,16 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=512, help="of all workers together")
     options = parser.parse_args()
     load = os.getloadavg()[0]
-    speeds: dict[str, list[float]] = {row.name: [] for row in ROWS}
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < 2:
+        sys.exit(f"Two cores are needed. This process may use {len(cores)}.")
+    table = rows(*cores[:2])
+    speeds: dict[str, list[float]] = {row.name: [] for row in table}
     with tempfile.TemporaryDirectory() as folder:
         samples = pathlib.Path(folder)
         write_samples(samples, options.length, options.batch_size)
         for _ in range(options.rounds):
-            for row in ROWS:
+            for row in table:
                 speeds[row.name].append(statistics.median(_measure(row, samples, options)))
     origin = machine.origin("benchmarks.training.workers")
     print(f"{origin['date']}, `{origin['command']}`. {origin['machine']}; load {load:.1f}.\n")
@@ -64,9 +74,11 @@ def main() -> None:
 def _measure(row: Row, samples: pathlib.Path, options: argparse.Namespace) -> list[float]:
     configs = cluster.on_this_machine(len(row.cores)) if row.distribute else [""]
     environ = {name: text for name, text in os.environ.items() if name != cluster.VARIABLE}
-    with tempfile.TemporaryDirectory() as output:
-        workers = [
-            subprocess.Popen(
+    with tempfile.TemporaryDirectory() as output, contextlib.ExitStack() as stack:
+        workers, logs = [], []
+        for number, (cores, config) in enumerate(zip(row.cores, configs, strict=True)):
+            logs.append(pathlib.Path(output, f"log-{number}"))
+            worker = subprocess.Popen(
                 [
                     *(sys.executable, "-m", "benchmarks.training.workers.measurement", samples),
                     *("--model", options.model, "--length", str(options.length)),
@@ -75,15 +87,20 @@ def _measure(row: Row, samples: pathlib.Path, options: argparse.Namespace) -> li
                 ],
                 env=environ | ({cluster.VARIABLE: config} if config else {}),
                 stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
+                stderr=stack.enter_context(logs[-1].open("w")),
                 text=True,
             )
-            for cores, config in zip(row.cores, configs, strict=True)
-        ]
-        answers = [worker.communicate()[0] for worker in workers]
-    if any(worker.returncode for worker in workers):
-        sys.exit(f"A measurement of {row.name!r} failed.")
-    return json.loads(answers[0].splitlines()[-1])
+            stack.callback(worker.kill)
+            workers.append(worker)
+        # The first that fails ends the measurement: the others would wait for it.
+        while any(worker.poll() is None for worker in workers):
+            if any(worker.poll() for worker in workers):
+                break
+            time.sleep(_POLL_SECONDS)
+        for worker, log in zip(workers, logs, strict=True):
+            if worker.poll():
+                sys.exit(f"A measurement of {row.name!r} failed:\n{log.read_text()[-2000:]}")
+        return json.loads(workers[0].communicate()[0].splitlines()[-1])
 
 
 def _table(speeds: dict[str, list[float]]) -> str:

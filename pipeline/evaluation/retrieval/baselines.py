@@ -6,6 +6,7 @@ import numpy as np
 from scipy import sparse
 
 from pipeline.evaluation import controls
+from pipeline.progress import Progress
 
 _ROWS = 32  # histories whose similarities to all items are computed at once
 
@@ -87,8 +88,10 @@ class TrainingItems:
 def read(files: Sequence[str]) -> TrainingItems:
     """Reads the positives of training: hashes of users and targets, 16 bytes a row."""
     users, items = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-    for batch in controls.read(files, rows_alone=True):
-        positive = batch["label"] == 1
-        users.append(batch["user"][positive])
-        items.append(batch["item"][positive])
+    with Progress("Evaluator, positives of training", 0) as progress:
+        for batch in controls.read(files, rows_alone=True):
+            positive = batch["label"] == 1
+            users.append(batch["user"][positive])
+            items.append(batch["item"][positive])
+            progress.advance(len(positive))
     return TrainingItems(np.concatenate(users), np.concatenate(items))

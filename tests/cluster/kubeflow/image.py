@@ -24,9 +24,10 @@ _LIBRARIES = (
     "ca-certificates,libbz2-1.0,libexpat1,libffi8,liblzma5,libncursesw6,libreadline8,libsqlite3-0,"
     "libssl3,libuuid1,zlib1g"
 )
-# How this machine fetches packages.
-_NETWORK = ("etc/resolv.conf", "etc/pip.conf", "etc/ssl/certs/ca-certificates.crt")
 _CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
+# How this machine fetches packages. A build sees these files; no image holds them, because an
+# address may have a password.
+_NETWORK = ("/etc/pip.conf", _CERTIFICATES)
 
 
 def missing() -> str:
@@ -51,10 +52,6 @@ def build_base() -> None:
                 left_out = shutil.ignore_patterns("site-packages", "test", "__pycache__")
                 target = root / "usr/local" / folder
                 shutil.copytree(source, target, symlinks=True, ignore=left_out, dirs_exist_ok=True)
-        for name in _NETWORK:
-            if pathlib.Path("/", name).exists():
-                (root / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(pathlib.Path("/", name), root / name)
         _run("chroot", str(root), "ldconfig")
         _run("chroot", str(root), "/usr/local/bin/python3", "-m", "ensurepip", "--default-pip")
         name = _run(*BUILDAH, "from", "scratch")
@@ -76,6 +73,7 @@ def build(image: str) -> str:
     revision = _run("git", "-C", str(ROOT), "rev-parse", "HEAD")
     arguments = {"BASE": BASE, "STACK": stack, "REVISION": revision}
     options = [f"--build-arg={name}={value}" for name, value in arguments.items()]
+    options += [f"--volume={file}:{file}:ro" for file in _NETWORK if os.path.exists(file)]
     _run(
         *BUILDAH, "bud", "--isolation=chroot", "--pull-never", *options, f"--tag={image}", str(ROOT)
     )

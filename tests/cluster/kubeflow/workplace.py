@@ -35,12 +35,15 @@ class Workplace:
     _folder: pathlib.Path
 
     def compiled(self, **settings: str) -> package.Workflow:
-        """The package by the command of the README, with further settings `IMN_...`."""
+        """The package by the command of the README, with further settings `IMN_...`.
+
+        Those of this place (storage, store, image) stay.
+        """
         environment = {k: v for k, v in os.environ.items() if not k.startswith("IMN_")}
         subprocess.run(
             [sys.executable, str(ROOT / "kubeflow_runner.py")],
             cwd=self._folder,
-            env=environment | self._settings | settings | {"PYTHONWARNINGS": "ignore"},
+            env=environment | settings | self._settings | {"PYTHONWARNINGS": "ignore"},
             check=True,
             capture_output=True,
         )

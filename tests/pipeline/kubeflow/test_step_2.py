@@ -29,7 +29,8 @@ def test_what_a_killed_pod_left_is_removed_before_the_executor_starts(tmp_path):
         "from tfx.dsl.components.base import base_executor\n"
         "class Executor(base_executor.BaseExecutor):\n"
         "    def Do(self, inputs, outputs, properties):\n"
-        f"        print('{MARK}', {{k: os.listdir(v[0].uri) for k, v in sorted(outputs.items())}})\n"
+        "        found = {k: os.listdir(v[0].uri) for k, v in sorted(outputs.items())}\n"
+        f"        print('{MARK}', found)\n"
     )
     command = ["--executor_class_path", "own.Executor", "--runner=DirectRunner"]
     command += ["--json_serialized_invocation_args", json.dumps(invocation)]
