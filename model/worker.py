@@ -59,8 +59,10 @@ def main() -> int:
         return 1
     _train(arguments)
     if place.number:
-        # The others would take its end for a failure while the chief still writes the model.
-        while _content(options.arguments) == arguments:
+        # The others would take its end for a failure while the chief still writes the model. The
+        # file is read again, because the Trainer may have started again since this worker did.
+        arguments = _content(options.arguments)
+        while arguments and _content(options.arguments) == arguments:
             time.sleep(_POLL_SECONDS)
     return 0
 
