@@ -11,6 +11,8 @@ from serving.errors import invalid
 from serving.limits import Limits
 from serving.model import Signature
 
+_MOST_ITEMS = 10_000  # of an answer, whatever its k (model/export/recommend.py)
+
 
 def from_protos(
     signature: Signature, protos: Mapping[str, tensor_pb2.TensorProto], limits: Limits
@@ -41,6 +43,7 @@ def from_protos(
             raise invalid(
                 f"The values of `{name}` must match its shape. Received: shape {shape}, {error}."
             ) from None
+    check_answer(signature, arrays, limits)
     return arrays
 
 
@@ -56,7 +59,8 @@ def check_names(signature: Signature, names: set[str]) -> None:
 
 def check_size(name: str, shape: tuple[int, ...], limits: Limits) -> None:
     """Refuses a tensor that is larger than the limits."""
-    count = math.prod(shape)
+    # A side of 0 would hide another one, which the model may make a range of.
+    count = math.prod(max(size, 1) for size in shape)
     most = min(limits.values, limits.candidates) if name == "candidates" else limits.values
     if count > most:
         raise invalid(
@@ -67,6 +71,27 @@ def check_size(name: str, shape: tuple[int, ...], limits: Limits) -> None:
         raise invalid(
             f"`{name}` may have at most {limits.rows:,} rows in a request. "
             f"Received: {shape[0]:,}. Split the request."
+        )
+
+
+def check_answer(signature: Signature, arrays: Mapping[str, np.ndarray], limits: Limits) -> None:
+    """Refuses a request whose answer would be larger than the limits.
+
+    Inputs within the limits can ask for more than fits: of `explain` an answer has a weight for
+    each candidate and event, of `recommend` and `retrieve` k items for each user.
+    """
+    if "attention" in signature.outputs and {"candidates", "history_item"} <= set(arrays):
+        asked = arrays["candidates"].size * arrays["history_item"].shape[-1]
+        what = "weights, one for each candidate and event"
+    elif "k" in arrays and arrays["k"].size:
+        asked = arrays["k"].size * int(np.clip(arrays["k"].max(), 0, _MOST_ITEMS))
+        what = "items, the largest `k` for each user"
+    else:
+        return
+    if asked > limits.values:
+        raise invalid(
+            f"An answer may hold at most {limits.values:,} {what}. Asked for: {asked:,}. Split "
+            "the request."
         )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from model.export.catalogue import Catalogue
+from model.export.first_stage import Allowed
 from model.export.requests import Requests
 from transforms import features, item_table
 from transforms.item_attributes import ItemAttributes
@@ -79,30 +80,35 @@ class ItemFilter:
         history = tf.where(given[EXCLUDE_HISTORY][:, None], history, tf.zeros_like(history))
         return tf.concat([history, self._requests.ids(given[EXCLUDE])], axis=1)
 
-    def kept_to(self, given: Mapping[str, tf.Tensor]) -> tf.Tensor:
-        """Whether the lists of a request allow an item, `(B, R)` by row of the catalogue."""
-        items = given[ONLY_ITEMS]
+    def kept_to(self, given: Mapping[str, tf.Tensor]) -> Allowed:
+        """Whether the lists of a request allow an item of the catalogue."""
+        items, wanted = given[ONLY_ITEMS], given[ONLY_VALUES]
         rows = self._catalogue.rows(self._requests.ids(items))
-        named = _marked(rows, self._catalogue.size)
-        return (named | ~_any(items)) & self._with_values(given[ONLY_VALUES])
+        fields = self._fields if self._attributes else {}
+        values = self._attributes.values(self._catalogue.ids) if self._attributes else {}
 
-    def _with_values(self, wanted: tf.Tensor) -> tf.Tensor:
-        """Whether an item has one of the values `(B, V)`, or there are none; `(B, R)`."""
-        found = ~_any(wanted)
-        if self._attributes is None:
-            return found
-        values = self._attributes.values(self._catalogue.ids)
-        for name, (size, lines) in self._fields.items():
-            prefix = f"{name}="
-            ours = tf.strings.regex_full_match(wanted, re.escape(prefix) + r"(?s:.*)")
-            texts = tf.where(ours, wanted, prefix)
-            texts = tf.strings.substr(texts, len(prefix.encode()), 1 << 30)
-            # The table has no "", so that values of other fields become padding.
-            line = lines.lookup(texts)
-            ids = tf.where(line >= 0, item_table.FIRST_VALUE + line, item_table.PADDING)
-            hit = _marked(ids, size) & (tf.range(size) != item_table.PADDING)
-            found |= tf.reduce_any(tf.gather(hit, values[name], axis=1), axis=2)
-        return found
+        def of_rows(
+            any_item: tf.Tensor, rows: tf.Tensor, any_value: tf.Tensor, *ids: tf.Tensor
+        ) -> tf.Tensor:
+            found = ~any_value
+            for own, (name, (size, _)) in zip(ids, fields.items(), strict=True):
+                hit = _marked(own, size) & (tf.range(size) != item_table.PADDING)
+                found |= tf.reduce_any(tf.gather(hit, values[name], axis=1), axis=2)
+            return (_marked(rows, self._catalogue.size) | ~any_item) & found
+
+        ids = [_value_ids(wanted, name, lines) for name, (_, lines) in fields.items()]
+        return Allowed([_any(items), rows, _any(wanted), *ids], of_rows)
+
+
+def _value_ids(wanted: tf.Tensor, field: str, lines: Any) -> tf.Tensor:
+    """The value ids of a field among texts `field=value` `(B, V)`; padding for other texts."""
+    prefix = f"{field}="
+    ours = tf.strings.regex_full_match(wanted, re.escape(prefix) + r"(?s:.*)")
+    texts = tf.where(ours, wanted, prefix)
+    texts = tf.strings.substr(texts, len(prefix.encode()), 1 << 30)
+    # The table has no "", so that values of other fields become padding.
+    line = lines.lookup(texts)
+    return tf.where(line >= 0, item_table.FIRST_VALUE + line, item_table.PADDING)
 
 
 def _any(texts: tf.Tensor) -> tf.Tensor:

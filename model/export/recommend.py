@@ -28,13 +28,14 @@ Unusual requests have defined answers:
   outputs.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
 
+from model.export import blocks
 from model.export.catalogue import Catalogue
-from model.export.first_stage import FirstStage
+from model.export.first_stage import Allowed, FirstStage
 from model.export.item_filter import ItemFilter
 from model.export.requests import Requests
 from model.ranker import Ranker
@@ -171,7 +172,7 @@ class Recommender:
         inputs: dict[str, tf.Tensor],
         k: tf.Tensor,
         left_out: tf.Tensor,
-        kept_to: tf.Tensor | None = None,
+        kept_to: Allowed | None = None,
     ) -> dict[str, tf.Tensor]:
         """The answer: the model ranks the items of the first stage."""
         most = _most(k)
@@ -197,13 +198,16 @@ class Recommender:
     def _logits(self, encoded: Encoded, ids: tf.Tensor) -> tf.Tensor:
         """Logits `(B, M)` of item ids `(B, M)`."""
 
-        def of_row(row: tuple[tf.Tensor, ...]) -> tf.Tensor:
-            *parts, candidates = (value[None] for value in row)
-            return self.ranker.score(Encoded(*parts), candidates)[0]
+        def of_row(row: Sequence[tf.Tensor]) -> tf.Tensor:
+            *parts, candidates = row
+            return self.ranker.score(Encoded(*parts), candidates)
 
-        return tf.map_fn(
-            of_row, (*encoded, ids), fn_output_signature=tf.TensorSpec([None], tf.float32)
+        logits = tf.map_fn(
+            of_row,
+            blocks.cut([*encoded, ids], 1),
+            fn_output_signature=tf.TensorSpec([None, None], tf.float32),
         )
+        return blocks.joined(logits, tf.shape(ids)[0])
 
     def _answer(
         self, k: tf.Tensor, rows: tf.Tensor, found: tf.Tensor, **values: tf.Tensor

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
+from model.export import item_filter
 from transforms import features
 
 # TF Serving reads this file in the folder of a SavedModel.
@@ -62,9 +63,14 @@ def requests(
         if signature in signatures:
             candidates = np.array([_items(vocabulary, count)], object)
             logs.append(_predict(signature, history | {"candidates": candidates}))
-    for signature in ("recommend", "retrieve"):
+    k = {"k": np.array([_RECOMMENDED], np.int64)}
+    for signature, others in (
+        ("recommend", {}),
+        ("recommend_filtered", _unfiltered()),
+        ("retrieve", {}),
+    ):
         if signature in signatures:
-            logs.append(_predict(signature, history | {"k": np.array([_RECOMMENDED], np.int64)}))
+            logs.append(_predict(signature, history | k | others))
     log = prediction_log_pb2.PredictionLog()
     log.predict_log.request.model_spec.signature_name = "serving_default"
     serialized = [example.SerializeToString(deterministic=True) for example in examples]
@@ -77,6 +83,13 @@ def requests(
         request.input.example_list.examples.extend(examples)
         logs.append(log)
     return logs
+
+
+def _unfiltered() -> dict[str, np.ndarray]:
+    """The inputs of `ItemFilter` that allow all but the history."""
+    lists = (item_filter.EXCLUDE, item_filter.ONLY_ITEMS, item_filter.ONLY_VALUES)
+    nothing = dict.fromkeys(lists, np.array([[b""]], object))
+    return {item_filter.EXCLUDE_HISTORY: np.array([True])} | nothing
 
 
 def _first_lines(path: str) -> list[bytes]:

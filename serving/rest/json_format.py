@@ -32,9 +32,11 @@ def inputs(signature: Signature, body: Mapping[str, Any], limits: Limits) -> dic
     if not isinstance(columns, dict) or _is_bytes(columns):
         columns = {_only_input(signature): columns}
     tensors.check_names(signature, set(columns))
-    return {
+    arrays = {
         name: _array(name, spec, columns[name], limits) for name, spec in signature.inputs.items()
     }
+    tensors.check_answer(signature, arrays, limits)
+    return arrays
 
 
 def outputs(values: Mapping[str, np.ndarray], by_rows: bool) -> dict[str, Any]:

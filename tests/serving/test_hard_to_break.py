@@ -125,7 +125,12 @@ def test_inputs_that_lack_or_are_too_many(running):
 
 @pytest.mark.parametrize(
     ("shape", "says"),
-    [((1 << 40, 1 << 20), "at most"), ((-1, 3), "shape"), ((1, 2), "must match its shape")],
+    [
+        ((1 << 40, 1 << 20), "at most"),
+        ((0, 1 << 40), "at most"),
+        ((-1, 3), "shape"),
+        ((1, 2), "must match its shape"),
+    ],
 )
 def test_a_shape_that_its_values_do_not_fill(running, shape, says):
     proto = tf.make_tensor_proto(rank_inputs()["candidates"])

@@ -48,11 +48,17 @@ def test_every_row_gets_its_own_best_items(head, catalogue, monkeypatch, rows, a
     monkeypatch.setattr(first_stage, "_COSINES", at_once * catalogue.size)
     inputs, left_out, kept_to = requests(rows)
     search = first_stage.FirstStage(head, catalogue)
+
+    def of_rows(kept):
+        # All rows at once could need more memory than there is.
+        tf.debugging.assert_less_equal(tf.shape(kept)[0], at_once)
+        return kept
+
     found = tf.function(search.candidates)(
         inputs,
         tf.constant(12),
         tf.constant(left_out),
-        tf.constant(kept_to) if filtered else None,
+        first_stage.Allowed([tf.constant(kept_to)], of_rows) if filtered else None,
     )
     vectors = catalogue.vectors.numpy()
     users = head.users(inputs, tf.gather(vectors, inputs[features.HISTORY_ITEM])).numpy()

@@ -52,7 +52,8 @@ def kept(item_filter, items=(), values=()):
         "only_items": tf.constant([list(items)], tf.string, [1, len(items)]),
         "only_values": tf.constant([list(values)], tf.string, [1, len(values)]),
     }
-    allowed = item_filter.kept_to(given).numpy()[0]
+    kept_to = item_filter.kept_to(given)
+    allowed = np.broadcast_to(kept_to.of_rows(*kept_to.values).numpy(), (1, len(NAMES)))[0]
     return {name for name, is_allowed in zip(NAMES, allowed, strict=True) if is_allowed and name}
 
 

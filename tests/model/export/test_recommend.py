@@ -31,8 +31,8 @@ def history(histories, width=9):
     return {
         "history_item": items,
         "history_time": times,
-        "history_length": np.array([len(ids) for ids in histories]),
-        "request_time": np.array([NOW] * len(histories)),
+        "history_length": np.array([len(ids) for ids in histories], np.int64),
+        "request_time": np.full(len(histories), NOW, np.int64),
     }
 
 
@@ -158,7 +158,7 @@ def filters(rows, **given):
     nothing = np.zeros((rows, 0), object)
     defaults = {"exclude": nothing, "only_items": nothing, "only_values": nothing}
     return (
-        {"exclude_history": np.array([True] * rows)}
+        {"exclude_history": np.full(rows, True)}
         | {
             key: tf.constant(value.tolist(), tf.string, value.shape)
             for key, value in (defaults | given).items()
@@ -186,6 +186,12 @@ def test_a_request_keeps_to_a_list_and_leaves_items_out(served, vocabulary):
     assert sorted(answer["items"][0])[-2:] == [b"i001", b"i005"]
     assert (answer["items"][0] != b"").sum() == 2
     assert sorted(filter(None, answer["items"][1])) == sorted(vocabulary[1:])
+
+
+@pytest.mark.parametrize("name", ["retrieve", "recommend", "recommend_filtered"])
+def test_no_users_get_no_answers(served, name):
+    answer = ask(served, name, [], **k(), **(filters(0) if name == "recommend_filtered" else {}))
+    assert {value.shape[0] for value in answer.values()} == {0}
 
 
 def test_no_request_copies_a_variable(export):

@@ -141,6 +141,7 @@ def test_warm_up_requests_run_and_cover_every_signature(export, served):
         ("predict_log", "explain"),
         ("predict_log", "retrieve"),
         ("predict_log", "recommend"),
+        ("predict_log", "recommend_filtered"),
         ("classify_log", "classify"),
         ("regress_log", "regress"),
     }
