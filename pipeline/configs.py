@@ -51,7 +51,7 @@ class Ingestion(Checked):
     eval_share: float = number(0.1, 0.0, 0.9)  # of time, of events or of users
     test_share: float = number(0.1, 0.0, 0.9)  # the same
     same_day: str = choice("include", "exclude")  # of the target's day, in its history
-    min_rating: float = number(0.0, 0.0)  # ratings below are no events
+    min_rating: float = number(0.0, -1e9)  # ratings below are no events; some scales start below 0
     max_bad_share: float = number(0.01, 0.0, 1.0)  # of lines, or of rows of items
     sampling_seed: int = number(0, 0)  # ties, user splits, negatives
 

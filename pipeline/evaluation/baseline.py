@@ -76,11 +76,16 @@ class ServedModel(resolver.ResolverStrategy):
         copy = path_utils.serving_model_path(uri)
         sources = [os.path.join(self._serving_dir, version), *([push.uri] if push else [])]
         for source in sources:
-            if not fileio.exists(copy) and is_saved_model(source):
+            if not is_saved_model(copy) and is_saved_model(source):
                 logging.warning(
                     "The trained model of version %s is gone; %s is used.", version, source
                 )
-                io_utils.copy_dir(source, copy)
+                # Under another name first: a copy that was interrupted must not be taken for whole.
+                part = f"{copy}.part"
+                for left in filter(fileio.exists, (part, copy)):
+                    fileio.rmtree(left)
+                io_utils.copy_dir(source, part)
+                fileio.rename(part, copy)
         return _registered(store, uri, sources[0])
 
 

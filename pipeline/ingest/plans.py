@@ -53,7 +53,8 @@ def check_lines(settings: Ingestion, tally: Tally) -> Tally:
     elif not tally["rows"]:
         error = (
             f"`ratings` has no usable user: 0 of {tally['lines']:,} lines are events. "
-            f"{tally['unwanted']:,} have a rating below `min_rating` = {settings.min_rating}."
+            f"{tally['unwanted']:,} have a rating below `min_rating` = {settings.min_rating}. "
+            "Lower IMN_MIN_RATING, or give ratings of the same scale."
         )
     return tally | {"error": error}
 

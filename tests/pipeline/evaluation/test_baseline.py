@@ -1,6 +1,7 @@
 """The resolver on a metadata store in memory: which model it picks after which history."""
 
 import itertools
+import pathlib
 
 import ml_metadata as mlmd
 import pytest
@@ -11,6 +12,7 @@ from tfx.orchestration import metadata
 from tfx.types import standard_artifacts
 from tfx.utils import path_utils
 
+from pipeline.evaluation import baseline
 from pipeline.evaluation.baseline import ServedModel, is_saved_model
 
 FILES = ("saved_model.pb", "variables/variables.index", "variables/variables.data-00000-of-00001")
@@ -183,6 +185,23 @@ def test_a_served_version_stands_for_its_model_if_that_is_gone(history, file):
     assert history.baseline("b") == "copy of a"
     assert history.baseline("c") == "copy of a"  # the same copy, and the same artifact
     assert len(history.store.get_artifacts_by_type("Model")) == 4
+
+
+def test_a_copy_that_was_interrupted_is_made_again(history, monkeypatch):
+    history.pushed("a", 5)
+    remove(history, "a", FILES[0])
+    whole = baseline.io_utils.copy_dir
+
+    def interrupted(source, target):
+        whole(source, target)
+        (pathlib.Path(target) / "saved_model.pb").write_text("half")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(baseline.io_utils, "copy_dir", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            history.baseline("b")
+    assert history.baseline("b") == "copy of a"
 
 
 def test_a_served_version_that_the_store_does_not_know_is_the_baseline(history):
