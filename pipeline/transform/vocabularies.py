@@ -20,6 +20,7 @@ from pipeline.ingest import arrow_files
 from transforms import preprocessing
 
 _ROWS = 2048  # parsed at once
+_FEW_ROWS = 1_000_000  # of counts that are added up at once
 _PARALLEL_CALLS = os.cpu_count() or 1
 _TERM, _COUNT = "term", "count"
 _SCHEMA = pa.schema([(_TERM, pa.binary()), (_COUNT, pa.int64())])
@@ -103,11 +104,25 @@ def _add_up(tables: Sequence[pa.Table]) -> pa.Table:
     return pa.table([summed[_TERM], summed[f"{_COUNT}_sum"]], schema=_SCHEMA)
 
 
+def _summed(paths: Sequence[str]) -> pa.Table:
+    """The sum of the counts of files.
+
+    Memory grows with the distinct terms, not with the files: those read so far are added up when
+    they have as many rows as their sum.
+    """
+    tables = [_SCHEMA.empty_table()]
+    for path in paths:
+        tables.append(arrow_files.read(path))
+        if sum(table.num_rows for table in tables[1:]) > max(tables[0].num_rows, _FEW_ROWS):
+            tables = [_add_up(tables)]
+    return _add_up(tables)
+
+
 def _write(counted: Sequence[_Paths], folder: str, most: int) -> None:
     """Writes the `most` frequent terms of each vocabulary, in the order of `tft.vocabulary`."""
     for name in {name for paths in counted for name in paths}:
         parts = [paths[name] for paths in counted if name in paths]
-        table = _add_up([arrow_files.read(part) for part in parts])
+        table = _summed(parts)
         # Descending, and terms with equal counts in descending order too.
         order = [(_COUNT, "descending"), (_TERM, "descending")]
         terms = table.sort_by(order)[_TERM].to_pylist()

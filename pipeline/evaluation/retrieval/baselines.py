@@ -86,7 +86,7 @@ class TrainingItems:
 
 
 def read(files: Sequence[str]) -> TrainingItems:
-    """Reads the positives of training: hashes of users and targets, 16 bytes a row."""
+    """Reads the positives of training. Memory grows with them, by some tens of bytes for each."""
     users, items = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     with Progress("Evaluator, positives of training", 0) as progress:
         for batch in controls.read(files, rows_alone=True):
