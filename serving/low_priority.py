@@ -2,6 +2,7 @@
 
 import os
 import sys
+import threading
 from collections.abc import Callable
 from concurrent import futures
 from typing import TypeVar
@@ -15,11 +16,18 @@ def at_low_priority(work: Callable[[], T]) -> T:
 
     Only for work that does not hold Python's lock for long: requests would wait for the lock while
     the thread waits for a core. Only Linux has priorities of threads; elsewhere it just runs.
+
+    The process may end while `work` runs. So this is no thread of a pool: Python waits for those.
     """
+    done = futures.Future[T]()
 
-    def yield_cores() -> None:
-        if sys.platform == "linux":
-            os.nice(_NICENESS)
+    def run() -> None:
+        try:
+            if sys.platform == "linux":
+                os.nice(_NICENESS)
+            done.set_result(work())
+        except BaseException as error:  # whatever it is, the caller waits for it
+            done.set_exception(error)
 
-    with futures.ThreadPoolExecutor(1, "low-priority", yield_cores) as pool:
-        return pool.submit(work).result()
+    threading.Thread(target=run, name="low-priority", daemon=True).start()
+    return done.result()

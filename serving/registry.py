@@ -29,28 +29,36 @@ class ModelRegistry(Generic[M]):
         self._thread: threading.Thread | None = None
 
     def poll(self) -> None:
-        """Looks for new models and new versions, and loads them."""
+        """Looks for new models and new versions, and loads them. After `close` it loads no more."""
         for name in names(self._root):
             if name not in self._models:
                 folder = os.path.join(self._root, name)
-                versions_of = Versions(name, folder, self._load, self._policy)
+                versions_of = Versions(name, folder, self._load, self._policy, self._stopped.is_set)
                 self._models = self._models | {name: versions_of}
         loaded = [model.poll() for model in self._models.values() if not self._stopped.is_set()]
         if any(loaded):
             gc.collect()  # Old graphs are reference cycles, and would stay in memory for long.
 
-    def watch(self, seconds: float) -> None:
-        """Calls `poll` every `seconds` in a thread, until `close`."""
+    def watch(self, seconds: float) -> threading.Event:
+        """Calls `poll` at once and then every `seconds` in a thread, until `close`.
+
+        Returns:
+          an event that is set after the first `poll`.
+        """
+        looked = threading.Event()
 
         def run() -> None:
-            while not self._stopped.wait(seconds):
+            while not self._stopped.is_set():
                 try:
                     self.poll()
                 except Exception:  # The folder may become readable again.
                     _LOG.exception("Looking for versions under %s failed.", self._root)
+                looked.set()
+                self._stopped.wait(seconds)
 
         self._thread = threading.Thread(target=run, name="watch", daemon=True)
         self._thread.start()
+        return looked
 
     def model(self, name: str) -> Versions[M]:
         """The versions of a model.

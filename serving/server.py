@@ -3,14 +3,16 @@
     python -m serving.server --models runs/serving_model
 
 It serves the newest pushed version of each model in the folder, watches for new versions, and
-stops gracefully on SIGTERM and Ctrl-C. `GET /` is a page to try the models. Exit status: 0 after a
-stop, 2 if it cannot start.
+stops gracefully on SIGTERM and Ctrl-C; a second signal ends it at once. `GET /` is a page to try
+the models. Exit status: 0 after a stop, 2 if it cannot start, 128 and the number of the signal
+after a second one.
 """
 
 import argparse
 import dataclasses
 import gc
 import logging
+import math
 import os
 import re
 import signal
@@ -37,6 +39,10 @@ _LOOPBACK = "127.0.0.1"
 _OWN_INTERFACE = (_LOOPBACK, "localhost", "::1")
 _DAY_SECONDS = 86_400
 _MOST_VERSIONS = 100
+_LOOK_SECONDS = 0.1  # Until the first versions are loaded it looks so often for a signal.
+# A signal that comes again so soon is the same one: `timeout` and `make` send it to the process and
+# to its group.
+_REPEAT_SECONDS = 0.5
 _REFUSING_SECONDS = 0.5  # At the end it refuses requests for so long before the ports close.
 
 
@@ -89,10 +95,7 @@ def _serve(
     policy: Policy,
     page_data: Callable[[argparse.Namespace], "PageData"] | None,
 ) -> int:
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-
+    stop = _stop_at_a_signal()
     _LOG.info("Loading the newest version of %s.", ", ".join(names(arguments.models)))
     with quiet.imports():
         from serving.grpc_api import GrpcServer
@@ -112,7 +115,19 @@ def _serve(
         sys.stderr.write(f"{error}\n")
         return 2
     gc.freeze()  # Imported modules stay, so later collections may skip them.
-    service.registry.poll()
+    # The first versions load in the thread too: Python looks at signals only in this one.
+    loaded = threading.Event() if stop.is_set() else service.registry.watch(arguments.poll_seconds)
+    while not stop.is_set() and not loaded.wait(_LOOK_SECONDS):
+        pass
+    if stop.is_set():
+        _LOG.info("Stopping. A version that loads has %g seconds.", arguments.grace_seconds)
+        rest.stop(0)
+        grpc_server.stop(0)
+        if page:
+            page.close()
+        service.registry.close(arguments.grace_seconds)
+        _LOG.info("Stopped.")
+        return 0
     if not service.registry.available:
         _LOG.error("No version loads yet. Waiting for one in %s.", arguments.models)
     grpc_server.set_health(service.registry.available)
@@ -129,7 +144,6 @@ def _serve(
     )
     if page:
         _LOG.info("Try the model: http://%s:%d/", arguments.host, rest.port)
-    service.registry.watch(arguments.poll_seconds)
     while not stop.wait(arguments.poll_seconds):
         grpc_server.set_health(service.registry.available)
     _LOG.info("Stopping. Requests in progress have %g seconds.", arguments.grace_seconds)
@@ -148,6 +162,23 @@ def _serve(
     service.registry.close(max(end - time.monotonic(), 0))
     _LOG.info("Stopped.")
     return 0
+
+
+def _stop_at_a_signal() -> threading.Event:
+    """An event that the first SIGTERM or Ctrl-C sets. The second one ends the process at once."""
+    stop = threading.Event()
+    first = math.inf
+
+    def handle(number: int, _: object) -> None:
+        nonlocal first
+        if time.monotonic() > first + _REPEAT_SECONDS:
+            os._exit(128 + number)
+        first = min(first, time.monotonic())
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, handle)
+    return stop
 
 
 def _has_page(arguments: argparse.Namespace) -> bool:

@@ -88,13 +88,19 @@ class Versions(Generic[M]):
       folder: the folder.
       load: loads and warms up the folder of a version. An error refuses the version.
       policy: which versions are served.
+      stopped: returns whether `poll` may load no more.
     """
 
     def __init__(
-        self, name: str, folder: str, load: Callable[[str], M], policy: Policy | None = None
+        self,
+        name: str,
+        folder: str,
+        load: Callable[[str], M],
+        policy: Policy | None = None,
+        stopped: Callable[[], bool] = lambda: False,
     ):
         self.name = name
-        self._folder, self._load = folder, load
+        self._folder, self._load, self._stopped = folder, load, stopped
         policy = policy or Policy()
         self._newest, self._labels = policy.newest, policy.labels.get(name, {})
         self._loaded: dict[int, _Loaded[M]] = {}  # Replaced as a whole: readers take no lock.
@@ -135,6 +141,8 @@ class Versions(Generic[M]):
                     old_stamp, retry_at, _ = self._refused.get(version, (None, 0.0, ""))
                     if old_stamp == stamp and time.monotonic() < retry_at:
                         continue
+                    if self._stopped():
+                        return tried
                     tried = True
                     if not self._try(version, path, stamp):
                         continue
