@@ -29,6 +29,7 @@ let last = null; // the item that was opened last
 let numbers = 0;
 let timer;
 let running;
+let choices = 0; // of users; a slower answer for an earlier choice is dropped
 
 function fail(error) {
   if (error.name === "AbortError") return;
@@ -85,6 +86,7 @@ const refresh = guarded(async (keepBefore) => {
     const events = used(state);
     const had = new Set([...state.rated, ...state.events.map((event) => event.item)]);
     const asked = (await candidates()).filter((id) => !had.has(id));
+    signal.throwIfAborted();
     if (!asked.length && (await Promise.all(targets().map(api.usesCandidates))).includes(true)) {
       byId("moved").textContent = "Give candidates to rank.";
       return;
@@ -94,6 +96,7 @@ const refresh = guarded(async (keepBefore) => {
       // One after another, so that two models do not wait for each other's turn.
       found.push(await api.ranking(target, events, state.at, asked, had, signal));
     }
+    signal.throwIfAborted(); // a later change may be shown by now
     before = keepBefore && results.length === found.length ? results.map(places) : [];
     results = found;
     byId("problem").hidden = true;
@@ -172,22 +175,30 @@ function history_() {
 
 // What is chosen.
 
-const chooseUser = guarded(async (user) => {
+/** Shows the history of a user, or of one that is promised. False if another choice came after. */
+async function readUser(promised) {
+  const choice = ++choices;
   byId("user-status").textContent = "Reading the ratings …";
   try {
+    const user = await promised;
     const found = await api.history(state.target, user);
+    await api.describe(state.target, found.events.map((event) => event.item));
+    if (choice !== choices) return false;
     Object.assign(state, { user, rated: found.rated, newest: found.newest, at: found.newest });
     state.events = found.events.map((event) => ({ ...event, on: true, number: numbers++ }));
     state.allEvents = false;
     [open, last] = [new Set(), null];
-    await api.describe(state.target, found.events.map((event) => event.item));
     byId("user-status").textContent = user;
     later();
+    return true;
   } catch (error) {
+    if (choice !== choices) return false;
     byId("user-status").textContent = state.user;
     throw error;
   }
-});
+}
+
+const chooseUser = guarded(readUser);
 
 const addEvent = guarded(async (item) => {
   await api.describe(state.target, [item]);
@@ -196,6 +207,7 @@ const addEvent = guarded(async (item) => {
 });
 
 function chooseTime(seconds) {
+  if (Number.isNaN(seconds)) return; // the address may hold any text
   state.at = Math.max(seconds, DAY);
   later(true);
 }
@@ -204,8 +216,11 @@ const chooseModels = guarded(async () => {
   const find = (id) => state.targets.find(({ key }) => key === byId(id).value);
   [state.target, state.other] = [find("model"), find("other") ?? null];
   [open, last] = [new Set(), null];
-  state.inputs = api.eventInputs((await api.signatures(state.target)).rank ?? {});
-  await api.describe(state.target, state.events.map((event) => event.item));
+  const { target } = state;
+  const inputs = api.eventInputs((await api.signatures(target)).rank ?? {});
+  if (target !== state.target) return; // another choice came after
+  state.inputs = inputs;
+  await api.describe(target, state.events.map((event) => event.item));
   later();
 });
 
@@ -231,7 +246,7 @@ function wire() {
     choose: ({ item }) => addEvent(item),
     fail,
   });
-  byId("any").addEventListener("click", guarded(async () => chooseUser(await api.anyUser(state.target))));
+  byId("any").addEventListener("click", () => chooseUser(api.anyUser(state.target)));
   byId("at").addEventListener("change", ({ target }) => {
     if (target.valueAsNumber) chooseTime(target.valueAsNumber / 1000);
   });
@@ -245,6 +260,7 @@ function wire() {
   byId("all").addEventListener("click", useAll(true));
   byId("none").addEventListener("click", useAll(false));
   byId("empty").addEventListener("click", () => {
+    choices += 1; // the history that is read now is not shown
     Object.assign(state, { user: "", events: [], rated: [] });
     byId("user-status").textContent = "";
     later(true);
@@ -306,12 +322,14 @@ guarded(async () => {
     if (state.targets.some(({ key }) => key === asked.get(name))) byId(id).value = asked.get(name);
   await chooseModels();
   clearTimeout(timer); // the first ranking is that of a user
+  const at = Math.floor(Date.parse(asked.get("at")) / 1000);
   try {
-    await chooseUser(asked.get("user") ?? (await api.anyUser(state.target)));
-    if (asked.get("at")) chooseTime(Date.parse(asked.get("at")) / 1000);
+    if (await readUser(asked.get("user") ?? api.anyUser(state.target))) chooseTime(at);
   } catch (error) {
-    byId("user").disabled = byId("any").disabled = true;
     byId("user-status").textContent = error.message;
-    later();
+    later(); // a history can be put together without a user
+    chooseTime(at);
+    const choosable = await api.anyUser(state.target).then(Boolean, () => false);
+    byId("user").disabled = byId("any").disabled = !choosable;
   }
 })();
