@@ -51,8 +51,8 @@ def recommend(arguments: argparse.Namespace, settings: Settings) -> Iterator[str
     """Yields the lines of the answer.
 
     Raises:
-      InputError: if the user, model, ratings, candidates or titles are missing, or if the model
-        knows no item of the user's history.
+      InputError: if the user, model, ratings, candidates or titles are missing, if the model does
+        not load, or if it knows no item of the user's history.
     """
     if not arguments.user:
         raise InputError("No user given. Usage: make recommend ID=USER, with an id of the ratings.")
@@ -135,11 +135,15 @@ def _known_events(history: Any, folder: str, user: str, ratings: str) -> int:
     """How many events have an item in the vocabulary of the model.
 
     Raises:
-      InputError: if the history has events and the model knows none of them.
+      InputError: if the vocabulary cannot be read, or if the history has events and the model knows
+        none of them.
     """
     wanted = set(history.items)
-    with open(behind.vocabulary(folder), "rb") as file:
-        known = wanted.intersection(line.rstrip(b"\r\n") for line in file)
+    try:
+        with open(behind.vocabulary(folder), "rb") as file:
+            known = wanted.intersection(line.rstrip(b"\r\n") for line in file)
+    except OSError as error:
+        raise behind.unusable(folder, "have a vocabulary", error) from None
     count = sum(item in known for item in history.items)
     if history.items and not count:
         raise InputError(
@@ -206,8 +210,11 @@ def _check_values(only: list[str], folder: str) -> None:
                 f"{text}. Fields: {', '.join(fields) or 'none'}."
             )
         file = os.path.join(folder, "assets", item_table.vocabulary_name(fields[name]))
-        with open(file, encoding="utf-8") as lines:
-            known = [line.rstrip("\n") for line in lines]
+        try:
+            with open(file, encoding="utf-8") as lines:
+                known = [line.rstrip("\n") for line in lines]
+        except OSError as error:
+            raise behind.unusable(folder, f"have the values of {name!r}", error) from None
         if value not in known:
             near = ", ".join(difflib.get_close_matches(value, known, n=3)) or ", ".join(known[:3])
             raise InputError(

@@ -19,7 +19,8 @@ def settings(given: Settings, output: str, folder: str) -> Settings:
       folder: folder of the version.
 
     Raises:
-      InputError: if no ratings are given and the metadata store knows none.
+      InputError: if the version has no assets, or if no ratings are given and the metadata store
+        knows none.
     """
     found = dataclasses.replace(given, event_fields=_event_fields(folder))
     if given.ratings:
@@ -44,8 +45,20 @@ def vocabulary(folder: str) -> str:
     return os.path.join(folder, "assets", features.ITEM_VOCABULARY)
 
 
+def unusable(folder: str, task: str, error: Exception) -> InputError:
+    """The error of a version that does not do its task, such as "load"."""
+    reason = (str(error).strip() or repr(error)).splitlines()[0].rstrip(".")
+    return InputError(
+        f"The newest pushed version must {task}. {folder} does not: {reason}. Remove the folder to "
+        "ask the version before it, or let `make run` push another one."
+    )
+
+
 def _event_fields(folder: str) -> str:
     """The setting `event_fields` of a model: it has a vocabulary of each field."""
     prefix = features.event_vocabulary("")
-    names = sorted(os.listdir(os.path.join(folder, "assets")))
+    try:
+        names = sorted(os.listdir(os.path.join(folder, "assets")))
+    except OSError as error:
+        raise unusable(folder, "have its assets", error) from None
     return ",".join(name.removeprefix(prefix) for name in names if name.startswith(prefix))

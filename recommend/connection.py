@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import InputError
+from recommend.behind import unusable
 from serving import quiet
+from serving.errors import RequestError
 
 # Takes the name and the inputs of a signature, returns its outputs.
 Predict = Callable[[str, dict[str, np.ndarray]], dict[str, np.ndarray]]
@@ -25,7 +27,8 @@ def connect(folder: str, name: str, server: str) -> tuple[Predict, set[str], str
       a function that asks the model, the names of its signatures, and its name for the output.
 
     Raises:
-      InputError: if the server does not answer.
+      InputError: if the model does not load, or the server does not answer. The function raises it
+        too, if the model refuses its inputs.
     """
     if server:
         return _server(server, name)
@@ -35,10 +38,16 @@ def connect(folder: str, name: str, server: str) -> tuple[Predict, set[str], str
         from serving.model import Model
 
     tf.get_logger().setLevel("ERROR")
-    model = Model(folder)
+    try:
+        model = Model(folder)
+    except Exception as error:  # TensorFlow raises many types for a broken SavedModel.
+        raise unusable(folder, "load", error) from None
 
     def predict(signature: str, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        return model.run(model.signatures[signature], inputs, seconds=60)
+        try:
+            return model.run(model.signatures[signature], inputs, seconds=60)
+        except RequestError as error:
+            raise unusable(folder, f"answer `{signature}`", error) from None
 
     return predict, set(model.signatures), f"{name}, version {os.path.basename(folder)},"
 

@@ -17,6 +17,7 @@ from pipeline.local import lineage
 from recommend import __main__ as recommend
 from recommend import connection, titles
 from serving import server
+from serving.errors import invalid
 from tests.support.raw_examples import DAY, NOW
 
 # User, item, rating, days before NOW; the lines of a file are in no order.
@@ -206,6 +207,45 @@ def test_mistakes_are_one_line_that_says_what_to_do(run, arguments, settings, sa
     assert status == 2
     assert len(err) == 1
     assert said in err[0]
+
+
+def cut_variables(folder):
+    (data,) = (folder / "variables").glob("*.data*")
+    data.write_bytes(data.read_bytes()[: data.stat().st_size // 2])
+
+
+@pytest.mark.parametrize(
+    ("broken", "says"),
+    [
+        (lambda folder: (folder / "saved_model.pb").unlink(), "must load"),
+        (lambda folder: (folder / "saved_model.pb").write_bytes(b"\x0a\xff"), "must load"),
+        (lambda folder: shutil.rmtree(folder / "variables"), "must load"),
+        (cut_variables, "must load"),
+        (lambda folder: (folder / "assets" / "item").unlink(), "must have a vocabulary"),
+        (lambda folder: shutil.rmtree(folder / "assets"), "must have its assets"),
+        (lambda folder: (shutil.rmtree(folder), folder.mkdir()), "must have its assets"),
+    ],
+)
+def test_a_newest_version_that_is_broken_is_named(run, output, broken, says):
+    folder = output / "serving_model" / "imn" / "8"
+    shutil.copytree(folder.with_name("7"), folder)
+    broken(folder)
+    status, out, err = run("ann")
+    assert (status, out) == (2, [])
+    (line,) = err
+    for words in (f"The newest pushed version {says}. {folder} does not: ", "Remove the folder"):
+        assert words in line
+
+
+def test_a_model_that_refuses_is_named(run, monkeypatch, output):
+    def run_(*arguments, seconds):
+        raise invalid("`k` must be positive.")
+
+    monkeypatch.setattr("serving.model.Model.run", run_)
+    status, _, err = run("ann")
+    assert (status, len(err)) == (2, 1)
+    folder = output / "serving_model" / "imn" / "7"
+    assert f"{folder} does not: `k` must be positive. Remove" in err[0]
 
 
 def test_models_without_weights_say_so_and_rank(run, monkeypatch):
