@@ -33,7 +33,7 @@ class GrpcServer:
 
     Args:
       service: answers the requests.
-      address: `host:port`. Port 0 takes any free port.
+      address: `host:port`, or `[host]:port` for IPv6. Port 0 takes any free port.
 
     Raises:
       OSError: if the server cannot listen on the address.

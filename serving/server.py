@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 # Silences TensorFlow's import.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from serving import VERSION, quiet
+from serving import VERSION, addresses, quiet
 from serving.limits import Limits
 from serving.registry import names
 from serving.versions import Policy, versions
@@ -107,7 +107,7 @@ def _serve(
     service = Service(arguments.models, limits, policy)
     page = Page(service, data) if _has_page(arguments) else None
     try:
-        grpc_server = GrpcServer(service, f"{arguments.host}:{arguments.grpc_port}")
+        grpc_server = GrpcServer(service, addresses.joined(arguments.host, arguments.grpc_port))
         rest = RestServer(
             service, arguments.host, arguments.rest_port, page.add_routes if page else None
         )
@@ -133,17 +133,14 @@ def _serve(
     grpc_server.set_health(service.registry.available)
     grpc_server.start()
     rest.start()
-    urls = [
-        f"http://{arguments.host}:{rest.port}/v1/models/{name}" for name in names(arguments.models)
-    ]
+    root = f"http://{addresses.joined(arguments.host, rest.port)}/"
     _LOG.info(
-        "Ready: gRPC on %s:%d, REST on %s. Ctrl-C stops.",
-        arguments.host,
-        grpc_server.port,
-        ", ".join(urls),
+        "Ready: gRPC on %s, REST on %s. Ctrl-C stops.",
+        addresses.joined(arguments.host, grpc_server.port),
+        ", ".join(f"{root}v1/models/{name}" for name in names(arguments.models)),
     )
     if page:
-        _LOG.info("Try the model: http://%s:%d/", arguments.host, rest.port)
+        _LOG.info("Try the model: %s", root)
     while not stop.wait(arguments.poll_seconds):
         grpc_server.set_health(service.registry.available)
     _LOG.info("Stopping. Requests in progress have %g seconds.", arguments.grace_seconds)

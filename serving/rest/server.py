@@ -12,8 +12,8 @@ from typing import Any
 import grpc
 from aiohttp import web
 
-from serving import metrics
-from serving.errors import RequestError
+from serving import addresses, metrics
+from serving.errors import RequestError, invalid
 from serving.limits import Deadline
 from serving.rest import paths
 from serving.service import Service
@@ -32,6 +32,7 @@ _STATUS = {
     grpc.StatusCode.UNAVAILABLE: 503,
     grpc.StatusCode.DEADLINE_EXCEEDED: 504,
 }
+_TOO_LARGE = 413  # of a body; a full queue is RESOURCE_EXHAUSTED too, with TF Serving's status
 _SPARE_THREADS = 8  # They stay free to refuse requests or report a status.
 
 
@@ -61,10 +62,17 @@ class RestServer:
         self._pool = futures.ThreadPoolExecutor(self._threads, thread_name_prefix="rest")
         self._under_way = 0  # Only the loop's thread changes it.
         try:
-            self._socket = socket.create_server((host, port), backlog=128)
+            ipv6 = addresses.is_ipv6(host)
+            self._socket = socket.create_server(
+                (host, port),
+                family=socket.AF_INET6 if ipv6 else socket.AF_INET,
+                backlog=128,
+                # `::` is all interfaces of IPv4 too, as it is for gRPC.
+                dualstack_ipv6=ipv6 and socket.has_dualstack_ipv6(),
+            )
         except OSError as error:
             raise OSError(
-                f"Cannot listen on {host}:{port} for REST: {error.strerror}. "
+                f"Cannot listen on {addresses.joined(host, port)} for REST: {error.strerror}. "
                 "`--rest-port` sets another."
             ) from None
         self.port = self._socket.getsockname()[1]
@@ -127,11 +135,10 @@ class RestServer:
                 answer, status = await self._counted(request, count), 200
         except RequestError as refusal:
             answer, status = {"error": refusal.message}, _STATUS.get(refusal.code, 500)
-        except web.HTTPRequestEntityTooLarge:
-            most = self._service.limits.message_bytes
-            answer, status = {"error": f"A request may have at most {most:,} bytes."}, 413
-        except (ConnectionError, web.RequestPayloadError):
-            raise  # The client disconnected or sent a broken body.
+            if isinstance(refusal.__cause__, web.HTTPRequestEntityTooLarge):
+                status = _TOO_LARGE
+        except ConnectionError:
+            raise  # The client disconnected.
         except Exception:
             _LOG.exception("A request to %s failed.", request.path)
             answer, status = {"error": "Internal error. See the log of the server."}, 500
@@ -160,6 +167,18 @@ class RestServer:
             raise RequestError(
                 grpc.StatusCode.DEADLINE_EXCEEDED,
                 f"The request was not complete within {seconds:g} seconds.",
+            ) from None
+        except web.HTTPRequestEntityTooLarge as error:
+            most = self._service.limits.message_bytes
+            raise RequestError(
+                grpc.StatusCode.RESOURCE_EXHAUSTED, f"A request may have at most {most:,} bytes."
+            ) from error
+        except web.RequestPayloadError:
+            if request.transport is None:
+                raise ConnectionResetError("The client disconnected.") from None
+            raise invalid(
+                "The body must be encoded as its headers say. Received: bytes that cannot be "
+                "decoded."
             ) from None
         return await self._loop.run_in_executor(
             self._pool, paths.answer, self._service, to, body, deadline

@@ -2,6 +2,7 @@
 
 import base64
 import re
+import socket
 import time
 
 import grpc
@@ -67,6 +68,38 @@ def test_requests_are_counted_by_model_and_status(running):
     assert more(REQUESTS, model_name="imn", status="INVALID_ARGUMENT") == 2
     assert more(REQUESTS, model_name="imn", status="NOT_FOUND") == 1
     assert f"# TYPE {REQUESTS} counter\n" in Scraped(running).text
+
+
+def posted(running, headers, body):
+    """What the server sends to a POST of bytes. A client that sends less than a body hangs up."""
+    head = f"POST /v1/models/imn:predict HTTP/1.1\r\nHost: a\r\n{headers}\r\n\r\n".encode()
+    with socket.create_connection(("127.0.0.1", running.rest_port), 20) as client:
+        client.sendall(head + body)
+        return "" if body.endswith(b"{") else client.recv(10_000).decode()
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "answer", "status"),
+    [
+        (f"Content-Length: {5 << 20}", b"x" * (5 << 20), "413", "RESOURCE_EXHAUSTED"),
+        ("Content-Length: 9", b"{", "", "CANCELLED"),
+        ("Transfer-Encoding: chunked", b"9\r\n{", "", "CANCELLED"),
+        ("Content-Length: 9\r\nContent-Encoding: gzip", b"no gzip!!", "400", "INVALID_ARGUMENT"),
+    ],
+)
+def test_a_fault_of_the_client_is_none_of_the_server(running, headers, body, answer, status):
+    before = Scraped(running)
+    answered = posted(running, headers, body)
+    assert answered[len("HTTP/1.1 ") :][: len(answer)] == answer
+    end = time.monotonic() + 20
+    while not Scraped(running).value(REQUESTS, model_name="imn", status=status) - before.value(
+        REQUESTS, model_name="imn", status=status
+    ):
+        assert time.monotonic() < end, Scraped(running).text
+        time.sleep(0.02)
+    for fault in ("INTERNAL", "OK"):
+        labels = {"model_name": "imn", "status": fault}
+        assert Scraped(running).value(REQUESTS, **labels) == before.value(REQUESTS, **labels)
 
 
 def test_latencies_are_those_of_answers_in_microseconds(running):

@@ -5,11 +5,13 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 import urllib.error
+import urllib.request
 
 import grpc
 import numpy as np
@@ -17,7 +19,7 @@ import psutil
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from serving import server
+from serving import addresses, server
 from serving.grpc_api import GrpcServer
 from serving.limits import Limits
 from serving.rest.server import RestServer
@@ -193,6 +195,49 @@ def test_options_out_of_their_range(models, capsys, option, says):
 
 def test_the_least_queue_is_none():
     assert Limits(queue=0).queue == 0
+
+
+def has_ipv6():
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [("127.0.0.1", "127.0.0.1:7"), ("localhost", "localhost:7"), ("::1", "[::1]:7")],
+)
+def test_addresses(host, address):
+    assert addresses.joined(host, 7) == address
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="needs ::1, the loopback interface of IPv6")
+@pytest.mark.parametrize("host", ["::1", "::"])
+def test_it_answers_on_ipv6(running, host):
+    grpc_server = GrpcServer(running.service, addresses.joined(host, 0))
+    rest = RestServer(running.service, host, 0)
+    grpc_server.set_health(True)
+    grpc_server.start()
+    rest.start()
+    try:
+        for loopback in ("[::1]", *(["127.0.0.1"] if host == "::" else [])):
+            url = f"http://{loopback}:{rest.port}/healthz"
+            with urllib.request.urlopen(url, timeout=20) as answer:
+                assert answer.status == 200
+            stub = health_pb2_grpc.HealthStub(
+                grpc.insecure_channel(f"{loopback}:{grpc_server.port}")
+            )
+            answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=20)
+            assert answer.status == health_pb2.HealthCheckResponse.SERVING
+        with pytest.raises(OSError, match=rf"\[{host}\]:{rest.port} for REST"):
+            RestServer(running.service, host, rest.port)
+        with pytest.raises(OSError, match=rf"\[{host}\]:{grpc_server.port} for gRPC"):
+            GrpcServer(running.service, f"[{host}]:{grpc_server.port}")
+    finally:
+        rest.stop(0)
+        grpc_server.stop(0)
 
 
 def test_a_port_that_is_taken_is_named(running):
