@@ -21,7 +21,8 @@ _LATER = (
     *("rating", "review", "rank", "also", "bought", "viewing", "viewed", "related", "popular"),
     *("sales", "sold", "votes", "score", "similar", "helpful", "clicks", "views", "wished"),
 )
-_TITLES = ("title", "product_title", "movie_title", "name", "product_name")
+_IDS = ("parent_asin", *NAMES[ITEM], "id", "sku")
+_TITLES = ("title", "product_title", "movie_title", "name", "product_name", "item_name")
 _TEXT_NAMES = ("title", "description", "feature", "image", "imurl", "url", "video")
 _FEW = 50  # rows, below which nothing is said about how often values repeat
 _UNIQUE = 0.9  # distinct values over all values, from which a field is a text or an id
@@ -109,13 +110,18 @@ def item_column(path: str, names: Sequence[str]) -> str:
       InputError: if there is none of a known name.
     """
     by_low = {_plain(name): name for name in reversed(names)}
-    for known in ("parent_asin", *NAMES[ITEM], "id", "sku"):
+    for known in _IDS:
         if known in by_low:
             return by_low[known]
     raise InputError(
         f"`items` must have a column of item ids, named {', '.join(NAMES[ITEM])}, id or sku. "
         f"Received: {', '.join(names[:20]) or 'no columns'} in {path!r}. Rename the column."
     )
+
+
+def is_one_value(name: str) -> bool:
+    """Whether a column holds an id or a title, in which no mark separates values."""
+    return _plain(name) in (*_IDS, *_TITLES)
 
 
 def title_column(names: Sequence[str]) -> str:

@@ -2,22 +2,26 @@
 
 import ast
 import csv
-import io
+import dataclasses
 import itertools
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import orjson
+import pyarrow as pa
 
 from pipeline.errors import InputError
-from pipeline.ingest.sources import compression, filesystem, parquet
+from pipeline.ingest.sources import compression, delimited, filesystem, parquet
 from pipeline.ingest.sources.layout import Layout
 from pipeline.ingest.sources.records import BLOCK_BYTES, NOT_UTF8, Lines, Range, text_blocks
+from pipeline.items import fields
 
 Row = tuple[int, dict[str, Any] | str]  # place, and the fields or the reason why there are none
 HEAD_ROWS = 1_000
-_JSON, _TABLE = "jsonl", "delimited"
+_JSON = "jsonl"
+_TABLE_BYTES = 4 << 20  # of a table that are parsed at once
 _MARK = "\ufeff"
 _RATIO = 4  # text a compressed byte, about
 
@@ -37,7 +41,7 @@ def plan(items: str, range_bytes: int = BLOCK_BYTES) -> tuple[list[Range], int]:
         kind, layout = recognise(path)
         size = filesystem.size(path)
         text += size * (_RATIO if kind else 1)
-        splits = layout.format == "jsonl" and not kind
+        splits = not kind and layout.format != "parquet" and not _may_span_lines(layout)
         count = max(1, math.ceil(size / range_bytes)) if splits else 1
         for i in range(count):
             edges = (i * size // count, (i + 1) * size // count)
@@ -78,7 +82,7 @@ def read(part: Range, block_bytes: int = BLOCK_BYTES) -> Iterator[Row]:
     """
     if part.layout.format == "parquet":
         return _parquet(part.path)
-    return _table(part) if part.layout.header else _json_lines(part, block_bytes)
+    return _table(part, block_bytes) if part.layout.header else _json_lines(part, block_bytes)
 
 
 def head(paths: Sequence[str], count: int = HEAD_ROWS) -> list[dict[str, Any]]:
@@ -122,56 +126,47 @@ def _cells(line: str, separator: str) -> list[str]:
     return [cell.strip() for cell in cells]
 
 
-def _table(part: Range) -> Iterator[Row]:
-    """Rows of a table. `|` separates several values; RecBole's `:token_seq` has blanks."""
-    layout = part.layout
-    names = [name.split(":")[0] for name in layout.columns]
-    blanks = {i for i, name in enumerate(layout.columns) if name.endswith(":token_seq")}
-    with compression.open_text(part.path, part.compression) as file:
-        buffered = io.BufferedReader(_Readable(file), 1 << 20)
-        text = io.TextIOWrapper(buffered, "utf-8", "surrogateescape", newline="")
-        reader = csv.reader(text, delimiter=layout.separator)
-        try:
-            for cells in reader:
-                if reader.line_num <= 1 or not any(cell.strip() for cell in cells):
-                    continue
-                if len(cells) != len(names):
-                    yield reader.line_num, "wrong number of fields"
-                elif any("\udc80" <= c <= "\udcff" for cell in cells for c in cell):
-                    yield reader.line_num, NOT_UTF8
-                else:
+def _may_span_lines(layout: Layout) -> bool:
+    """Whether a quoted field may span lines: not in tab-separated text, whose quotes are often
+    characters of a title, nor in RecBole's files."""
+    typed = all(":" in name for name in layout.columns)
+    return layout.format == "delimited" and layout.separator != "\t" and not typed
+
+
+def _table(part: Range, block_bytes: int) -> Iterator[Row]:
+    """Rows of a table. One without any value is left out."""
+    names = part.layout.columns
+    numbers = tuple(map(str, range(len(names))))  # names may repeat
+    layout = Layout(
+        "header", numbers, {number: number for number in numbers}, part.layout.separator, True
+    )
+    part = dataclasses.replace(part, layout=layout, multiline=_may_span_lines(part.layout))
+    for records in delimited.read(part, min(block_bytes, _TABLE_BYTES)):
+        for place, reason, _ in records.bad:
+            yield place, reason
+        order = np.argsort(records.places)
+        for start in range(0, len(order), HEAD_ROWS):
+            rows = order[start : start + HEAD_ROWS]
+            places = records.places[rows].tolist()
+            columns = [records.columns[n].take(pa.array(rows)).to_pylist() for n in numbers]
+            for place, cells in zip(places, zip(*columns, strict=True), strict=True):
+                if any(map(str.strip, cells)):
                     yield (
-                        reader.line_num,
+                        place,
                         {
-                            name: cell.split() if i in blanks else _several(cell)
-                            for i, (name, cell) in enumerate(zip(names, cells, strict=True))
+                            name.split(":")[0]: _value(name, cell)
+                            for name, cell in zip(names, cells, strict=True)
                         },
                     )
-        except csv.Error as error:
-            raise InputError(
-                f"{part.path!r} cannot be read as a table near line {reader.line_num:,}: {error}."
-            ) from None
 
 
-def _several(cell: str) -> Any:
+def _value(name: str, cell: str) -> Any:
+    """A cell. `|` separates several values; RecBole's `:token_seq` has blanks between them."""
+    if fields.is_one_value(name):
+        return cell
+    if name.endswith(":token_seq"):
+        return cell.split()
     return cell.split("|") if "|" in cell else cell
-
-
-class _Readable(io.RawIOBase):
-    """Lets `BufferedReader` read any object that has `read`."""
-
-    def __init__(self, file: Any) -> None:
-        self._file = file
-
-    def readable(self) -> bool:
-        """True."""
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        """Fills the buffer; 0 at the end."""
-        data = self._file.read(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
 
 
 def _parquet(path: str) -> Iterator[Row]:

@@ -4,7 +4,8 @@ A line without a quote is split at its separators, all such lines of a block at
 once. A line with a quote goes through Python's csv module by itself, so that
 what becomes of a line depends on that line alone. Only where a file has more
 columns than a rating needs may a quoted field, such as a review's text, span
-lines; such a file is read in order.
+lines; such a file is read in order. In tab-separated text, quotes that do not
+match are characters like others.
 """
 
 import csv
@@ -176,6 +177,8 @@ class _Parsed:
             if source.at_end and not row and not text.block.last:
                 self._leave_from(text, index, plain)
                 break
+            if self._separator == ord("\t") and len(row) != len(self._layout.columns):
+                row, spanned = text.text(index).split("\t"), 1  # a quote is a character here
             values, done = {}, index
             if len(row) == len(self._layout.columns):
                 values = {role: row[position] for role, position in positions.items()}

@@ -165,6 +165,17 @@ def test_a_quote_that_never_closes_costs_its_own_line_alone(tmp_path, block_byte
     assert (len(events), len(bad), lines) == (3_000, 1, 3_001)
 
 
+@pytest.mark.parametrize("title", ['"Weird Al', 'Vinyl 12"', '"Heroes" by', '"'])
+def test_a_quote_between_tabs_that_does_not_match_is_a_character(tmp_path, title):
+    rows = [f"u{n}\ti{n}\t5\t{S}\t{title if n == 3 else 'x'}\n" for n in range(9)]
+    rows[6] = f'"u6\ti6\t5\t{S}\tx\n'  # but of no id
+    text = "user_id\titem_id\trating\ttimestamp\ttitle\n" + "".join(rows)
+    events, bad, lines, _ = read(write(tmp_path / "f", text), block_bytes=60)
+    assert [event[0] for event in events] == [f"u{n}" for n in range(9) if n != 6]
+    assert [reason for _, reason, _ in bad] == ["quotes that do not match"]
+    assert lines == 9
+
+
 def test_ids_never_span_lines(tmp_path):
     text = reviews("a", "b").replace("u1", '"u\n1"')
     events, bad, _, _ = read(write(tmp_path / "f", text))
