@@ -6,6 +6,7 @@ else was bought are known only afterwards, and a model that reads them is tested
 
 import dataclasses
 import difflib
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,10 +17,33 @@ from pipeline.ingest.sources.layout import ITEM, NAMES
 from pipeline.items import values
 
 CATEGORY, NUMBER = "category", "number"
-# Parts of names whose values come from ratings or sales.
-_LATER = (
-    *("rating", "review", "rank", "also", "bought", "viewing", "viewed", "related", "popular"),
-    *("sales", "sold", "votes", "score", "similar", "helpful", "clicks", "views", "wished"),
+# Words of names whose values come from ratings, sales or use. Words are compared, not parts of
+# them, so that an `operating_system` is no rating.
+_LATER = "|".join(
+    (
+        r"ratings?|reviews?|reviewed|reviewers?|(?:up|down)?(?:votes?|voted)|voters?|stars?|overall",
+        r"scores?|scored|ranks?|ranked|rankings?|metacritic|recommendations?|trending",
+        r"also|related|viewing|viewed|views|viewers|viewcount|clicks?|clicked|impressions",
+        r"sales|sold|sellers?rank|bestsellers?|purchases|purchased|orders|buyers|revenues?|gross",
+        r"grossing|boxoffice|downloads?|downloaded|installs?|installed|plays|played|playcount",
+        r"watched|listeners|subscribers|followers|watchers|owners|owned",
+        r"(?:dis)?likes?|liked|fans|wished|wishes|wishlists?|favou?rites|favou?rited|shelves",
+    )
+)
+_BESIDE = (  # what stands beside such a word where nothing separates them, as in `numreviews`
+    "n|num|nb|number|of|count|counts|cnt|total|sum|avg|average|mean|median|min|max|percent|pct|imdb"
+    "|tmdb|meta|critics?|users?|customers?|items?|products?|movies?|books?|games?|apps?|pages?|text"
+    "|daily|weekly|monthly|lifetime|domestic|worldwide|best|top"
+)
+_LATER_WORD = re.compile(
+    rf"(?:{_BESIDE}|{_LATER})*(?:{_LATER})(?:{_BESIDE}|{_LATER})*"
+    r"|[a-z]*(?:bought|helpful|similar|popular)[a-z]*"
+)
+_WORD = re.compile("[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+# What the maker or an office says, before anyone rates or buys.
+_BEFORE = re.compile(
+    r"\bgross weight\b|\boverall (?:length|width|height|depth|size|weight|dimensions)\b"
+    r"|\b(?:content|age|maturity|parental|mpaa|esrb|energy) ratings?\b"
 )
 _IDS = ("parent_asin", *NAMES[ITEM], "id", "sku")
 _TITLES = ("title", "product_title", "movie_title", "name", "product_name", "item_name")
@@ -61,9 +85,10 @@ class Choice:
 
 
 def known_later(name: str) -> bool:
-    """Whether a field's name says that ratings or sales made its values."""
-    low = re.sub("[^a-z]", "", name.lower())
-    return any(part in low for part in _LATER)
+    """Whether a field's name says that ratings, sales or use made its values."""
+    words = _BEFORE.sub("", " ".join(_WORD.findall(name)).lower()).split()
+    pairs = map("".join, itertools.pairwise(words))  # `play_count`, `boxOffice`
+    return any(map(_LATER_WORD.fullmatch, (*words, *pairs)))
 
 
 def choose(path: str, rows: Sequence[Mapping[str, Any]], wanted: str) -> Choice:

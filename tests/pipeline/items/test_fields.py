@@ -51,6 +51,36 @@ def test_the_rule():
     assert any("left out: rank" in line for line in choice.describe())
 
 
+# Amazon, Goodreads, Yelp, IMDb, TMDB, Steam, Google Play, BoardGameGeek, Last.fm, Hugging Face.
+LATER = """average_rating averageRating AVERAGE_RATING rating_number ratings_count ratings.count
+averagerating imdbRating IMDBRating ratings_5 positive-ratings num_reviews numReviews reviewcount
+text_reviews_count reviewerName salesRank sales_rank SALESRANK salesrank rank Rankings
+best_sellers_rank bestseller also_buy alsoBought also_viewed related bought_together buy_after_viewing
+similar_items similar_books helpful isPopular popularity popular_shelves stars avgStars overall vote_average
+vote_count votes numVotes upvotes score metascore Metacritic revenue gross Gross_Earnings
+worldwideGross box_office downloads download_count installs Installs likes like_count dislikes
+plays play_count playcount owners users_owned listeners views pageviews view_count clicks sold units_sold sales
+wishlist favourites"""
+BEFORE = """operating_system operatingSystem generating_power decorating_style brand category price
+preview_language interview_language display displays frank crank_length soldier devotes
+startup starting_price genre genres owner brand_owner year runtime color playable_on gross_weight
+overall_length min_players content_rating ContentRating age_rating installation_type seller on_sale sale_price order_unit
+viewport scope likelihood totals number count alsace"""
+
+
+@pytest.mark.parametrize("name", LATER.split())
+def test_what_ratings_sales_and_use_make_is_known_later(name):
+    assert fields.known_later(name)
+    rows_ = [{"asin": f"B{n}", "brand": f"b{n % 3}", name: n % 5} for n in range(60)]
+    assert [field.name for field in fields.choose("f", rows_, "").fields] == ["brand"]
+    assert fields.choose("f", rows_, name).fields[0].name == name  # unless it is asked for
+
+
+@pytest.mark.parametrize("name", BEFORE.split())
+def test_words_count_and_not_parts_of_them(name):
+    assert not fields.known_later(name)
+
+
 def test_what_a_user_asks_for():
     choice = fields.choose("f", rows(), "price:category, brand")
     assert [(field.name, field.kind) for field in choice.fields] == [
