@@ -20,7 +20,6 @@ from pipeline.ingest.sources.layout import (
     roles_of,
 )
 from pipeline.ingest.sources.records import Range, Records
-from transforms import features
 
 # Before 14.0.1, pyarrow runs code that a Parquet file carries (CVE-2023-47248). Importing this
 # package stops that. Later versions do not need it.
@@ -124,35 +123,28 @@ def _names(roles: Mapping[str, str]) -> list[str]:
 
 def _columns(batch: pa.RecordBatch, roles: Mapping[str, str]) -> dict[str, pa.Array]:
     """The texts of each role."""
-    events = features.of_events(roles)
-    return {
-        role: _event_texts(batch[name]) if role in events else _texts(batch[name])
-        for role, name in roles.items()
-    }
-
-
-def _event_texts(column: pa.Array) -> pa.Array:
-    """A column as texts, each by itself: a number has one text, whatever stands beside it."""
-    if not pa.types.is_floating(column.type):
-        return _texts(column)
-    texts, column = column.cast(pa.string()), column.cast(pa.float64())
-    whole = pc.and_kleene(pc.less(pc.abs(column), 2.0**53), pc.equal(pc.floor(column), column))
-    numbers = pc.if_else(whole, column, 0.0).cast(pa.int64()).cast(pa.string())
-    return pc.fill_null(pc.if_else(whole, numbers, texts), "")
+    return {role: _texts(batch[name]) for role, name in roles.items()}
 
 
 def _texts(column: pa.Array) -> pa.Array:
     """A column as texts; null is "", an instant is its microseconds since 1970."""
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
+    if pa.types.is_floating(column.type):
+        return _float_texts(column)
     if pa.types.is_temporal(column.type):
         column = column.cast(pa.timestamp("us"), safe=False).cast(pa.int64())
-    elif pa.types.is_floating(column.type):
-        # pandas turns whole numbers to floats where one is missing.
-        whole = pc.and_kleene(pc.is_finite(column), pc.equal(pc.floor(column), column))
-        if pc.all(whole).as_py():
-            column = column.cast(pa.int64(), safe=False)
     if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
         column = column.cast(pa.large_string(), safe=False)
-    column = column.cast(pa.string())
-    return pc.fill_null(column, "")
+    return pc.fill_null(column.cast(pa.string()), "")
+
+
+def _float_texts(column: pa.Array) -> pa.Array:
+    """Numbers as texts, each by itself: a number has one text, whatever stands beside it.
+
+    A whole number has no point: pandas turns whole numbers to floats where one is missing.
+    """
+    texts, column = column.cast(pa.string()), column.cast(pa.float64())
+    whole = pc.and_kleene(pc.less(pc.abs(column), 2.0**63), pc.equal(pc.floor(column), column))
+    numbers = pc.if_else(whole, column, 0.0).cast(pa.int64(), safe=False).cast(pa.string())
+    return pc.fill_null(pc.if_else(whole, numbers, texts), "")

@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import lzma
+import math
 import subprocess
 import sys
 import tarfile
@@ -143,6 +144,27 @@ def test_parquet(tmp_path, name):
     assert events == PARQUET[name]
     assert [entry[:2] for entry in bad] == ([(1, "no user")] if name == "floats of pandas" else [])
     assert (lines, unwanted) == (2, 0)
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (9780306406157.0, "9780306406157"),
+        (1e10, "10000000000"),
+        (-2.0, "-2"),
+        (2.0**62, "4611686018427387904"),
+        (1.5, "1.5"),
+        (1e20, "1e+20"),
+    ],
+)
+@pytest.mark.parametrize("beside", [7.0, 1.5, math.nan, math.inf, 1e300, None])
+def test_a_float_of_parquet_is_the_same_id_whatever_stands_beside_it(
+    tmp_path, number, text, beside
+):
+    path = str(tmp_path / "f.parquet")
+    times, users = [S, S + 1], pa.array([number, beside], pa.float64())
+    pq.write_table(pa.table({"user_id": users, "item_id": users, "timestamp": times}), path)
+    assert (text, text, S) in read(path)[0]
 
 
 def test_parquet_without_an_item_or_cut_off_is_refused(tmp_path):
