@@ -23,6 +23,10 @@ _PREFERRED = {frozenset(("parent_asin", "asin")): "parent_asin"}
 JSONL, PARQUET = "jsonl", "parquet"
 
 
+class EmptyFileError(InputError):
+    """A file holds no line but blank ones, or no row of Parquet."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Layout:
     """How to read the rows of one file.

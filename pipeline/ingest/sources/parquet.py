@@ -15,6 +15,7 @@ from pipeline.ingest.sources.layout import (
     NEEDED,
     PARQUET,
     TIME,
+    EmptyFileError,
     Layout,
     known_names,
     roles_of,
@@ -61,11 +62,16 @@ def recognise(path: str, columns: str, event_fields: str = "") -> tuple[Layout, 
       event_fields: the setting.
 
     Raises:
-      InputError: if the file is damaged or empty, or if a user, an item or a time is missing.
+      EmptyFileError: if it has no rows.
+      InputError: if the file is damaged, or if a user, an item or a time is missing.
       SettingsError: if there is no column of an event field, or one that holds no texts.
     """
     with filesystem.open_binary(path) as opened:
         file = open_file(path, opened)
+        if not file.metadata.num_rows:
+            raise EmptyFileError(
+                f"`ratings` names {path!r}, which is empty. Give files with ratings."
+            )
         names = file.schema_arrow.names
         roles = roles_of(path, names, columns)
         if not roles.keys() >= NEEDED:
@@ -75,9 +81,8 @@ def recognise(path: str, columns: str, event_fields: str = "") -> tuple[Layout, 
                 'IMN_COLUMNS="user=uid,item=sku,time=at".'
             )
         roles |= event_columns.roles_of(path, names, roles, event_fields)
-        batch = next(file.iter_batches(1000, columns=_names(roles)), None)
-        if batch is None or not batch.num_rows:
-            raise InputError(f"`ratings` names {path!r}, which is empty. Give files with ratings.")
+        batches = file.iter_batches(1000, columns=_names(roles))
+        batch = next(batch for batch in batches if batch.num_rows)
         is_instant = pa.types.is_temporal(batch[batch.schema.get_field_index(roles[TIME])].type)
         try:
             columns_read = _columns(batch, roles)

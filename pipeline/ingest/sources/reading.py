@@ -17,7 +17,7 @@ from pipeline.ingest.sources import (
     parquet,
 )
 from pipeline.ingest.sources.interpret import Parsed
-from pipeline.ingest.sources.layout import JSONL, NAMES, PARQUET, TIME, Layout
+from pipeline.ingest.sources.layout import JSONL, NAMES, PARQUET, TIME, EmptyFileError, Layout
 from pipeline.ingest.sources.records import BLOCK_BYTES, Range, Records
 
 _RANGES = 8  # of a file, at least, of a megabyte and more, so that several workers share it
@@ -25,10 +25,6 @@ _RATIO = 4  # text a compressed byte, about, where only the number of buckets de
 _SHOWN = 200  # characters of a bad line that are kept
 _LINES = 1_000  # of the head, at most, that decide the layout
 _UTF8_MARK = b"\xef\xbb\xbf"
-
-
-class EmptyFileError(InputError):
-    """A file holds nothing but blank lines."""
 
 
 class EventSource(Protocol):
@@ -70,7 +66,7 @@ def layouts(paths: Sequence[str], settings: Ingestion) -> dict[str, tuple[Layout
     """The layout and the compression of each file.
 
     Files whose ids do not tell the order of their columns follow the others. Empty files beside
-    others are left out.
+    others are left out: without a line, with a header alone, or Parquet without a row.
 
     Raises:
       InputError: if a file has no known layout, or if two files disagree.
@@ -92,7 +88,8 @@ def layouts(paths: Sequence[str], settings: Ingestion) -> dict[str, tuple[Layout
         found[path] = _recognise(path, decided[0].kind, settings)
     if not found:
         raise EmptyFileError(f"`ratings` names {len(paths)} files, which are all empty.")
-    found = dict(sorted(found.items()))
+    with_rows = [path for path in sorted(found) if not _is_header_alone(path, *found[path])]
+    found = {path: found[path] for path in with_rows or sorted(found)}
     first, *rest = found
     for path in rest:
         if found[path][0] != found[first][0]:
@@ -102,6 +99,16 @@ def layouts(paths: Sequence[str], settings: Ingestion) -> dict[str, tuple[Layout
                 "them one by one, or convert one."
             )
     return found
+
+
+def _is_header_alone(path: str, layout: Layout, kind: str) -> bool:
+    """Whether a file holds a header and no other line."""
+    if not layout.header or any(layout.sample.values()):
+        return False
+    head = compression.head(path, kind)
+    with compression.open_text(path, kind) as text:
+        whole = len(text.read(len(head) + 1)) <= len(head)
+    return whole and sum(bool(line.strip(b"\r\t \xef\xbb\xbf")) for line in head.split(b"\n")) <= 1
 
 
 def plan(settings: Ingestion, range_bytes: int = BLOCK_BYTES) -> tuple[list[Range], int]:

@@ -1,9 +1,15 @@
 """Which files are read, and their digest."""
 
+import gzip
+import io
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from pipeline.configs import Settings
 from pipeline.errors import InputError
-from pipeline.ingest.sources import filesystem
+from pipeline.ingest.sources import filesystem, reading
 from tests.support.ratings_files import read, write
 
 ROW = "u1,i1,5.0,1365811200\n"
@@ -56,6 +62,53 @@ def test_empty_parts_are_left_out(tmp_path):
     assert len(read(tmp_path / "in")[0]) == 1
     with pytest.raises(InputError, match="empty"):
         read(tmp_path / "in" / "b.csv")
+
+
+def parquet_part(count):
+    times = pa.array([f"2013-04-{n + 1:02}" for n in range(count)], pa.string())
+    ids = pa.array([f"x{n}" for n in range(count)], pa.string())
+    part = io.BytesIO()
+    pq.write_table(pa.table({"user_id": ids, "item_id": ids, "timestamp": times}), part)
+    return part.getvalue()
+
+
+def csv_part(count):
+    rows = "".join(f"x{n},x{n},2013-04-{n + 1:02}\n" for n in range(count))
+    return ("user_id,item_id,timestamp\n" + rows).encode()
+
+
+PARTS = {
+    "Parquet": parquet_part,
+    "CSV": csv_part,
+    "CSV in gzip": lambda count: gzip.compress(csv_part(count)),
+}
+
+
+@pytest.mark.parametrize("kind", PARTS)
+@pytest.mark.parametrize("first", [0, 1])
+def test_parts_without_rows_are_left_out(tmp_path, kind, first):
+    """As Spark writes them where a task had no rows."""
+    paths = [write(tmp_path / f"part-{n}", PARTS[kind](3 * (n != first))) for n in range(3)]
+    assert [event[0] for event in read(tmp_path)[0]] == ["x0", "x0", "x1", "x1", "x2", "x2"]
+    lines = reading.describe(Settings(ratings=str(tmp_path)))
+    assert lines[0].startswith("Ratings: 2 files")
+    assert lines[1] == f"  left out: {paths[first]} (empty)"
+
+
+@pytest.mark.parametrize("kind", PARTS)
+@pytest.mark.parametrize("count", [1, 2])
+def test_parts_that_are_all_without_rows_are_refused(tmp_path, kind, count):
+    for number in range(count):
+        write(tmp_path / f"part-{number}", PARTS[kind](0))
+    with pytest.raises(InputError, match=r"empty|must have rows"):
+        reading.describe(Settings(ratings=str(tmp_path)))
+
+
+def test_a_header_before_a_row_longer_than_the_head_is_not_alone(tmp_path):
+    row = "u,i," + "x" * 300_000 + ",1365811200\n"
+    write(tmp_path / "a", "user_id,item_id,text,timestamp\n" + row)
+    write(tmp_path / "b", "user_id,item_id,text,timestamp\nu,i,,1365811200\n")
+    assert len(read(tmp_path)[0]) == 2
 
 
 def test_digest_goes_by_content(tmp_path):
