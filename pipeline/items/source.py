@@ -172,7 +172,14 @@ def _value(name: str, cell: str) -> Any:
 def _parquet(path: str) -> Iterator[Row]:
     with compression.open_text(path, "") as file:
         place = 0
-        for batch in parquet.open_file(path, file).iter_batches(10_000):
-            for row in batch.to_pylist():
+        for batch in parquet.batches(path, parquet.open_file(path, file), 10_000):
+            try:
+                rows = batch.to_pylist()
+            except UnicodeDecodeError as error:
+                raise InputError(
+                    f"Texts of {path!r} must be UTF-8. Received: {error}, among the rows from "
+                    f"{place:,} on. Convert the column, or leave it out."
+                ) from None
+            for row in rows:
                 yield place, row
                 place += 1

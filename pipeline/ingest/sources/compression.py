@@ -25,6 +25,7 @@ _MAGIC = {
     "zip": b"PK\x03\x04",
     PARQUET: b"PAR1",
 }
+_ENCRYPTED = 0x1  # a flag of a file in a zip file
 _OTHER = {b"Obj\x01": "Avro", b"ORC": "ORC", b"SQLite format 3": "an SQLite database"}
 _ERRORS = (EOFError, OSError, zlib.error, lzma.LZMAError, zstandard.ZstdError, zipfile.BadZipFile)
 
@@ -45,7 +46,7 @@ def open_text(path: str, compression: str) -> Iterator[IO[bytes]]:
 
     Raises:
       InputError: if the file is cut off or damaged, also while it is read; or if
-        it is a zip file of several files.
+        it is a zip file of several files, with a password, or packed in an unknown way.
     """
     try:
         with filesystem.open_binary(path) as file, contextlib.ExitStack() as stack:
@@ -77,7 +78,19 @@ def _decompressed(path: str, file: IO[bytes], compression: str) -> IO[bytes]:
                 f"{path!r} is a zip file of {len(members)} files; it must hold one. Unpack it, and "
                 "name the folder or the file with ratings."
             )
-        return archive.open(members[0])
+        if archive.getinfo(members[0]).flag_bits & _ENCRYPTED:
+            raise InputError(
+                f"{path!r} must be a zip file without a password. Received: {members[0]!r} in it "
+                "is encrypted. Unpack it, and name the file."
+            )
+        try:
+            return archive.open(members[0])
+        except NotImplementedError as error:
+            raise InputError(
+                f"{path!r} must be a zip file packed with deflate, bzip2 or lzma. Received: "
+                f"{members[0]!r} in it, with method {archive.getinfo(members[0]).compress_type} "
+                f"({error}); method 9 is Deflate64. Unpack it, and name the file."
+            ) from None
     return contextlib.nullcontext(file)  # type: ignore[return-value]
 
 

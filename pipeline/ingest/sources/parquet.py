@@ -53,6 +53,29 @@ def open_file(path: str, file: Any) -> pq.ParquetFile:
         ) from None
 
 
+def batches(
+    path: str, file: pq.ParquetFile, rows: int, **which: list[Any]
+) -> Iterator[pa.RecordBatch]:
+    """The rows of an opened file.
+
+    Args:
+      path: for the message of an error.
+      file: the file.
+      rows: of a batch, at most.
+      **which: `row_groups` and `columns`, as pyarrow has them.
+
+    Raises:
+      InputError: if the file is damaged, or compressed in a way that pyarrow does not know.
+    """
+    try:
+        yield from file.iter_batches(rows, **which)
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(
+            f"{path!r} must be whole Parquet that pyarrow can read. Received: "
+            f"{' '.join(str(error).split())}. Fetch it again, or write it anew with the compression snappy or zstd."
+        ) from None
+
+
 def recognise(path: str, columns: str, event_fields: str = "") -> tuple[Layout, int]:
     """The layout of a Parquet file and the number of its row groups.
 
@@ -81,15 +104,10 @@ def recognise(path: str, columns: str, event_fields: str = "") -> tuple[Layout, 
                 'IMN_COLUMNS="user=uid,item=sku,time=at".'
             )
         roles |= event_columns.roles_of(path, names, roles, event_fields)
-        batches = file.iter_batches(1000, columns=_names(roles))
-        batch = next(batch for batch in batches if batch.num_rows)
+        parts = batches(path, file, 1000, columns=_names(roles))
+        batch = next(part for part in parts if part.num_rows)
         is_instant = pa.types.is_temporal(batch[batch.schema.get_field_index(roles[TIME])].type)
-        try:
-            columns_read = _columns(batch, roles)
-        except (pa.ArrowException, NotImplementedError) as error:
-            raise InputError(
-                f"Columns of {path!r} that are read must hold texts, numbers or times ({error})."
-            ) from None
+        columns_read = _columns(path, batch, roles)
         texts = {role: column.to_pylist() for role, column in columns_read.items()}
         sample = {role: values[0] for role, values in texts.items()}
         unit = "us" if is_instant else times.unit(texts[TIME]) or "s"
@@ -98,16 +116,19 @@ def recognise(path: str, columns: str, event_fields: str = "") -> tuple[Layout, 
 
 
 def read(part: Range, block_bytes: int) -> Iterator[Records]:
-    """The rows of the row groups from `part.start` to `part.end`."""
+    """The rows of the row groups from `part.start` to `part.end`.
+
+    Raises:
+      InputError: if the file is damaged, or if texts are not UTF-8.
+    """
     del block_bytes
     with filesystem.open_binary(part.path) as opened:
         file = open_file(part.path, opened)
         first = sum(file.metadata.row_group(group).num_rows for group in range(part.start))
         names = part.layout.roles
-        for batch in file.iter_batches(
-            _ROWS, row_groups=list(range(part.start, part.end)), columns=_names(names)
-        ):
-            columns = _columns(batch, names)
+        groups = list(range(part.start, part.end))
+        for batch in batches(part.path, file, _ROWS, row_groups=groups, columns=_names(names)):
+            columns = _columns(part.path, batch, names)
             places = first + np.arange(batch.num_rows)
             yield Records(
                 columns,
@@ -126,9 +147,21 @@ def _names(roles: Mapping[str, str]) -> list[str]:
     return list(dict.fromkeys(roles.values()))
 
 
-def _columns(batch: pa.RecordBatch, roles: Mapping[str, str]) -> dict[str, pa.Array]:
+def _columns(path: str, batch: pa.RecordBatch, roles: Mapping[str, str]) -> dict[str, pa.Array]:
     """The texts of each role."""
-    return {role: _texts(batch[name]) for role, name in roles.items()}
+    columns = {}
+    for role, name in roles.items():
+        column = batch[batch.schema.get_field_index(name)]
+        try:
+            columns[role] = _texts(column)
+            columns[role].validate(full=True)  # that texts are UTF-8
+        except (pa.ArrowException, NotImplementedError) as error:
+            raise InputError(
+                f"Columns of {path!r} that are read must hold texts, numbers or times; texts and "
+                f"bytes must be UTF-8. Received: {name!r}, of {column.type} ({error}). Convert it, "
+                "bytes that are no text for example to hexadecimal digits."
+            ) from None
+    return columns
 
 
 def _texts(column: pa.Array) -> pa.Array:
@@ -140,7 +173,7 @@ def _texts(column: pa.Array) -> pa.Array:
     if pa.types.is_temporal(column.type):
         column = column.cast(pa.timestamp("us"), safe=False).cast(pa.int64())
     if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
-        column = column.cast(pa.large_string(), safe=False)
+        column = column.cast(pa.large_string())
     return pc.fill_null(column.cast(pa.string()), "")
 
 

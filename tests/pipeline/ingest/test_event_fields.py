@@ -172,7 +172,7 @@ def test_numbers_of_parquet_have_the_same_text_whatever_stands_beside_them(tmp_p
         assert found.sample["history_x"] == "5"
         from pipeline.ingest.sources import parquet
 
-        texts = parquet._columns(table.to_batches()[0], found.roles)["history_x"].to_pylist()
+        texts = parquet._columns("f", table.to_batches()[0], found.roles)["history_x"].to_pylist()
         assert texts[:2] == ["5", "4.5"]
         assert texts[3] == ""
         assert texts[5:] == ["-2", "0.1"]

@@ -11,12 +11,14 @@ import sys
 import tarfile
 import zipfile
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import zstandard
 
 from pipeline.errors import InputError
+from pipeline.items import source
 from tests.support.ratings_files import read, write
 
 S = 1_365_811_200
@@ -39,6 +41,14 @@ def tarred() -> bytes:
         info.size = len(ROWS)
         archive.addfile(info, io.BytesIO(ROWS.encode()))
     return buffer.getvalue()
+
+
+def with_zip_header(place: int, value: int) -> bytes:
+    """A zip file whose headers of its one file have another 16-bit value at a place."""
+    data = bytearray(zipped("ratings.csv"))
+    for start in (0, data.index(b"PK\x01\x02") + 2):  # the second header has one value more
+        data[start + place : start + place + 2] = value.to_bytes(2, "little")
+    return bytes(data)
 
 
 half = len(ROWS) // 2
@@ -78,6 +88,8 @@ OTHERS = {
     "tar": tarred(),
     "tar in gzip": gzip.compress(tarred()),
     "zip of two": zipped("a.csv", "b.csv"),
+    "zip with a password": with_zip_header(6, 1),
+    "Deflate64": with_zip_header(8, 9),
     "Avro": b"Obj\x01" + bytes(300),
     "web page": b"<!DOCTYPE html>\n<html>\n",
     "JSON array": json.dumps([{"user_id": "u"}]).encode(),
@@ -93,6 +105,8 @@ NAMES = {
     "tar": "a tar archive",
     "tar in gzip": "a tar archive",
     "zip of two": "a zip file of 2 files",
+    "zip with a password": "must be a zip file without a password.*'ratings.csv'.*Unpack it",
+    "Deflate64": "must be a zip file packed with deflate.*method 9.*Unpack it",
     "Avro": "Avro",
     "web page": "a web page",
     "JSON array": "one JSON array.*jq",
@@ -104,8 +118,48 @@ NAMES = {
 
 @pytest.mark.parametrize("name", OTHERS)
 def test_what_cannot_be_read_is_named(tmp_path, name):
-    with pytest.raises(InputError, match=rf"(?s)ratings' is {NAMES[name]}"):
+    with pytest.raises(InputError, match=rf"(?s)ratings' (is )?{NAMES[name]}"):
         read(write(tmp_path / "ratings", OTHERS[name]))
+
+
+def not_utf8(kind):
+    """A hundred thousand texts, the last of which is not UTF-8, of a type of Arrow."""
+    data = b"u" * 99_999 + b"\xff"
+    offsets = pa.py_buffer(np.arange(100_001, dtype=np.int32))
+    texts = pa.Array.from_buffers(pa.string(), 100_000, [None, offsets, pa.py_buffer(data)])
+    return texts if kind == "string" else texts.view(pa.binary()).cast(kind)
+
+
+@pytest.mark.parametrize("kind", ["string", pa.binary(), pa.large_binary()])
+@pytest.mark.parametrize("start", [0, 99_990])
+@pytest.mark.parametrize("column", ["user_id", "item_id"])
+def test_parquet_that_is_not_utf8_is_refused_in_words(tmp_path, kind, start, column):
+    ids = not_utf8(kind).slice(start)
+    table = {"user_id": ["u"] * len(ids), "item_id": ["i"] * len(ids), "timestamp": [S] * len(ids)}
+    path = str(tmp_path / "f.parquet")
+    pq.write_table(pa.table({**table, column: ids}), path)
+    with pytest.raises(InputError, match=rf"f.parquet' .*must be UTF-8.*'{column}'.*Convert it"):
+        read(path)
+
+
+def test_texts_of_items_in_parquet_that_are_not_utf8_are_refused_in_words(tmp_path):
+    path = str(tmp_path / "f.parquet")
+    pq.write_table(pa.table({"asin": not_utf8("string").slice(99_990)}), path)
+    with pytest.raises(InputError, match=r"f.parquet' must be UTF-8.*Convert the column"):
+        source.head([path])
+
+
+@pytest.mark.parametrize("columns", ["ratings", "items"])
+def test_parquet_that_is_damaged_in_the_middle_is_refused_in_words(tmp_path, columns):
+    path = tmp_path / "f.parquet"
+    ids = [f"{n * 2654435761 % 2**32}" for n in range(2_000)]
+    table = pa.table({"user_id": ids, "item_id": ids, "timestamp": [S] * 2_000})
+    pq.write_table(table, path, compression="zstd")
+    data = bytearray(path.read_bytes())
+    data[10:2_000] = bytes(1_990)
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=r"f.parquet' must be whole Parquet.*Fetch it again"):
+        read(path) if columns == "ratings" else source.head([str(path)])
 
 
 COLUMNS = {
