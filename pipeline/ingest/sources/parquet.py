@@ -72,7 +72,8 @@ def batches(
     except (pa.ArrowException, OSError) as error:
         raise InputError(
             f"{path!r} must be whole Parquet that pyarrow can read. Received: "
-            f"{' '.join(str(error).split())}. Fetch it again, or write it anew with the compression snappy or zstd."
+            f"{' '.join(str(error).split())}. Fetch it again, or write it "
+            "anew with the compression snappy or zstd."
         ) from None
 
 

@@ -64,6 +64,43 @@ def test_empty_parts_are_left_out(tmp_path):
         read(tmp_path / "in" / "b.csv")
 
 
+@pytest.mark.parametrize("ratings", ["in", "in/", "in/**", "in/**/*.csv"])
+def test_links(tmp_path, ratings):
+    write(tmp_path / "other" / "deep" / "b.csv", ROW)
+    write(tmp_path / "in" / "data" / "a.csv", ROW)
+    links = {
+        "in/linked": "../other",
+        "in/_marked": "data",  # another way to files that are read
+        "in/data/circle": "..",
+        "other/deep/back": "../../in",
+        "in/file.csv": "../other/deep/b.csv",
+        "in/broken.csv": "nowhere.csv",
+        "in/itself.csv": "itself.csv",
+    }
+    for path, target in links.items():
+        (tmp_path / path).symlink_to(target)
+    listing = filesystem.list_files(f"{tmp_path}/{ratings}")
+    assert names(listing, tmp_path) == ["in/data/a.csv", "in/file.csv", "in/linked/deep/b.csv"]
+    assert listing.skipped == (
+        (f"{tmp_path}/in/broken.csv", "a broken link"),
+        (f"{tmp_path}/in/itself.csv", "a broken link"),
+    )
+
+
+@pytest.mark.parametrize("ratings", ["in", "in/broken.csv", "in/*.csv"])
+def test_a_broken_link_alone_is_refused(tmp_path, ratings):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "broken.csv").symlink_to("nowhere.csv")
+    with pytest.raises(InputError, match=r"no data file.*broken\.csv' \(a broken link\)"):
+        filesystem.list_files(str(tmp_path / ratings))
+
+
+def test_a_folder_that_is_a_link_is_read(tmp_path):
+    write(tmp_path / "real" / "a.csv", ROW)
+    (tmp_path / "link").symlink_to("real")
+    assert names(filesystem.list_files(str(tmp_path / "link")), tmp_path) == ["link/a.csv"]
+
+
 def parquet_part(count):
     times = pa.array([f"2013-04-{n + 1:02}" for n in range(count)], pa.string())
     ids = pa.array([f"x{n}" for n in range(count)], pa.string())
