@@ -109,7 +109,7 @@ def test_the_pushed_model_recommends_what_is_new_to_a_user_of_its_ratings(projec
     best = re.findall(r"^ +\d+  0\.\d{4} +\d+  (\w+)$", done.stdout, re.MULTILINE)
     assert len(set(best)) == 10
     assert set(best) <= {row[1] for row in rows} - {row[1] for row in rows if row[0] == user}
-    assert done.stdout.count("pass 3: ") == 10
+    assert done.stdout.count("pass 3, mean ") == 10
 
 
 def test_a_catalogue_for_a_model_without_attributes_is_refused(project):
