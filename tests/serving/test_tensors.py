@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from model.export import recommend
 from serving import tensors
 from serving.errors import RequestError
 from serving.limits import Limits
@@ -43,6 +44,10 @@ def test_an_answer_has_a_largest_size(signature, arrays, asked):
         return
     with pytest.raises(RequestError, match=f"at most 600 .*Asked for: {asked:,}. Split"):
         tensors.check_answer(signature, arrays, LIMITS)
+
+
+def test_the_most_items_are_those_of_the_export():
+    assert tensors._MOST_ITEMS == recommend.MOST
 
 
 @pytest.mark.parametrize(
